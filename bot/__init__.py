@@ -1,0 +1,1 @@
+"""The French-language skills bot: command line, dataset, evaluation and server."""

@@ -1,0 +1,31 @@
+"""The ``bot`` command."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+
+from bot.cli import dataset, directory, encoder, evaluate, run
+from bot.errors import UserError
+
+app = typer.Typer(
+    help="The French-language skills bot.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(dataset.app, name="dataset")
+app.add_typer(directory.app, name="directory")
+app.add_typer(encoder.app, name="encoder")
+app.command("run")(run.run)
+app.command("evaluate")(evaluate.evaluate)
+
+
+def main() -> None:
+    """Run the command line; a :class:`~bot.errors.UserError` ends it with status 1."""
+    try:
+        app()
+    except UserError as error:
+        Console(stderr=True).print(f"[bold red]Error:[/] {error}", highlight=False)
+        sys.exit(1)

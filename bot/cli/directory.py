@@ -1,0 +1,12 @@
+"""``bot directory …``."""
+
+from __future__ import annotations
+
+import typer
+
+app = typer.Typer(help="directory", no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """Placeholder until the commands land."""

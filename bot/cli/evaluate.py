@@ -1,0 +1,7 @@
+"""``bot evaluate``."""
+
+from __future__ import annotations
+
+
+def evaluate() -> None:
+    """evaluate."""

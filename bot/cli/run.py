@@ -1,0 +1,7 @@
+"""``bot run``."""
+
+from __future__ import annotations
+
+
+def run() -> None:
+    """run."""

@@ -1,0 +1,1 @@
+"""Custom Rasa NLU components; one module (or package) a component."""
