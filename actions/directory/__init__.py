@@ -1,0 +1,30 @@
+"""The collaborator directory: a database of people and their skills, and the search over it."""
+
+from __future__ import annotations
+
+from actions.directory.directory import Directory, ensure_sample
+from actions.directory.model import (
+    Collaborator,
+    DirectoryError,
+    Expert,
+    ExpertsFound,
+    ImportResult,
+    InvalidFileError,
+    PeopleFound,
+    Skill,
+    Stats,
+)
+
+__all__ = [
+    "Collaborator",
+    "Directory",
+    "DirectoryError",
+    "Expert",
+    "ExpertsFound",
+    "ImportResult",
+    "InvalidFileError",
+    "PeopleFound",
+    "Skill",
+    "Stats",
+    "ensure_sample",
+]

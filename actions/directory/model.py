@@ -1,0 +1,117 @@
+"""What the directory answers with: plain, immutable values without a tie to the database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from bot.errors import UserError
+
+MIN_LEVEL, MAX_LEVEL = 1, 5
+
+
+class DirectoryError(UserError):
+    """The directory can't be reached, refuses or is broken; the message says what to do.
+
+    The message never holds the password of the database URL.
+    """
+
+
+class InvalidFileError(UserError):
+    """A file to import is wrong; ``problems`` names every bad row, and nothing was changed."""
+
+    def __init__(self, message: str, problems: tuple[str, ...] = ()) -> None:
+        super().__init__("\n".join((message, *problems)))
+        self.problems = problems
+
+
+@dataclass(frozen=True)
+class Skill:
+    """A skill as the directory spells it, with a level of 1 (beginner) to 5 (expert)."""
+
+    name: str
+    level: int
+
+
+@dataclass(frozen=True)
+class Collaborator:
+    """One person. ``skills`` come best level first, then by name; ``updated_at`` is UTC."""
+
+    id: str
+    first_name: str
+    last_name: str
+    agency: str
+    job_title: str
+    email: str | None = None
+    phone: str | None = None
+    skills: tuple[Skill, ...] = ()
+    available_from: date | None = None
+    biography: str | None = None
+    updated_at: datetime | None = None
+
+    @property
+    def full_name(self) -> str:
+        """First name, then last name."""
+        return f"{self.first_name} {self.last_name}".strip()
+
+
+@dataclass(frozen=True)
+class PeopleFound:
+    """Answer of :meth:`Directory.find_people`.
+
+    ``matches`` are confident, best first, at most ``limit`` of the ``total``; ``near`` are the
+    nearest names, filled only where there is no match.
+    """
+
+    matches: tuple[Collaborator, ...] = ()
+    near: tuple[Collaborator, ...] = ()
+    total: int = 0
+
+
+@dataclass(frozen=True)
+class Expert:
+    """Somebody who has the skill asked for, and how well (1 to 5)."""
+
+    collaborator: Collaborator
+    level: int
+
+
+@dataclass(frozen=True)
+class ExpertsFound:
+    """Answer of :meth:`Directory.find_experts`.
+
+    ``skill`` is the name as the directory spells it, ``None`` where no skill comes close.
+    ``experts`` is one page of the ``total`` (best level first, then by name) in the agency asked
+    for; where the agency leaves nobody, ``total_elsewhere`` counts the people of the other
+    agencies. ``related`` names skills that somebody has, most useful first, and is filled only
+    where nobody was found. ``updated_at`` is the oldest update (UTC) among ``experts``.
+    """
+
+    skill: str | None = None
+    experts: tuple[Expert, ...] = ()
+    total: int = 0
+    related: tuple[str, ...] = ()
+    total_elsewhere: int = 0
+    updated_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Figures of the whole directory."""
+
+    people: int
+    skills: int
+    agencies: dict[str, int]
+    top_skills: dict[str, int]
+    available_now: int
+    updated_at: datetime | None
+
+
+@dataclass(frozen=True)
+class ImportResult:
+    """How many people an import added, changed, left as they were and removed."""
+
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    removed: int = 0
