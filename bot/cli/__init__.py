@@ -6,6 +6,7 @@ import sys
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from bot.cli import dataset, directory, encoder, evaluate, run
 from bot.errors import UserError
@@ -19,6 +20,8 @@ app.add_typer(dataset.app, name="dataset")
 app.add_typer(directory.app, name="directory")
 app.add_typer(encoder.app, name="encoder")
 app.command("run")(run.run)
+app.command("shell")(run.shell)
+app.command("train")(run.train)
 app.command("evaluate")(evaluate.evaluate)
 
 
@@ -27,5 +30,6 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        Console(stderr=True).print(f"[bold red]Error:[/] {error}", highlight=False)
+        console = Console(stderr=True, highlight=False, soft_wrap=True)
+        console.print(f"[bold red]Error:[/] {escape(str(error))}")
         sys.exit(1)

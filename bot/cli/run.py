@@ -1,7 +1,40 @@
-"""``bot run``."""
+"""``bot run``, ``bot shell`` and ``bot train``."""
 
 from __future__ import annotations
 
+from typing import Annotated
 
-def run() -> None:
-    """run."""
+import typer
+from rich.console import Console
+
+Port = Annotated[int, typer.Option(min=1, max=65535, envvar="PORT", help="Port of the bot.")]
+ActionsPort = Annotated[
+    int,
+    typer.Option(min=1, max=65535, envvar="ACTIONS_PORT", help="Port of the action server."),
+]
+
+
+def run(port: Port = 5005, actions_port: ActionsPort = 5055) -> None:
+    """Build what is missing, start the action server and the bot, and keep both running."""
+    from bot import server
+
+    server.run(port, actions_port, Console())
+
+
+def shell(actions_port: ActionsPort = 5055) -> None:
+    """Talk to the bot in this terminal."""
+    from bot import server
+
+    server.shell(actions_port, Console())
+
+
+def train(
+    rasa_arguments: Annotated[
+        list[str] | None, typer.Argument(help="Further arguments for `rasa train`, after --.")
+    ] = None,
+) -> None:
+    """Train a model from config.yml, domain.yml and data/."""
+    from bot import server
+
+    with server.stopping_on_signals():
+        server.train(rasa_arguments)

@@ -1,0 +1,120 @@
+# Everything that can be done with this project; `make` alone prints the menu.
+# Nothing here needs more than GNU make, a POSIX shell and a Python 3.10.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+PORT ?= 5005
+ACTIONS_PORT ?= 5055
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+BOT := $(VENV)/bin/bot
+RASA := $(PYTHON) -m bot.rasa_cli
+SOURCES := bot components actions benchmarks tests
+
+# $(call step,TITLE,COMMAND): announce COMMAND, run it with its output kept aside, say how long it
+# took; a sign of life every 15 s; when it fails, the end of its output and its status.
+define step
+	@printf '→ %s\n' '$(1)'; \
+	mkdir -p $(VENV); log=$(VENV)/setup.log; begin=$$(date +%s); \
+	( while sleep 15 >/dev/null 2>&1; do printf '  … %d s\n' $$(( $$(date +%s) - begin )); done ) & ticker=$$!; \
+	trap 'kill $$ticker 2>/dev/null' EXIT; trap 'exit 130' INT TERM; \
+	status=0; ( $(2) ) >$$log 2>&1 || status=$$?; \
+	if [ $$status -eq 0 ]; then printf '  done in %d s\n' $$(( $$(date +%s) - begin )); \
+	else tail -n 30 $$log; printf '  failed after %d s; the whole output: %s\n' $$(( $$(date +%s) - begin )) "$$log"; fi; \
+	exit $$status
+endef
+
+IS_PYTHON310 := import sys, venv, ensurepip; sys.exit(sys.version_info[:2] != (3, 10))
+
+define NO_PYTHON310
+No Python 3.10 found (Rasa Open Source 3.6 runs on nothing newer). Get one in any of these ways,
+then run make again:
+  pyenv:          pyenv install 3.10
+  uv:             uv python install 3.10
+  Debian/Ubuntu:  sudo add-apt-repository ppa:deadsnakes/ppa && sudo apt install python3.10 python3.10-venv
+(An apt python3.10 without the package python3.10-venv is not enough.)
+endef
+export NO_PYTHON310
+
+.PHONY: help
+help: ## Print this menu
+	@printf 'Usage: make TARGET\n\n'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-8s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@printf '\nStart here: make run\n'
+
+.PHONY: setup
+setup: $(VENV)/.encoder-stamp ## Create .venv, install the locked packages, build the offline encoder
+
+.PHONY: run
+run: setup ## Train if needed, start action server and bot [PORT=5005 ACTIONS_PORT=5055]
+	@$(BOT) run --port $(PORT) --actions-port $(ACTIONS_PORT)
+
+.PHONY: shell
+shell: setup ## Talk to the bot in the terminal, with the action server beside it
+	@$(BOT) shell --actions-port $(ACTIONS_PORT)
+
+.PHONY: train
+train: setup ## Train a model (what did not change comes out of the cache)
+	@$(BOT) train
+
+.PHONY: eval
+eval: setup ## Measure the model on the held-out set; pictures and figures to results/eval/
+	@$(BOT) evaluate
+
+.PHONY: test
+test: lint ## Lint, types, dataset check and all tests (this is what CI runs)
+	@$(PYTHON) -m pytest
+
+.PHONY: bench
+bench: setup ## Run the benchmarks; figures to results/
+	@set -e; for benchmark in benchmarks/bench_*.py; do \
+		printf '→ %s\n' "$$benchmark"; $(PYTHON) "$$benchmark"; done
+
+.PHONY: lint
+lint: setup ## Check style, formatting, types and the dataset
+	@$(VENV)/bin/ruff check --quiet $(SOURCES)
+	@$(VENV)/bin/ruff format --check --quiet $(SOURCES) || { \
+		$(VENV)/bin/ruff format --check $(SOURCES); exit 1; }
+	@$(VENV)/bin/mypy bot components actions
+	@$(BOT) dataset validate
+
+.PHONY: clean
+clean: ## Remove models, results and caches (keeps .venv and the directory)
+	rm -rf models/*.tar.gz models/*.json models/.rasa .rasa results build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# --- set-up: one stamp a step, so that a step runs again when what it is made from changes ---
+
+# A .venv whose interpreter is gone or is no Python 3.10 is made anew, and so is what was in it.
+$(shell test ! -d $(VENV) || $(PYTHON) -c '$(IS_PYTHON310)' >/dev/null 2>&1 || \
+	rm -f $(VENV)/bin/python $(VENV)/.*-stamp)
+
+# In order: python3.10 and python3 on the PATH, pyenv, uv. Each is run, not only looked for.
+$(VENV)/bin/python:
+	@for candidate in python3.10 python3 \
+			"$$(pyenv prefix 3.10 2>/dev/null)/bin/python" "$$HOME"/.pyenv/versions/3.10*/bin/python \
+			"$$(uv python find --no-project 3.10 2>/dev/null)"; do \
+		if "$$candidate" -c '$(IS_PYTHON310)' >/dev/null 2>&1; then \
+			printf '→ Creating %s with %s\n' $(VENV) "$$($$candidate --version) ($$candidate)"; \
+			exec "$$candidate" -m venv --clear $(VENV); \
+		fi; \
+	done; printf '%s\n' "$$NO_PYTHON310" >&2; exit 1
+
+# uv itself is pinned and checked by hash; pip, which the virtual environment brings, installs it.
+$(VENV)/.uv-stamp: requirements-uv.lock | $(VENV)/bin/python
+	$(call step,Installing the package installer (uv),$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock)
+	@touch $@
+
+$(VENV)/.packages-stamp: requirements.lock $(VENV)/.uv-stamp
+	$(call step,Installing the packages of requirements.lock (some 2 GB; minutes on a first run),$(VENV)/bin/uv pip sync --quiet --python $(PYTHON) --require-hashes requirements.lock)
+	@touch $@
+
+$(VENV)/.project-stamp: pyproject.toml $(VENV)/.packages-stamp
+	$(call step,Installing this project,$(VENV)/bin/uv pip install --quiet --python $(PYTHON) --no-deps --no-build-isolation --editable .)
+	@touch $@
+
+$(VENV)/.encoder-stamp: bot/encoder.py $(VENV)/.project-stamp
+	$(call step,Building the offline encoder,$(BOT) encoder build)
+	@touch $@

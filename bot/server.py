@@ -1,0 +1,423 @@
+"""``bot run``: make everything ready, start the action server and the bot, stop both together."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import json
+import os
+import secrets
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from bot.errors import UserError
+from bot.rasa_cli import API_TOKEN_VARIABLE, PROJECT_ROOT, environment
+
+HOST = "127.0.0.1"
+MODELS = PROJECT_ROOT / "models"
+LOGS = PROJECT_ROOT / "results" / "logs"
+MODEL_NAME = "bot"
+STOP_SECONDS = 10.0
+START_SECONDS = 300.0
+
+# What a model is made from, besides the versions of these packages.
+MODEL_INPUTS = (
+    "config.yml",
+    "domain.yml",
+    "domain/**/*.yml",
+    "data/**/*.yml",
+    "components/**/*.py",
+    "bot/text.py",
+    "models/*/encoder.json",
+)
+MODEL_PACKAGES = ("rasa", "torch", "transformers", "onnxruntime", "tokenizers", "sklearn-crfsuite")
+
+
+# --- progress ---------------------------------------------------------------------------------
+
+
+class Steps:
+    """Numbered steps with the time each took; a spinner on a terminal, plain lines elsewhere."""
+
+    def __init__(self, console: Console, total: int) -> None:
+        self.console = console
+        self.total = total
+        self.number = 0
+
+    @contextlib.contextmanager
+    def step(self, title: str, *, live: bool = True) -> Iterator[list[str]]:
+        """Announce ``title``; what the body appends to the list is said with the time taken.
+
+        ``live=False`` for a body that writes to the terminal by itself.
+        """
+        self.number += 1
+        notes: list[str] = []
+        begin = time.monotonic()
+        self.console.print(f"[bold]\\[{self.number}/{self.total}][/] {title} …", highlight=False)
+        with self.console.status("") if live else contextlib.nullcontext():
+            yield notes
+        note = f"{', '.join(notes)} " if notes else ""
+        self.console.print(
+            f"      {note}({time.monotonic() - begin:.1f} s)", style="green", highlight=False
+        )
+
+
+# --- child processes --------------------------------------------------------------------------
+
+
+@dataclass
+class Child:
+    """A server started by us, leader of its own process group, so that all of it can be stopped."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def tail(self, lines: int = 15) -> str:
+        """Return the last lines of the log."""
+        text = self.log.read_text(encoding="utf-8", errors="replace")
+        return "\n".join(text.splitlines()[-lines:])
+
+
+def start(
+    name: str, arguments: list[str], *, log: Path, environ: dict[str, str] | None = None
+) -> Child:
+    """Start ``python ARGUMENTS`` in the project root, in a session of its own, writing to ``log``.
+
+    The terminal's Ctrl-C thus reaches only us, and we stop the children in order.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=PROJECT_ROOT,
+            env={**environment(), "PYTHONUNBUFFERED": "1", **(environ or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    return Child(name, process, log)
+
+
+def stop(children: list[Child], seconds: float = STOP_SECONDS) -> None:
+    """Stop the process groups of ``children``: politely, and after ``seconds`` by force."""
+    for child in children:
+        _signal_group(child, signal.SIGTERM)
+    deadline = time.monotonic() + seconds
+    try:
+        for child in children:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.process.wait(max(0.0, deadline - time.monotonic()))
+    finally:  # a second Ctrl-C ends the waiting, never the killing
+        for child in children:
+            _signal_group(child, signal.SIGKILL)
+            child.process.wait()
+
+
+def _signal_group(child: Child, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.process.pid, number)
+
+
+@contextlib.contextmanager
+def stopping_on_signals() -> Iterator[None]:
+    """Turn Ctrl-C, SIGTERM and SIGHUP into :class:`KeyboardInterrupt` while the body runs."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    previous = {number: signal.signal(number, interrupt) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+# --- ports and health -------------------------------------------------------------------------
+
+
+def require_free_ports(ports: dict[str, int]) -> None:
+    """Raise :class:`~bot.errors.UserError` when a port of ``ports`` (option → port) is taken."""
+    if len(set(ports.values())) < len(ports):
+        raise UserError("The bot and the action server need two different ports.")
+    for option, port in ports.items():
+        with socket.socket() as probe:
+            # As the servers do: a port that only lingers from an ended connection is free.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except OSError as error:
+                raise UserError(
+                    f"Port {port} on {HOST} cannot be used ({error.strerror}). Stop what is "
+                    f"running there, or choose another one: {option}."
+                ) from error
+
+
+def _answers(url: str) -> bool:
+    """Return whether ``url`` answers 200.
+
+    Raises:
+        UserError: the server is there but has no model (Rasa answers 409 then, and stays up).
+    """
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return bool(response.status == 200)
+    except urllib.error.HTTPError as error:
+        if error.code == 409:
+            raise UserError("The bot could not load its model.") from error
+        return False
+    except OSError:
+        return False
+
+
+def wait_until_ready(
+    children: list[Child], urls: list[str], seconds: float = START_SECONDS
+) -> None:
+    """Wait until each of ``urls`` answers; fail early when one of ``children`` ends.
+
+    Raises:
+        UserError: a child ended, or not all were ready after ``seconds``; with the log's end.
+    """
+    waiting = list(urls)
+    deadline = time.monotonic() + seconds
+    while waiting:
+        require_alive(children)
+        try:
+            waiting = [url for url in waiting if not _answers(url)]
+        except UserError as error:
+            raise UserError(f"{error}\n{_logs(children)}") from error
+        if waiting and time.monotonic() > deadline:
+            raise UserError(f"Not ready after {seconds:.0f} s.\n{_logs(children)}")
+        time.sleep(0.1)
+
+
+def require_alive(children: list[Child]) -> None:
+    """Raise :class:`~bot.errors.UserError` with the end of its log when a child has ended."""
+    for child in children:
+        status = child.process.poll()
+        if status is not None:
+            reason = f"signal {-status}" if status < 0 else f"exit status {status}"
+            raise UserError(f"The {child.name} has ended ({reason}).\n{_logs([child])}")
+
+
+def _logs(children: list[Child]) -> str:
+    return "\n".join(f"End of {os.path.relpath(child.log)}:\n{child.tail()}" for child in children)
+
+
+# --- the model --------------------------------------------------------------------------------
+
+
+def model_fingerprint() -> str:
+    """Return a hash of everything that a trained model depends on, as hexadecimal text."""
+    digest = hashlib.sha256()
+    for package in MODEL_PACKAGES:
+        try:
+            version = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            version = "none"
+        digest.update(f"{package}={version}\n".encode())
+    files = {path for pattern in MODEL_INPUTS for path in PROJECT_ROOT.glob(pattern)}
+    for path in sorted(files):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(PROJECT_ROOT)} {len(content)}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def fresh_model() -> Path | None:
+    """Return the model that was trained from the present inputs, if there is one."""
+    model = MODELS / f"{MODEL_NAME}.tar.gz"
+    try:
+        stamp = json.loads((MODELS / f"{MODEL_NAME}.json").read_text(encoding="utf-8"))
+        size = model.stat().st_size
+    except (OSError, ValueError):
+        return None
+    return model if stamp == {"fingerprint": model_fingerprint(), "size": size} else None
+
+
+def train(arguments: list[str] | None = None) -> Path:
+    """Train a model and note what it was made from; return its path.
+
+    Rasa's output, with the classifier's progress bar, goes to the terminal.
+
+    Raises:
+        UserError: the training failed.
+    """
+    fingerprint = model_fingerprint()  # before: what is edited meanwhile is not in the model
+    command = [
+        "-m",
+        "bot.rasa_cli",
+        "train",
+        "--out",
+        str(MODELS),
+        "--fixed-model-name",
+        MODEL_NAME,
+    ]
+    process = subprocess.Popen(
+        [sys.executable, *command, *(arguments or [])],
+        cwd=PROJECT_ROOT,
+        env=environment(),
+        start_new_session=True,
+    )
+    child = Child("training", process, Path(os.devnull))
+    try:
+        status = process.wait()
+    except BaseException:
+        stop([child])
+        raise
+    model = MODELS / f"{MODEL_NAME}.tar.gz"
+    if status != 0 or not model.exists():
+        raise UserError(f"The training failed (exit status {status}); its output is above.")
+    stamp = {"fingerprint": fingerprint, "size": model.stat().st_size}
+    (MODELS / f"{MODEL_NAME}.json").write_text(json.dumps(stamp) + "\n", encoding="utf-8")
+    return model
+
+
+def ensure_model() -> Path:
+    """Return a model of the present inputs, trained now unless there is one."""
+    return fresh_model() or train()
+
+
+# --- the two servers --------------------------------------------------------------------------
+
+
+def start_action_server(port: int) -> Child:
+    """Start the action server on the loopback interface."""
+    return start(
+        "action server",
+        ["-m", "rasa_sdk", "--actions", "actions", "--port", str(port)],
+        log=LOGS / f"actions-{port}.log",
+        environ={"SANIC_HOST": HOST},
+    )
+
+
+def start_bot(port: int, actions_port: int, model: Path, token: str) -> Child:
+    """Start Rasa's server on the loopback interface; ``token`` opens its ``/status``."""
+    arguments = ["run", "--interface", HOST, "--port", str(port), "--model", str(model)]
+    return start(
+        "bot",
+        ["-m", "bot.rasa_cli", *arguments],
+        log=LOGS / f"bot-{port}.log",
+        environ={"ACTIONS_PORT": str(actions_port), API_TOKEN_VARIABLE: token},
+    )
+
+
+def _prepare(steps: Steps) -> Path:
+    """Encoder, directory, model: build what is missing or outdated; return the model."""
+    with steps.step("Offline encoder") as notes:
+        notes.append(_ensure_encoder())
+    with steps.step("Collaborator directory") as notes:
+        notes.append(_ensure_directory())
+    model = fresh_model()
+    if model is not None:
+        with steps.step("Model") as notes:
+            notes.append("up to date")
+    else:
+        with steps.step("Model: training, about two minutes", live=False) as notes:
+            model = train()
+            notes.append("trained")
+    return model
+
+
+def _ensure_encoder() -> str:
+    from bot.encoder import ensure_encoder
+
+    return str(ensure_encoder())
+
+
+def _ensure_directory() -> str:
+    from actions.directory import ensure_sample
+
+    return str(ensure_sample())
+
+
+def run(port: int, actions_port: int, console: Console) -> None:
+    """Run the bot on ``port`` and its action server on ``actions_port`` until a signal comes.
+
+    Raises:
+        UserError: a port is taken, a step failed, or a server ended by itself.
+    """
+    require_free_ports({"PORT=… or --port": port, "ACTIONS_PORT=… or --actions-port": actions_port})
+    with _children(console) as children:
+        steps = Steps(console, total=4)
+        model = _prepare(steps)
+        with steps.step(f"Starting action server and bot (logs: {os.path.relpath(LOGS)})"):
+            token = secrets.token_urlsafe()
+            children.append(start_action_server(actions_port))
+            children.append(start_bot(port, actions_port, model, token))
+            wait_until_ready(
+                children,
+                [
+                    f"http://{HOST}:{actions_port}/health",
+                    f"http://{HOST}:{port}/status?token={token}",
+                ],
+            )
+        console.print(_ready_message(port, actions_port), highlight=False, soft_wrap=True)
+        while True:
+            require_alive(children)
+            time.sleep(0.5)
+
+
+@contextlib.contextmanager
+def _children(console: Console) -> Iterator[list[Child]]:
+    """Give a list; whatever ends the body, the children in it are stopped. Ctrl-C is a good end."""
+    children: list[Child] = []
+    with contextlib.suppress(KeyboardInterrupt), stopping_on_signals():
+        try:
+            yield children
+        finally:
+            if children:
+                console.print("Stopping …")
+            stop(children)
+            if children:
+                console.print("Stopped.")
+
+
+def _ready_message(port: int, actions_port: int) -> str:
+    body = json.dumps(
+        {"sender": "moi", "message": "Qui connaît Kubernetes à Nantes ?"}, ensure_ascii=False
+    )
+    curl = (
+        f"curl -s http://{HOST}:{port}/webhooks/rest/webhook "
+        f"-H 'Content-Type: application/json' -d {shlex.quote(body)}"
+    )
+    return (
+        f"\n[bold green]The bot listens on http://{HOST}:{port}[/] "
+        f"(action server: http://{HOST}:{actions_port}). Ask it:\n\n  {curl}\n\nCtrl-C stops both."
+    )
+
+
+def shell(actions_port: int, console: Console) -> None:
+    """Run ``rasa shell`` in this terminal with the action server beside it."""
+    require_free_ports({"ACTIONS_PORT=… or --actions-port": actions_port})
+    with _children(console) as children:
+        steps = Steps(console, total=4)
+        model = _prepare(steps)
+        with steps.step("Starting the action server"):
+            children.append(start_action_server(actions_port))
+            wait_until_ready(children, [f"http://{HOST}:{actions_port}/health"])
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bot.rasa_cli", "shell", "--model", str(model)],
+            cwd=PROJECT_ROOT,
+            env={**environment(), "ACTIONS_PORT": str(actions_port)},
+        )
+        try:
+            process.wait()
+        finally:  # it shares our terminal, and has had the same Ctrl-C
+            process.terminate()
+            process.wait()
