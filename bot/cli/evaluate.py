@@ -2,6 +2,39 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
 
-def evaluate() -> None:
-    """evaluate."""
+import typer
+
+
+def evaluate(
+    model: Annotated[
+        Path | None,
+        typer.Option(help="A Rasa model; by default one of the present data, trained if need be."),
+    ] = None,
+    data: Annotated[
+        Path, typer.Option(help="Labelled examples that no model was trained on.")
+    ] = Path("tests/data/heldout.yml"),
+    out: Annotated[Path, typer.Option(help="Folder for figures and pictures.")] = Path(
+        "results/eval"
+    ),
+) -> None:
+    """Measure a model on the held-out set: intents, off-topic, calibration, entities."""
+    from rich.console import Console
+
+    from bot import dataset, evaluation, server
+    from bot.errors import UserError
+
+    console = Console()
+    examples = dataset.read(data).examples
+    if model is None:
+        model = server.ensure_model()
+    elif not model.exists():
+        raise UserError(f"{model}: no such model.")
+    console.print(f"{model.name} on {len(examples)} examples of {data} …", highlight=False)
+    predictions = evaluation.predict(model, examples)
+    figures = evaluation.evaluate(predictions)
+    evaluation.print_report(figures, console)
+    for path in evaluation.write_report(figures, predictions, out):
+        console.print(str(path), highlight=False)
