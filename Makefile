@@ -12,6 +12,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 BOT := $(VENV)/bin/bot
 RASA := $(PYTHON) -m bot.rasa_cli
+ENCODER := models/encoders/e5-small-fr/encoder.json
 SOURCES := bot components actions benchmarks tests
 
 # $(call step,TITLE,COMMAND): announce COMMAND, run it with its output kept aside, say how long it
@@ -46,7 +47,7 @@ help: ## Print this menu
 	@printf '\nStart here: make run\n'
 
 .PHONY: setup
-setup: $(VENV)/.encoder-stamp ## Create .venv, install the locked packages, build the offline encoder
+setup: $(ENCODER) ## Create .venv, install the locked packages, build the offline encoder
 
 .PHONY: run
 run: setup ## Train if needed, start action server and bot [PORT=5005 ACTIONS_PORT=5055]
@@ -82,8 +83,8 @@ lint: setup ## Check style, formatting, types and the dataset
 	@$(BOT) dataset validate
 
 .PHONY: clean
-clean: ## Remove models, results and caches (keeps .venv and the directory)
-	rm -rf models/*.tar.gz models/*.json models/.rasa .rasa results build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean: ## Remove models, results and caches (keeps .venv, encoders and the directory)
+	rm -rf models/*.tar.gz models/*.json .rasa results build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # --- set-up: one stamp a step, so that a step runs again when what it is made from changes ---
 
@@ -108,13 +109,13 @@ $(VENV)/.uv-stamp: requirements-uv.lock | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.packages-stamp: requirements.lock $(VENV)/.uv-stamp
-	$(call step,Installing the packages of requirements.lock (some 2 GB; minutes on a first run),$(VENV)/bin/uv pip sync --quiet --python $(PYTHON) --require-hashes requirements.lock)
+	$(call step,Installing the packages of requirements.lock (7 GB; minutes on a first run),$(VENV)/bin/uv pip sync --quiet --python $(PYTHON) --require-hashes requirements.lock)
 	@touch $@
 
 $(VENV)/.project-stamp: pyproject.toml $(VENV)/.packages-stamp
 	$(call step,Installing this project,$(VENV)/bin/uv pip install --quiet --python $(PYTHON) --no-deps --no-build-isolation --editable .)
 	@touch $@
 
-$(VENV)/.encoder-stamp: bot/encoder.py $(VENV)/.project-stamp
+$(ENCODER): bot/encoder.py $(VENV)/.project-stamp
 	$(call step,Building the offline encoder,$(BOT) encoder build)
 	@touch $@

@@ -28,6 +28,7 @@ from bot.rasa_cli import API_TOKEN_VARIABLE, PROJECT_ROOT, environment
 HOST = "127.0.0.1"
 MODELS = PROJECT_ROOT / "models"
 LOGS = PROJECT_ROOT / "results" / "logs"
+SAMPLE = PROJECT_ROOT / "data" / "directory.csv"
 MODEL_NAME = "bot"
 STOP_SECONDS = 10.0
 START_SECONDS = 300.0
@@ -40,7 +41,7 @@ MODEL_INPUTS = (
     "data/**/*.yml",
     "components/**/*.py",
     "bot/text.py",
-    "models/*/encoder.json",
+    "models/encoders/*/encoder.json",
 )
 MODEL_PACKAGES = ("rasa", "torch", "transformers", "onnxruntime", "tokenizers", "sklearn-crfsuite")
 
@@ -222,8 +223,8 @@ def _logs(children: list[Child]) -> str:
 # --- the model --------------------------------------------------------------------------------
 
 
-def model_fingerprint() -> str:
-    """Return a hash of everything that a trained model depends on, as hexadecimal text."""
+def model_fingerprint(root: Path = PROJECT_ROOT) -> str:
+    """Return a hash of all that a model of the project in ``root`` depends on, in hexadecimal."""
     digest = hashlib.sha256()
     for package in MODEL_PACKAGES:
         try:
@@ -231,10 +232,10 @@ def model_fingerprint() -> str:
         except importlib.metadata.PackageNotFoundError:
             version = "none"
         digest.update(f"{package}={version}\n".encode())
-    files = {path for pattern in MODEL_INPUTS for path in PROJECT_ROOT.glob(pattern)}
+    files = {path for pattern in MODEL_INPUTS for path in root.glob(pattern)}
     for path in sorted(files):
         content = path.read_bytes()
-        digest.update(f"{path.relative_to(PROJECT_ROOT)} {len(content)}\n".encode())
+        digest.update(f"{path.relative_to(root)} {len(content)}\n".encode())
         digest.update(content)
     return digest.hexdigest()
 
@@ -283,9 +284,15 @@ def train(arguments: list[str] | None = None) -> Path:
     model = MODELS / f"{MODEL_NAME}.tar.gz"
     if status != 0 or not model.exists():
         raise UserError(f"The training failed (exit status {status}); its output is above.")
-    stamp = {"fingerprint": fingerprint, "size": model.stat().st_size}
-    (MODELS / f"{MODEL_NAME}.json").write_text(json.dumps(stamp) + "\n", encoding="utf-8")
+    write_stamp(fingerprint)
     return model
+
+
+def write_stamp(fingerprint: str) -> None:
+    """Note beside the model what it was made from, and its size, to know it again."""
+    size = (MODELS / f"{MODEL_NAME}.tar.gz").stat().st_size
+    stamp = json.dumps({"fingerprint": fingerprint, "size": size})
+    (MODELS / f"{MODEL_NAME}.json").write_text(f"{stamp}\n", encoding="utf-8")
 
 
 def ensure_model() -> Path:
@@ -335,15 +342,21 @@ def _prepare(steps: Steps) -> Path:
 
 
 def _ensure_encoder() -> str:
-    from bot.encoder import ensure_encoder
+    from bot import encoder
 
-    return str(ensure_encoder())
+    folder = encoder.ENCODERS_FOLDER / encoder.OFFLINE_ENCODER
+    built = encoder.build(PROJECT_ROOT / folder)
+    return f"{folder}: {'built' if built else 'intact'}"
 
 
 def _ensure_directory() -> str:
-    from actions.directory import ensure_sample
+    from actions.directory import DirectoryError, ensure_sample
 
-    return str(ensure_sample())
+    try:
+        filled = ensure_sample(None, SAMPLE)
+    except DirectoryError as error:
+        raise UserError(str(error)) from error
+    return f"filled with {SAMPLE.name}" if filled else "has people: left as it is"
 
 
 def run(port: int, actions_port: int, console: Console) -> None:

@@ -1,0 +1,260 @@
+"""What `bot run` is made of, with real processes and real ports."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from bot import rasa_cli, server
+from bot.errors import UserError
+
+IGNORES_SIGTERM = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+FORKS_AND_WAITS = (
+    "import subprocess, sys, time;"
+    "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']);"
+    "print(child.pid, flush=True); time.sleep(600)"
+)
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def exists(pid: int) -> bool:
+    """Whether a process runs; one that ended but was not waited for does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+@pytest.fixture
+def start_python(tmp_path: Path) -> Iterator[Callable[[str], server.Child]]:
+    children: list[server.Child] = []
+
+    def start(code: str) -> server.Child:
+        log = tmp_path / f"{len(children)}.log"
+        children.append(server.start("helper", ["-c", code], log=log))
+        return children[-1]
+
+    yield start
+    server.stop(children, seconds=0)
+
+
+@pytest.fixture
+def http_server(tmp_path: Path) -> Iterator[str]:
+    """Serve an empty folder: 200 for ``/``, 404 for everything else; 409 for ``/conflict``."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path == "/conflict":
+                self.send_error(409)
+            else:
+                super().do_GET()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    handler = functools.partial(Handler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer((server.HOST, 0), handler) as served:
+        thread = threading.Thread(target=served.serve_forever)
+        thread.start()
+        yield f"http://{server.HOST}:{served.server_address[1]}"
+        served.shutdown()
+        thread.join()
+
+
+# --- processes --------------------------------------------------------------------------------
+
+
+def test_stop_ends_the_whole_group(start_python: Callable[[str], server.Child]) -> None:
+    child = start_python(FORKS_AND_WAITS)
+    wait_for(lambda: child.tail().strip())
+    grandchild = int(child.tail())
+    assert exists(grandchild)
+    server.stop([child])
+    assert child.process.poll() == -signal.SIGTERM
+    wait_for(lambda: not exists(grandchild))
+
+
+def test_stop_kills_what_does_not_listen(start_python: Callable[[str], server.Child]) -> None:
+    child = start_python(f"{IGNORES_SIGTERM}; print('up', flush=True); time.sleep(600)")
+    wait_for(lambda: "up" in child.tail())
+    server.stop([child], seconds=0.5)
+    assert child.process.poll() == -signal.SIGKILL
+
+
+def test_stop_of_what_has_ended_already(start_python: Callable[[str], server.Child]) -> None:
+    child = start_python("pass")
+    child.process.wait()
+    server.stop([child])
+    assert child.process.poll() == 0
+
+
+def test_the_end_of_a_child_is_told_with_its_log(
+    start_python: Callable[[str], server.Child],
+) -> None:
+    child = start_python("import sys; print('é' * 3); sys.exit('no such flag')")
+    child.process.wait()
+    with pytest.raises(UserError) as caught:
+        server.require_alive([child])
+    assert "The helper has ended (exit status 1)" in str(caught.value)
+    assert "no such flag" in str(caught.value)
+    assert "ééé" in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_interrupt_and_handlers_come_back(number: signal.Signals) -> None:
+    def receive() -> None:
+        with server.stopping_on_signals():
+            os.kill(os.getpid(), number)
+            time.sleep(60)
+
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt):
+        receive()
+    assert signal.getsignal(number) == before
+
+
+# --- ports and readiness ----------------------------------------------------------------------
+
+
+def test_a_taken_port_is_named_with_the_option() -> None:
+    with socket.socket() as taken:
+        taken.bind((server.HOST, 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=rf"Port {port} .* PORT=…"):
+            server.require_free_ports({"PORT=…": port})
+    server.require_free_ports({"PORT=…": port})
+    with pytest.raises(UserError, match="two different ports"):
+        server.require_free_ports({"a": port, "b": port})
+
+
+def test_bot_run_refuses_a_taken_port_at_once() -> None:
+    with socket.socket() as taken:
+        taken.bind((server.HOST, 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        command = [sys.executable, "-m", "bot", "run", "--actions-port", port]
+        done = subprocess.run(command, cwd=server.PROJECT_ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f"Port {port}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_readiness(http_server: str, start_python: Callable[[str], server.Child]) -> None:
+    child = start_python("import time; time.sleep(600)")
+    server.wait_until_ready([child], [http_server, f"{http_server}/"])
+    with pytest.raises(UserError, match=r"Not ready after 0 s"):
+        server.wait_until_ready([child], [f"{http_server}/missing"], seconds=0)
+    with pytest.raises(UserError, match="could not load its model"):
+        server.wait_until_ready([child], [f"{http_server}/conflict"])
+
+
+def test_readiness_ends_with_a_child(
+    http_server: str, start_python: Callable[[str], server.Child]
+) -> None:
+    child = start_python("import sys; sys.exit(3)")
+    with pytest.raises(UserError, match=r"has ended \(exit status 3\)"):
+        server.wait_until_ready([child], [f"{http_server}/missing"])
+
+
+# --- the model --------------------------------------------------------------------------------
+
+
+def test_the_fingerprint_covers_what_a_model_is_made_from(tmp_path: Path) -> None:
+    for name in ("config.yml", "data/nlu.yml", "components/camembert/training.py", "bot/text.py"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("a")
+    seen = {server.model_fingerprint(tmp_path)}
+    assert seen == {server.model_fingerprint(tmp_path)}
+    for name in ("data/nlu.yml", "components/camembert/training.py", "bot/text.py", "config.yml"):
+        (tmp_path / name).write_text("b")
+        seen.add(server.model_fingerprint(tmp_path))
+    (tmp_path / "data/topics").mkdir()
+    (tmp_path / "data/topics/more.yml").write_text("b")
+    seen.add(server.model_fingerprint(tmp_path))
+    assert len(seen) == 6
+    (tmp_path / "data/directory.csv").write_text("id")
+    assert server.model_fingerprint(tmp_path) in seen
+
+
+def test_a_model_is_fresh_only_with_its_stamp(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "MODELS", tmp_path)
+    assert server.fresh_model() is None
+    model = tmp_path / f"{server.MODEL_NAME}.tar.gz"
+    model.write_bytes(b"model")
+    assert server.fresh_model() is None
+    server.write_stamp(server.model_fingerprint())
+    assert server.fresh_model() == model
+    model.write_bytes(b"another model")
+    assert server.fresh_model() is None
+    server.write_stamp("made from something else")
+    assert server.fresh_model() is None
+    (tmp_path / f"{server.MODEL_NAME}.json").write_text("{")
+    assert server.fresh_model() is None
+
+
+# --- settings and progress --------------------------------------------------------------------
+
+
+def test_settings_give_way_to_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ACTIONS_PORT", raising=False)
+    monkeypatch.setenv("RASA_TELEMETRY_ENABLED", "true")
+    environment = rasa_cli.environment()
+    assert environment["ACTIONS_PORT"] == "5055"
+    assert environment["RASA_TELEMETRY_ENABLED"] == "true"
+
+
+def test_the_action_timeout_reaches_rasa(monkeypatch: pytest.MonkeyPatch) -> None:
+    import rasa.core.actions.action as action
+
+    monkeypatch.setattr(action, "DEFAULT_REQUEST_TIMEOUT", action.DEFAULT_REQUEST_TIMEOUT)
+    rasa_cli.set_action_timeout(7.5)
+    # The name that RemoteAction.run looks up when it is called.
+    assert action.RemoteAction.run.__globals__["DEFAULT_REQUEST_TIMEOUT"] == 7.5
+
+
+def test_a_wrong_action_timeout_is_refused() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "bot.rasa_cli", "run"],
+        cwd=server.PROJECT_ROOT,
+        env={**os.environ, "ACTION_TIMEOUT": "soon"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "ACTION_TIMEOUT must be a number of seconds" in done.stderr
+
+
+def test_steps_are_plain_lines_without_a_terminal() -> None:
+    console = Console(record=True, width=80, force_terminal=False)
+    steps = server.Steps(console, total=2)
+    with steps.step("First") as notes:
+        notes.append("built")
+    with steps.step("Second"):
+        pass
+    lines = console.export_text().splitlines()
+    assert lines[0] == "[1/2] First …"
+    assert lines[1].strip().startswith("built (")
+    assert lines[2] == "[2/2] Second …"
