@@ -1,0 +1,113 @@
+"""The configuration of the CamemBERT intent classifier: every key, its default and its rule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rasa.nlu.classifiers import LABEL_RANKING_LENGTH
+from rasa.shared.exceptions import InvalidConfigException
+
+from components.validation import (
+    Rule,
+    boolean,
+    check_config,
+    integer,
+    number,
+    one_of,
+    optional,
+    text,
+)
+
+COMPONENT = "CamembertIntentClassifier"
+
+DEFAULTS: dict[str, Any] = {
+    # The encoder: a name on the Hugging Face hub or a folder (config.json, tokenizer.json and
+    # model.safetensors), and the hub revision (commit, tag or branch) to hold on to.
+    "encoder": "almanach/camembert-base",
+    "revision": "main",
+    # Used, with a warning, where the hub cannot be reached. Null: fail instead.
+    "offline_encoder": "models/encoders/e5-small-fr",
+    # Training.
+    "epochs": 8,
+    "batch_size": 16,
+    "learning_rate": 1e-4,
+    "head_learning_rate": 5e-3,
+    "warmup_ratio": 0.1,
+    "weight_decay": 0.01,
+    "label_smoothing": 0.1,
+    "class_weights": "balanced",
+    # Extra copies of each sentence with typos, without accents, without capitals.
+    "augmentation": 2,
+    "seed": 42,
+    # Share of the examples held out for early stopping and calibration; epochs without
+    # progress after which training stops (null: never).
+    "validation_share": 0.1,
+    "patience": 3,
+    # Layers from the bottom that keep their pretrained weights. Their output is computed once
+    # per sentence, not once per epoch.
+    "freeze_embeddings": True,
+    "freeze_layers": 0,
+    # Network.
+    "pooling": "mean",
+    "head": "cosine",
+    "text_prefix": "",
+    "max_length": 64,
+    # Serving.
+    "precision": "int8",
+    "threads": 2,
+    "calibration": True,
+    "ranking_length": LABEL_RANKING_LENGTH,
+    # What a text gets of which the vocabulary knows nothing: no intent, or the nearest one.
+    "unknown_text": "reject",
+}
+
+RULES: dict[str, Rule] = {
+    "encoder": text(),
+    "revision": text(),
+    "offline_encoder": optional(text()),
+    "epochs": integer(1),
+    "batch_size": integer(1),
+    "learning_rate": number(0, 1, above=True),
+    "head_learning_rate": number(0, 1, above=True),
+    "warmup_ratio": number(0, 1),
+    "weight_decay": number(0, 1),
+    "label_smoothing": number(0, 1, below=True),
+    "class_weights": one_of("balanced", None),
+    "augmentation": integer(0, 20),
+    "seed": integer(0),
+    "validation_share": number(0, 0.5),
+    "patience": optional(integer(1)),
+    "freeze_embeddings": boolean(),
+    "freeze_layers": integer(0),
+    "pooling": one_of("mean", "cls"),
+    "head": one_of("cosine", "linear"),
+    "text_prefix": text(empty=True),
+    "max_length": integer(8, 512),
+    "precision": one_of("int8", "fp32"),
+    "threads": integer(0, 256),
+    "calibration": boolean(),
+    "ranking_length": integer(0),
+    "unknown_text": one_of("reject", "classify"),
+}
+
+
+def validate(config: Mapping[str, Any]) -> None:
+    """Check a complete configuration (defaults merged in).
+
+    Raises:
+        InvalidConfigException: A key is unknown, a value is out of its range, or two values
+            contradict each other.
+    """
+    check_config(COMPONENT, config, RULES)
+    if config["freeze_layers"] > 0 and not config["freeze_embeddings"]:
+        raise InvalidConfigException(
+            f"{COMPONENT} in config.yml: 'freeze_layers' above 0 needs 'freeze_embeddings: true', "
+            "since the frozen layers stand on the embeddings."
+        )
+    if config["validation_share"] == 0 and (config["calibration"] or config["patience"]):
+        raise InvalidConfigException(
+            f"{COMPONENT} in config.yml: early stopping ('patience') and 'calibration' are fitted "
+            "on held-out examples. Set 'validation_share' above 0, or set 'patience: null' and "
+            "'calibration: false'."
+        )

@@ -1,0 +1,140 @@
+"""Where the pretrained encoder comes from: a folder, the model hub, or the offline encoder."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import logging
+from pathlib import Path
+
+from rasa.shared.exceptions import InvalidConfigException
+
+logger = logging.getLogger(__name__)
+
+FETCHED_ENCODERS = Path("models/encoders")  # Where `bot encoder fetch` puts what it brings.
+_REQUIRED_FILES = ("config.json", "tokenizer.json")
+_WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoder:
+    """A pretrained encoder on this machine.
+
+    Attributes:
+        path: Folder with ``config.json``, ``tokenizer.json`` and the weights.
+        name: What the configuration asked for.
+        used: What is really used: ``name``, or the folder of the offline encoder.
+        revision: Commit of the hub, or a digest of the folder.
+    """
+
+    path: Path
+    name: str
+    used: str
+    revision: str
+
+    @property
+    def is_fallback(self) -> bool:
+        """Whether the offline encoder stands in for the one that was asked for."""
+        return self.used != self.name
+
+
+def find_encoder(name: str, revision: str, offline_encoder: str | None) -> Encoder:
+    """Return the encoder ``name``, or the offline encoder where the hub cannot be reached.
+
+    Looked for in this order: a folder of that name, a copy made by ``bot encoder fetch``, the
+    hub (and its local cache), the offline encoder.
+
+    Args:
+        name: Folder, or name on the Hugging Face hub.
+        revision: Commit, tag or branch on the hub.
+        offline_encoder: Folder of the stand-in; ``None`` to do without.
+
+    Raises:
+        InvalidConfigException: The encoder is nowhere to be had; the message says what to do.
+    """
+    folder = Path(name)
+    if folder.is_dir():
+        return _local(folder, name)
+    if folder.is_absolute() or name.startswith((".", "~")) or len(folder.parts) != 2:
+        raise InvalidConfigException(
+            f"The encoder folder '{name}' does not exist (looked for '{folder.absolute()}'). Give "
+            "an existing folder or a name on the hub such as 'almanach/camembert-base'."
+        )
+    fetched = FETCHED_ENCODERS / name
+    if fetched.is_dir():
+        return dataclasses.replace(_local(fetched, name), used=name)
+    snapshot = _download(name, revision)
+    if isinstance(snapshot, ConnectionError):
+        return _fall_back(name, offline_encoder, snapshot)
+    return dataclasses.replace(_local(snapshot, name), used=name, revision=snapshot.name)
+
+
+def _local(folder: Path, name: str) -> Encoder:
+    missing = [file for file in _REQUIRED_FILES if not (folder / file).is_file()]
+    if not any((folder / file).is_file() for file in _WEIGHT_FILES):
+        missing.append(" or ".join(_WEIGHT_FILES))
+    if missing:
+        raise InvalidConfigException(
+            f"The encoder folder '{folder}' lacks {', '.join(missing)}. Fetch it again with "
+            f"`bot encoder fetch NAME`, or build the offline encoder with `bot encoder build`."
+        )
+    return Encoder(folder, name, str(folder), _digest(folder))
+
+
+@functools.cache
+def _digest(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(item for item in folder.iterdir() if item.is_file()):
+        digest.update(path.name.encode())
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()[:16]
+
+
+@functools.cache  # One attempt a process: an unreachable hub costs its time-out once.
+def _download(name: str, revision: str) -> Path | ConnectionError:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+
+    try:
+        return Path(
+            snapshot_download(
+                name,
+                revision=revision,
+                allow_patterns=["config.json", "tokenizer.json", "model.safetensors"],
+                etag_timeout=5,
+            )
+        )
+    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+        raise InvalidConfigException(
+            f"The hub has no encoder '{name}' at revision '{revision}'. Check the keys 'encoder' "
+            "and 'revision' in config.yml."
+        ) from error
+    except Exception as error:  # The hub's client raises its own, httpx's and OSError's kinds.
+        return ConnectionError(f"{type(error).__name__}: {error}")
+
+
+def _fall_back(name: str, offline_encoder: str | None, error: Exception) -> Encoder:
+    way_out = (
+        f"Fetch it on a machine with network (`bot encoder fetch {name}`) and copy "
+        f"'{FETCHED_ENCODERS / name}' here"
+    )
+    if offline_encoder is None:
+        raise InvalidConfigException(
+            f"The encoder '{name}' cannot be downloaded and 'offline_encoder' is null. {way_out}, "
+            "give a local folder as 'encoder', or name an offline encoder."
+        ) from error
+    folder = Path(offline_encoder)
+    if not folder.is_dir():
+        raise InvalidConfigException(
+            f"The encoder '{name}' cannot be downloaded and the offline encoder '{folder}' does "
+            f"not exist. Build it with `bot encoder build`. Or: {way_out.lower()}."
+        ) from error
+    logger.warning(
+        f"The encoder '{name}' cannot be downloaded; the offline encoder '{folder}' is used "
+        "instead. It is smaller and was not trained on French alone, so expect some points of "
+        f"accuracy less on hard questions. {way_out} to use the real one."
+    )
+    return _local(folder, name)

@@ -1,0 +1,258 @@
+"""The trained classifier on disk, and its inference with ONNX Runtime.
+
+A served model is a folder of three files: ``model.onnx``, ``tokenizer.json`` and
+``metadata.json`` (labels, settings, provenance and the SHA-256 of the other two). Reading it
+needs neither PyTorch nor ``transformers``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rasa.shared.exceptions import RasaException
+
+from components.camembert.calibration import softmax
+from components.camembert.onnx_graph import (
+    ATTENTION_MASK,
+    INPUT_IDS,
+    LOGITS,
+    Architecture,
+    build_graph,
+    quantise,
+    read_weights,
+)
+from components.camembert.tokenization import SentenceTokenizer
+
+if TYPE_CHECKING:
+    from components.camembert.training import TrainedModel
+
+logger = logging.getLogger(__name__)
+
+# To be raised when an older component could not read what this one writes.
+FORMAT_VERSION = 1
+_MODEL, _TOKENIZER, _METADATA = "model.onnx", "tokenizer.json", "metadata.json"
+# Sentences in one run of the network: bounds the memory of a large `rasa test nlu`.
+_BATCH = 64
+MINIMUM_AGREEMENT = 0.99
+
+
+class ServedModelError(RasaException):
+    """The files of a trained classifier are missing, damaged or of another version."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Metadata:
+    """``metadata.json``.
+
+    Attributes:
+        labels: Intents, in the order of the network's output.
+        max_length: Tokens after which a sentence is cut.
+        text_prefix: Put before each sentence.
+        pad_id: Id of the padding token.
+        precision: ``int8`` or ``fp32``.
+        temperature: What the head was divided by.
+        architecture: The shape of the network.
+        encoder: Name, origin and revision of the pretrained encoder.
+        validation: Accuracy and loss on the held-out share of the training data.
+    """
+
+    labels: list[str]
+    max_length: int
+    text_prefix: str
+    pad_id: int
+    precision: str
+    temperature: float
+    architecture: Architecture
+    encoder: dict[str, Any]
+    validation: dict[str, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """Probabilities of a batch.
+
+    Attributes:
+        probabilities: float64, texts x classes; each row sums to 1.
+        unknown: bool, texts; the vocabulary knows nothing of the text.
+    """
+
+    probabilities: np.ndarray
+    unknown: np.ndarray
+
+
+def write(
+    folder: Path, trained: TrainedModel, metadata: Metadata, tokenizer: Path, texts: Sequence[str]
+) -> Metadata:
+    """Write a served model.
+
+    Args:
+        folder: Existing folder to write into.
+        trained: The result of fine-tuning.
+        metadata: What to record; its ``precision`` is a wish.
+        tokenizer: The encoder's ``tokenizer.json``.
+        texts: Training sentences on which int8 has to agree with fp32.
+
+    Returns:
+        The metadata as written: ``precision`` is ``fp32`` where int8 did not agree.
+    """
+    import onnx
+
+    with tempfile.TemporaryDirectory() as scratch:
+        full = Path(scratch) / "fp32"
+        full.mkdir()
+        onnx.save(build_graph(trained.weights, trained.architecture), full / _MODEL)
+        shutil.copyfile(tokenizer, full / _TOKENIZER)
+        _write_metadata(full, dataclasses.replace(metadata, precision="fp32"))
+        chosen = full
+        if metadata.precision == "int8":
+            small = Path(scratch) / "int8"
+            small.mkdir()
+            quantise(full / _MODEL, small / _MODEL)
+            shutil.copyfile(tokenizer, small / _TOKENIZER)
+            _write_metadata(small, metadata)
+            if _agreement(ServedModel(full), ServedModel(small), texts) >= MINIMUM_AGREEMENT:
+                chosen = small
+        for file in (_MODEL, _TOKENIZER, _METADATA):
+            shutil.copyfile(chosen / file, folder / file)
+    return read_metadata(folder)
+
+
+def _agreement(full: ServedModel, small: ServedModel, texts: Sequence[str]) -> float:
+    """Return the share of ``texts`` on which both models choose the same intent."""
+    best_full = full.predict(texts).probabilities.argmax(1)
+    best_small = small.predict(texts).probabilities.argmax(1)
+    agreement = float((best_full == best_small).mean())
+    logger.info(f"The int8 model agrees with the fp32 model on {agreement:.2%} of the examples.")
+    if agreement < MINIMUM_AGREEMENT:
+        logger.warning(
+            f"The int8 model agrees with the fp32 model on only {agreement:.1%} of the training "
+            "examples, so the fp32 model is kept: four times larger and about half as fast. Set "
+            "'precision: fp32' in config.yml to accept that without this warning."
+        )
+    return agreement
+
+
+def _write_metadata(folder: Path, metadata: Metadata) -> None:
+    content = {
+        "format": FORMAT_VERSION,
+        **dataclasses.asdict(metadata),
+        "files": {file: _sha256(folder / file) for file in (_MODEL, _TOKENIZER)},
+    }
+    (folder / _METADATA).write_text(
+        json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
+    )
+
+
+def read_metadata(folder: Path) -> Metadata:
+    """Read and check a served model's description.
+
+    Raises:
+        ServedModelError: A file is missing or damaged, or of another format version.
+    """
+    path = folder / _METADATA
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        version = content.pop("format")
+        if version != FORMAT_VERSION:
+            raise ServedModelError(
+                f"The intent classifier in '{folder.name}' was trained with another version of "
+                f"the component (format {version}, this one reads {FORMAT_VERSION}). Train it "
+                "again with `rasa train --force`."
+            )
+        files = content.pop("files")
+        metadata = Metadata(**{**content, "architecture": Architecture(**content["architecture"])})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(path, f"{type(error).__name__}: {error}") from error
+    for name, expected in files.items():
+        if not (folder / name).is_file():
+            raise _damaged(folder / name, "the file is missing")
+        if _sha256(folder / name) != expected:
+            raise _damaged(folder / name, "its checksum is not the one noted in training")
+    return metadata
+
+
+def _damaged(path: Path, reason: str) -> ServedModelError:
+    return ServedModelError(
+        f"The trained intent classifier is damaged: '{path.name}' in '{path.parent.name}' "
+        f"({reason}). Train it again with `rasa train --force`, or restore the model archive."
+    )
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def read_trained(folder: Path) -> TrainedModel:
+    """Read a served model back for further training (int8 weights are dequantised).
+
+    Raises:
+        ServedModelError: See :func:`read_metadata`.
+    """
+    from components.camembert.training import TrainedModel
+
+    metadata = read_metadata(folder)
+    return TrainedModel(
+        weights=read_weights(folder / _MODEL),
+        architecture=metadata.architecture,
+        labels=metadata.labels,
+        pad_id=metadata.pad_id,
+        temperature=metadata.temperature,
+        validation=metadata.validation,
+    )
+
+
+class ServedModel:
+    """A trained classifier, ready to answer; safe to use from several threads.
+
+    Args:
+        folder: What :func:`write` has written. Not needed once this has returned.
+        threads: Threads of one prediction; 0 leaves the choice to ONNX Runtime.
+
+    Raises:
+        ServedModelError: See :func:`read_metadata`.
+    """
+
+    def __init__(self, folder: Path, threads: int = 0) -> None:
+        import onnxruntime
+
+        self.metadata = read_metadata(folder)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(
+            str(folder / _MODEL), options, providers=["CPUExecutionProvider"]
+        )
+        self._tokenizer = SentenceTokenizer(
+            folder / _TOKENIZER,
+            self.metadata.max_length,
+            self.metadata.text_prefix,
+            self.metadata.pad_id,
+        )
+
+    def predict(self, texts: Sequence[str]) -> Prediction:
+        """Return the probability of each intent for each text, in batches of similar length."""
+        ids = self._tokenizer.ids(texts)
+        probabilities = np.empty((len(texts), len(self.metadata.labels)))
+        order = sorted(range(len(texts)), key=lambda index: len(ids[index]))
+        for begin in range(0, len(order), _BATCH):
+            rows = order[begin : begin + _BATCH]
+            tokens = self._tokenizer.pad([ids[row] for row in rows])
+            (logits,) = self._session.run(
+                [LOGITS], {INPUT_IDS: tokens.ids, ATTENTION_MASK: tokens.mask}
+            )
+            probabilities[rows] = softmax(logits.astype(np.float64))
+        unknown = np.array([self._tokenizer.is_unknown(item) for item in ids], dtype=bool)
+        return Prediction(probabilities, unknown)
