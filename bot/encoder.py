@@ -238,9 +238,8 @@ def read_weights(data: bytes) -> Weights:
         if offset + size > len(data):
             raise ValueError(f"the file ends before tensor {name}")
         tensors[name] = Tensor(kind != 0, values, offset, size)
-    return Weights(
-        Shape(*sizes, layer_norm_epsilon=epsilon), pieces, scores, normalisation, tensors, data
-    )
+    shape = Shape._make((*sizes, epsilon))
+    return Weights(shape, pieces, scores, normalisation, tensors, data)
 
 
 def make_tokenizer(vocabulary: list[tuple[str, float]]) -> Tokenizer:

@@ -60,13 +60,13 @@ def fetch(
     """Bring an encoder from the model hub, for use without network later."""
     from bot import encoder
 
-    folder = out or encoder.ENCODERS_FOLDER / name.rsplit("/", 1)[-1]
+    folder = out or encoder.ENCODERS_FOLDER / name
     with _progress_bar() as progress:
         fetched = encoder.fetch(name, folder, revision, progress)
     commit = encoder.read_manifest(folder)["revision"]
     verb = "Fetched" if fetched else "Already there and intact:"
     typer.echo(f"{verb} {name} at revision {commit} in {folder}.")
-    typer.echo(f"Use it with `encoder: {folder}` in config.yml.")
+    typer.echo(f"Use it with `encoder: {name if out is None else folder}` in config.yml.")
 
 
 @app.command()
@@ -79,11 +79,12 @@ def verify(
     from bot import encoder
     from bot.errors import UserError
 
-    found = folders or sorted(path.parent for path in encoder.ENCODERS_FOLDER.glob("*/*.json"))
+    manifests = encoder.ENCODERS_FOLDER.rglob(encoder.MANIFEST)
+    found = folders or sorted(path.parent for path in manifests)
     if not found:
         raise UserError(
             f"There is no encoder in {encoder.ENCODERS_FOLDER}. Make one with `bot encoder build`."
         )
-    for folder in dict.fromkeys(found):
+    for folder in found:
         manifest = encoder.verify(folder)
         typer.echo(f"{folder}: intact ({manifest['name']}, licence {manifest['licence']}).")
