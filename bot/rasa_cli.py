@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from pathlib import Path
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -53,6 +54,19 @@ def set_action_timeout(seconds: float) -> None:
     action.DEFAULT_REQUEST_TIMEOUT = seconds
 
 
+def _ignore_deprecations_of_others() -> None:
+    """Go back to Python's default, which does not show users what packages deprecate.
+
+    Sanic switches these warnings on when it is imported, so that import comes first; Rasa's main
+    function switches those of pyparsing on, so matplotlib, which earns them, is imported before.
+    """
+    import sanic  # noqa: F401
+
+    ours = r"(bot|components|actions)(\.|$)"
+    warnings.filterwarnings("ignore", category=DeprecationWarning, module=f"(?!{ours})")
+    import matplotlib.font_manager  # noqa: F401
+
+
 def main() -> None:
     """Run Rasa's command line."""
     configure_process()
@@ -65,6 +79,7 @@ def main() -> None:
     if token := os.environ.pop(API_TOKEN_VARIABLE, None):
         sys.argv += ["--enable-api", "--auth-token", token]
 
+    _ignore_deprecations_of_others()
     from rasa.__main__ import main as rasa_main
 
     if sys.argv[1:2] and sys.argv[1] in ("run", "shell", "interactive", "test"):
