@@ -151,7 +151,7 @@ def build_graph(weights: dict[str, np.ndarray], architecture: Architecture) -> o
         ],
         outputs=[helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, ["batch", classes])],
         initializer=[
-            numpy_helper.from_array(np.ascontiguousarray(array), name)
+            numpy_helper.from_array(array.copy(order="C"), name)
             for name, array in {**weights, **constants}.items()
         ],
     )

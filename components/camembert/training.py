@@ -540,7 +540,7 @@ def _restore(network: _Network, start: TrainedModel) -> None:
     # Frozen parts come from the encoder itself, which is more precise than an int8 copy.
     network.load_state_dict(
         {
-            name: torch.from_numpy(np.ascontiguousarray(array))
+            name: torch.tensor(array)
             for name, array in state.items()
             if name in trainable
         },
