@@ -98,7 +98,7 @@ $(VENV)/bin/python:
 			"$$(pyenv prefix 3.10 2>/dev/null)/bin/python" "$$HOME"/.pyenv/versions/3.10*/bin/python \
 			"$$(uv python find --no-project 3.10 2>/dev/null)"; do \
 		if "$$candidate" -c '$(IS_PYTHON310)' >/dev/null 2>&1; then \
-			printf '→ Creating %s with %s\n' $(VENV) "$$($$candidate --version) ($$candidate)"; \
+			printf '→ Creating %s with %s\n' $(VENV) "$$("$$candidate" --version) ($$candidate)"; \
 			exec "$$candidate" -m venv --clear $(VENV); \
 		fi; \
 	done; printf '%s\n' "$$NO_PYTHON310" >&2; exit 1
