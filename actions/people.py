@@ -1,0 +1,329 @@
+"""Answers about a person: who is meant, then the card, a detail, or whether they know something."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+from actions.conversation import (
+    MISSING,
+    Asked,
+    Context,
+    Memory,
+    Pending,
+    card_payload,
+    format_date,
+    intent_payload,
+)
+from actions.directory import Collaborator, Skill
+from bot.text import fold
+
+# People offered at once, and skills on a card.
+MAX_CHOICES = 5
+MAIN_SKILLS = 6
+
+# What can be asked about a person (the canonical values of the entity `detail`).
+DETAILS = ("email", "phone", "agency", "job_title", "skills", "availability")
+
+
+def about_person(context: Context, asked: Asked) -> Memory:
+    """Find out whom the turn means, and tell what is ``asked`` about them."""
+    turn, memory = context.turn, context.memory
+    if turn.collaborator_id:
+        return _tell_id(context, turn.collaborator_id, asked)
+    if turn.persons:
+        return _tell_by_name(context, turn.persons, asked)
+    pending = memory.pending.asked if memory.pending and memory.needs == "person" else Asked()
+    if turn.rank is not None and memory.candidates:
+        return _tell_by_rank(context, turn.rank, asked or pending)
+    if turn.agency and (memory.candidates or memory.person):
+        return _tell_by_agency(context, turn.agency, asked or pending)
+    if memory.needs == "person" and turn.is_bare and turn.text:
+        return _tell_by_name(context, (turn.text,), asked or pending)
+    if asked or turn.reference:
+        if memory.collaborator_id:
+            return _tell_id(context, memory.collaborator_id, asked)
+        if memory.candidates:
+            people = _candidates(context)
+            context.reply("utter_person_which", **_choice(people, asked, "which"))
+            return _waiting(memory, people, asked)
+    context.reply("utter_ask_person")
+    return memory.with_(candidates=(), pending=Pending("person", asked))
+
+
+# --- who is meant -----------------------------------------------------------------------------
+
+
+def _tell_id(context: Context, collaborator_id: str, asked: Asked) -> Memory:
+    """Tell about the person of that id, who may have left the directory since it was shown."""
+    person = context.directory.get(collaborator_id)
+    if person is None:
+        context.reply("utter_person_gone")
+        return context.memory.with_(collaborator_id=None, pending=None)
+    return _tell(context, context.memory, person, asked)
+
+
+def _tell_by_name(context: Context, names: Sequence[str], asked: Asked) -> Memory:
+    """Tell about each of ``names``; the first that fits several people ends in a question."""
+    memory, reply, agency = context.memory, context.reply, context.turn.agency
+    for name in names:
+        found = context.directory.find_people(name, agency=agency, limit=MAX_CHOICES)
+        if agency and not found.matches:
+            elsewhere = context.directory.find_people(name, limit=MAX_CHOICES)
+            if elsewhere.matches:
+                reply("utter_person_elsewhere", name=name, agency=agency)
+                found = elsewhere
+        matches, wanted = _answer_to_ours(memory, found.matches, asked)
+        total = found.total if matches == found.matches else len(matches)
+        memory = memory.with_(person=name)
+        if len(matches) == 1:
+            memory = _tell(context, memory, matches[0], wanted)
+        elif matches:
+            return _ask_which(context, memory, matches, total, wanted)
+        else:
+            memory = _say_nobody(context, memory, found.near, wanted)
+    return memory
+
+
+def _answer_to_ours(
+    memory: Memory, matches: tuple[Collaborator, ...], asked: Asked
+) -> tuple[tuple[Collaborator, ...], Asked]:
+    """Return whom a name means, and what is asked, in view of a question of ours.
+
+    A name that fits one of the people whom we offered chooses among them, and any name answers
+    « De qui s'agit-il ? »: what was asked before still is. Any other name is a new question.
+    """
+    if asked or memory.pending is None or memory.needs != "person":
+        return matches, asked
+    offered = tuple(person for person in matches if person.id in memory.candidates)
+    if offered:
+        return offered, memory.pending.asked
+    return matches, asked if memory.candidates else memory.pending.asked
+
+
+def _tell_by_rank(context: Context, rank: int, asked: Asked) -> Memory:
+    """Tell about the person whom we listed as number ``rank``, counted from 1."""
+    memory = context.memory
+    if 1 <= rank <= len(memory.candidates):
+        return _tell_id(context, memory.candidates[rank - 1], asked)
+    people = _candidates(context)
+    context.reply("utter_person_rank_unknown", count=len(people), **_choice(people, asked, "which"))
+    return _waiting(memory, people, asked)
+
+
+def _tell_by_agency(context: Context, agency: str, asked: Asked) -> Memory:
+    """Tell about the one of that ``agency`` among those whom the last question was about."""
+    memory = context.memory
+    # The name again, rather than the people listed: these are only the first of many namesakes.
+    if memory.person:
+        found = context.directory.find_people(memory.person, agency=agency, limit=MAX_CHOICES)
+        if len(found.matches) == 1:
+            return _tell(context, memory, found.matches[0], asked)
+        if found.matches:
+            return _ask_which(context, memory, found.matches, found.total, asked)
+    people = _candidates(context)
+    there = tuple(person for person in people if fold(person.agency) == fold(agency))
+    if len(there) == 1:
+        return _tell(context, memory, there[0], asked)
+    if there:
+        context.reply("utter_person_which", **_choice(there, asked, "which"))
+        return _waiting(memory, there, asked)
+    if people:
+        context.reply(
+            "utter_person_not_in_agency", agency=agency, **_choice(people, asked, "which")
+        )
+        return _waiting(memory, people, asked)
+    context.reply("utter_person_none_in_agency", name=memory.person or MISSING, agency=agency)
+    return memory.with_(pending=None)
+
+
+def _candidates(context: Context) -> tuple[Collaborator, ...]:
+    people = (context.directory.get(candidate) for candidate in context.memory.candidates)
+    return tuple(person for person in people if person is not None)
+
+
+# --- asking back ------------------------------------------------------------------------------
+
+
+def _ask_which(
+    context: Context, memory: Memory, people: Sequence[Collaborator], total: int, asked: Asked
+) -> Memory:
+    """Ask which of the namesakes ``people`` is meant, the first of ``total``."""
+    name = memory.person or MISSING
+    choice = _choice(people, asked, "namesakes", name=name, total=total)
+    if total > len(people):
+        context.reply(
+            "utter_person_choice_first", name=name, total=total, shown=len(people), **choice
+        )
+    else:
+        context.reply("utter_person_choice", name=name, total=total, **choice)
+    return _waiting(memory, people, asked)
+
+
+def _say_nobody(
+    context: Context, memory: Memory, near: Sequence[Collaborator], asked: Asked
+) -> Memory:
+    """Say that nobody has that name, and offer the nearest names."""
+    name, near = memory.person or MISSING, near[:MAX_CHOICES]
+    if not near:
+        context.reply("utter_person_unknown", name=name)
+        return memory.with_(candidates=(), pending=None)
+    choice = _choice(near, asked, "near", name=name, total=len(near))
+    if len(near) == 1:
+        context.reply("utter_person_near_one", name=name, **choice)
+    else:
+        context.reply("utter_person_near_many", name=name, **choice)
+    return _waiting(memory, near, asked)
+
+
+def _choice(
+    people: Sequence[Collaborator],
+    asked: Asked,
+    reason: str,
+    *,
+    name: str | None = None,
+    total: int | None = None,
+) -> dict[str, Any]:
+    """Return the buttons, one a person, and the payload of a question « which one? »."""
+    payloads = [_button_payload(person, asked) for person in people]
+    return {
+        "buttons": [
+            {"title": f"{p.full_name} — {p.job_title}, {p.agency}", "payload": payload}
+            for p, payload in zip(people, payloads, strict=True)
+        ],
+        "payload": card_payload(
+            "person_choice",
+            reason=reason,
+            name=name,
+            total=len(people) if total is None else total,
+            people=[
+                {**person_fields(person), "payload": payload}
+                for person, payload in zip(people, payloads, strict=True)
+            ],
+        ),
+    }
+
+
+def _button_payload(person: Collaborator, asked: Asked) -> str:
+    if asked.technologies:
+        return intent_payload(
+            "WHO_KNOWS_ABOUT", collaborator_id=person.id, technology=asked.technologies
+        )
+    return intent_payload("WHO_IS", collaborator_id=person.id, detail=asked.details)
+
+
+def _waiting(memory: Memory, people: Sequence[Collaborator], asked: Asked) -> Memory:
+    """Return the memory after asking which of ``people`` is meant."""
+    candidates = tuple(person.id for person in people)
+    return memory.with_(candidates=candidates, pending=Pending("person", asked))
+
+
+# --- telling ----------------------------------------------------------------------------------
+
+
+def _tell(context: Context, memory: Memory, person: Collaborator, asked: Asked) -> Memory:
+    """Answer what is ``asked`` about ``person``, who is then the one talked about."""
+    if asked.technologies:
+        names = tuple(_tell_skill(context, person, skill) for skill in asked.technologies)
+        memory = memory.with_(technology=names, agency=None, offset=None)
+    elif details := _known_details(asked.details):
+        for detail in details:
+            _tell_detail(context, person, detail)
+    else:
+        _tell_card(context, person)
+    # « et le deuxième ? » after one of a list; another person's card ends that list.
+    listed = memory.candidates if person.id in memory.candidates else ()
+    return memory.with_(collaborator_id=person.id, candidates=listed, pending=None)
+
+
+def _tell_card(context: Context, person: Collaborator) -> None:
+    context.reply(
+        "utter_person_card",
+        name=person.full_name,
+        job_title=person.job_title,
+        agency=person.agency,
+        skills=_skill_list(person.skills[:MAIN_SKILLS], ", ") or MISSING,
+        contact=" · ".join(filter(None, (person.email, person.phone))) or MISSING,
+        updated=format_date(person.updated_at),
+        payload=card_payload("person_card", person=person_fields(person), detail=None),
+    )
+
+
+def _known_details(details: Sequence[str]) -> tuple[str, ...]:
+    """Return the details of :data:`DETAILS`; « ses coordonnées » are mail and phone."""
+    spread = [d for detail in details for d in (DETAILS[:2] if detail == "contact" else (detail,))]
+    return tuple(detail for detail in dict.fromkeys(spread) if detail in DETAILS)
+
+
+def _tell_detail(context: Context, person: Collaborator, detail: str) -> None:
+    reply, name = context.reply, person.full_name
+    card = card_payload("person_card", person=person_fields(person), detail=detail)
+    day = person.available_from
+    if detail == "email" and person.email:
+        reply("utter_person_email", name=name, email=person.email, payload=card)
+    elif detail == "phone" and person.phone:
+        reply("utter_person_phone", name=name, phone=person.phone, payload=card)
+    elif detail == "agency":
+        reply("utter_person_agency", name=name, agency=person.agency, payload=card)
+    elif detail == "job_title":
+        reply("utter_person_job_title", name=name, job_title=person.job_title, payload=card)
+    elif detail == "skills" and person.skills:
+        skills = _skill_list(person.skills, "\n", bullet="• ")
+        reply("utter_person_skills", name=name, skills=skills, payload=card)
+    elif detail == "availability" and day and day > date.today():
+        reply("utter_person_available_from", name=name, date=format_date(day), payload=card)
+    elif detail == "availability" and day:
+        reply("utter_person_available_now", name=name, date=format_date(day), payload=card)
+    else:
+        reply("utter_person_detail_unknown", name=name, payload=card)
+
+
+def _tell_skill(context: Context, person: Collaborator, technology: str) -> str:
+    """Say whether ``person`` knows ``technology``; return its name as the directory spells it."""
+    level = context.directory.skill_level(person.id, technology)
+    names = [skill.name for skill in person.skills if fold(skill.name) == fold(technology)]
+    technology = names[0] if names else technology
+    card = card_payload(
+        "skill_check", person=person_fields(person), technology=technology, level=level
+    )
+    if level is None:
+        context.reply(
+            "utter_skill_no",
+            name=person.full_name,
+            technology=technology,
+            who_knows=intent_payload("WHO_KNOWS_ABOUT", technology=technology),
+            payload=card,
+        )
+    else:
+        context.reply(
+            "utter_skill_yes",
+            name=person.full_name,
+            agency=person.agency,
+            technology=technology,
+            level=level,
+            payload=card,
+        )
+    return technology
+
+
+def _skill_list(skills: Sequence[Skill], separator: str, bullet: str = "") -> str:
+    return separator.join(f"{bullet}{skill.name} {skill.level}/5" for skill in skills)
+
+
+def person_fields(person: Collaborator) -> dict[str, Any]:
+    """Return ``person`` as the structured messages hold it (docs/dialogue.md)."""
+    return {
+        "id": person.id,
+        "name": person.full_name,
+        "first_name": person.first_name,
+        "last_name": person.last_name,
+        "agency": person.agency,
+        "job_title": person.job_title,
+        "email": person.email,
+        "phone": person.phone,
+        "skills": [{"name": skill.name, "level": skill.level} for skill in person.skills],
+        "available_from": person.available_from and person.available_from.isoformat(),
+        "biography": person.biography,
+        "updated_at": person.updated_at and person.updated_at.isoformat(),
+    }
