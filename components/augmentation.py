@@ -1,0 +1,165 @@
+"""Variants of annotated examples, so that a tagger learns the context and not the names."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from bot.text import fold
+
+
+def _split(words: str) -> list[str]:
+    return words.split()
+
+
+# Syllables of made-up names: any French-looking word may be a name or a technology.
+_ONSETS = _split(
+    "b br c ch cl cr d dr f fl fr g gl gr h j k kr l m n p ph pl pr qu r s sc sk st t tr v w x z"
+)
+_VOWELS = _split("a e i o u ou oi an en in on ai au eau é è io ie")
+_CODAS = ["", "", "", "l", "n", "r", "s", "t", "x", "c", "ck", "m", "lt", "rd", "st", "ng"]
+_TECH_ENDINGS = [
+    "",
+    "",
+    "",
+    "DB",
+    "JS",
+    "ify",
+    "ly",
+    "Flow",
+    "Kit",
+    "Hub",
+    "ium",
+    "io",
+    "SQL",
+    "Ops",
+]
+
+
+class Example(NamedTuple):
+    """A tokenised text: words, their BILOU tags, and the sign between each word and the next."""
+
+    words: tuple[str, ...]
+    tags: tuple[str, ...]
+    gaps: tuple[str, ...]
+
+
+def entity_runs(tags: Sequence[str]) -> list[tuple[int, int, str]]:
+    """Return ``(first, last excluded, entity)`` of the entities in a BILOU sequence."""
+    runs: list[tuple[int, int, str]] = []
+    for index, tag in enumerate(tags):
+        prefix, _, entity = tag.partition("-")
+        if prefix in ("B", "U"):
+            runs.append((index, index + 1, entity))
+        elif prefix in ("I", "L") and runs and runs[-1][1] == index:
+            runs[-1] = (runs[-1][0], index + 1, runs[-1][2])
+    return runs
+
+
+def bilou(length: int, entity: str) -> tuple[str, ...]:
+    """Return the BILOU tags of an entity of ``length`` words."""
+    if length == 1:
+        return (f"U-{entity}",)
+    return (f"B-{entity}", *[f"I-{entity}"] * (length - 2), f"L-{entity}")
+
+
+class Augmenter:
+    """Makes variants: other names in the same place, small letters, lost accents, typos.
+
+    Args:
+        pools: for each entity whose names may be exchanged, the names as word tuples.
+        people: the entities that are names of people: given names and surnames are recombined.
+        made_up: share of the exchanged names that are invented.
+        seed: of the random choices.
+    """
+
+    def __init__(
+        self,
+        pools: Mapping[str, Sequence[tuple[str, ...]]],
+        people: Sequence[str] = ("person",),
+        made_up: float = 0.4,
+        invent: Sequence[str] = ("person", "technology"),
+        seed: int = 0,
+    ) -> None:
+        self._pools = {entity: sorted(set(names)) for entity, names in pools.items()}
+        self._people = frozenset(people)
+        self._invent = frozenset(invent)
+        self._made_up = made_up
+        self._random = random.Random(seed)
+
+    def variant(self, example: Example) -> Example:
+        """Return one variant of ``example``, drawn at random."""
+        words: list[str] = []
+        tags: list[str] = []
+        gaps: list[str] = []
+        done = 0
+        for first, last, entity in entity_runs(example.tags):
+            words += example.words[done:first]
+            tags += example.tags[done:first]
+            gaps += example.gaps[done:first]
+            name = self._other_name(entity, example.words[first:last])
+            words += name
+            tags += bilou(len(name), entity)
+            gaps += [" "] * (len(name) - 1) + [example.gaps[last - 1]]
+            done = last
+        words += example.words[done:]
+        tags += example.tags[done:]
+        gaps += example.gaps[done:]
+        return Example(tuple(self._retyped(words)), tuple(tags), tuple(gaps))
+
+    def _other_name(self, entity: str, words: tuple[str, ...]) -> tuple[str, ...]:
+        pool = self._pools.get(entity)
+        if not pool or self._random.random() < 0.2:
+            return words
+        lower = all(word.islower() for word in words)
+        if entity in self._invent and self._random.random() < self._made_up:
+            name = self._invented(entity, len(words))
+        elif entity in self._people:
+            # Keep the form (given name alone, or both), change the people.
+            same = [other for other in pool if len(other) == len(words)] or pool
+            name = list(self._random.choice(same))
+            if len(name) == 2:
+                name[1] = self._random.choice(same)[-1]
+        else:
+            name = list(self._random.choice(pool))
+        return tuple(word.lower() for word in name) if lower else tuple(name)
+
+    def _invented(self, entity: str, length: int) -> list[str]:
+        choose = self._random.choice
+        names = []
+        for _ in range(length):
+            syllables = self._random.choice((1, 2, 2, 2, 3))
+            word = "".join(choose(_ONSETS) + choose(_VOWELS) for _ in range(syllables))
+            word += choose(_CODAS)
+            if entity in self._people:
+                if self._random.random() < 0.05:
+                    word += "-" + choose(_ONSETS) + choose(_VOWELS) + choose(_CODAS)
+            else:
+                word += choose(_TECH_ENDINGS)
+                if self._random.random() < 0.1:
+                    word = word[: self._random.randint(2, 4)].upper()
+            names.append(word[:1].upper() + word[1:])
+        return names
+
+    def _retyped(self, words: Sequence[str]) -> list[str]:
+        """The same words as somebody types them on a phone."""
+        style = self._random.random()
+        if style < 0.45:
+            words = [word.lower() for word in words]
+        elif style < 0.5:
+            words = [word.upper() for word in words]
+        if self._random.random() < 0.5:
+            words = [fold(word) if word.islower() else word for word in words]
+        return [self._typo(word) if self._random.random() < 0.04 else word for word in words]
+
+    def _typo(self, word: str) -> str:
+        if len(word) < 4 or not word.isalpha():
+            return word
+        at = self._random.randrange(1, len(word) - 1)
+        kind = self._random.randrange(3)
+        if kind == 0:
+            return word[:at] + word[at + 1 :]
+        if kind == 1:
+            return word[:at] + word[at] + word[at:]
+        return word[:at] + word[at + 1] + word[at] + word[at + 2 :]
