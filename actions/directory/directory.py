@@ -1,10 +1,18 @@
-"""The directory's public class (signatures first; the implementation follows)."""
+"""The directory's public face."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from datetime import date, timezone
 from pathlib import Path
 
+from sqlalchemy import func, select
+from sqlalchemy.engine import Connection
+
+from actions.directory import search, tables
+from actions.directory.database import Database
+from actions.directory.files import Progress, format_of, write_people
+from actions.directory.importer import import_file
 from actions.directory.model import (
     Collaborator,
     ExpertsFound,
@@ -13,49 +21,173 @@ from actions.directory.model import (
     Stats,
 )
 
+_EXPORT_BATCH = 500
+
 
 class Directory:
-    """A directory of collaborators in a database; thread-safe."""
+    """Collaborators and their skills in an SQLite file or a PostgreSQL database.
+
+    Nothing is connected before the first question (:meth:`open` does it at once); every method may
+    be called from any thread, and answers from what the database holds at that moment.
+
+    Args:
+        url: ``sqlite:///…`` or ``postgresql://…``; ``None`` for ``$DIRECTORY_URL``, else the
+            SQLite file ``data/directory.db`` of the project.
+
+    Raises:
+        DirectoryError: (here) not such a URL; (every method) the database can't be reached or
+            refuses. A later call tries again.
+    """
 
     def __init__(self, url: str | None = None) -> None:
-        raise NotImplementedError
+        self.database = Database(url)
+
+    def open(self) -> None:
+        """Connect and run pending migrations now, to hear of trouble early."""
+        self.database.open()
 
     def close(self) -> None:
-        raise NotImplementedError
+        """Close all connections; the next call opens new ones."""
+        self.database.close()
 
     def get(self, collaborator_id: str) -> Collaborator | None:
-        raise NotImplementedError
+        """The person with this id."""
+        with self.database.read() as connection:
+            pk = search.pk_of(connection, collaborator_id)
+            people = search.load(connection, [pk]) if pk is not None else []
+        return people[0] if people else None
 
     def find_people(self, name: str, *, agency: str | None = None, limit: int = 6) -> PeopleFound:
-        raise NotImplementedError
+        """People called ``name``, in any order, case and spelling that leaves no doubt.
+
+        ``matches`` holds the best kind that there is: the whole name (other words around it do no
+        harm), else some of its words, else either with typos. Where an ``agency`` (folded) leaves
+        no match, ``near`` holds those who match elsewhere.
+        """
+        with self.database.read() as connection:
+            return search.find_people(connection, name, agency, limit)
 
     def find_experts(
         self, skill: str, *, agency: str | None = None, offset: int = 0, limit: int = 5
     ) -> ExpertsFound:
-        raise NotImplementedError
+        """Who has ``skill`` (folded, small typos forgiven), best level first, then by name."""
+        with self.database.read() as connection:
+            return search.find_experts(connection, skill, agency, offset, limit)
 
     def skill_level(self, collaborator_id: str, skill: str) -> int | None:
-        raise NotImplementedError
+        """Level (1 to 5) of a person in ``skill``, ``None`` without it."""
+        with self.database.read() as connection:
+            pk = search.pk_of(connection, collaborator_id)
+            found = search.find_skill(connection, skill)
+            if pk is None or found is None:
+                return None
+            return search.skill_level(connection, pk, found.id)
 
     def agencies(self) -> tuple[str, ...]:
-        raise NotImplementedError
+        """Agencies where somebody works, in alphabetical order."""
+        with self.database.read() as connection:
+            query = select(tables.agency.c.name).order_by(tables.agency.c.key)
+            return tuple(connection.execute(query).scalars())
 
-    def stats(self) -> Stats:
-        raise NotImplementedError
+    def is_empty(self) -> bool:
+        """Whether the directory holds nobody."""
+        with self.database.read() as connection:
+            return connection.execute(select(tables.collaborator.c.pk).limit(1)).first() is None
+
+    def stats(self, *, top: int = 10) -> Stats:
+        """Counts of the whole directory, and its ``top`` most frequent skills."""
+        person, count, skill = tables.collaborator.c, tables.skill_count.c, tables.skill.c
+        with self.database.read(patient=True) as connection:
+            agencies = connection.execute(
+                select(tables.agency.c.name, func.count(person.pk))
+                .join(tables.collaborator, person.agency_id == tables.agency.c.id)
+                .group_by(tables.agency.c.id, tables.agency.c.name, tables.agency.c.key)
+                .order_by(tables.agency.c.key)
+            ).all()
+            skills = connection.execute(
+                select(skill.name, func.sum(count.people).label("people"))
+                .join(tables.skill_count, count.skill_id == skill.id)
+                .group_by(skill.id, skill.name, skill.key)
+                .order_by(func.sum(count.people).desc(), skill.key)
+                .limit(top)
+            ).all()
+            distinct = connection.execute(select(func.count()).select_from(tables.skill))
+            available = select(func.count()).where(person.available_from <= date.today())
+            updated = connection.execute(select(func.max(person.updated_at))).scalar()
+            return Stats(
+                people=sum(number for _, number in agencies),
+                skills=distinct.scalar_one(),
+                agencies={row[0]: row[1] for row in agencies},
+                top_skills={name: int(number) for name, number in skills},
+                available_now=connection.execute(available).scalar_one(),
+                updated_at=updated.replace(tzinfo=timezone.utc) if updated else None,
+            )
 
     def import_(
         self,
         path: str | Path,
         *,
         replace: bool = False,
-        progress: Callable[[int, int], None] | None = None,
+        encoding: str | None = None,
+        progress: Progress | None = None,
     ) -> ImportResult:
-        raise NotImplementedError
+        """Add and change the people of a CSV or JSON file; all of it or nothing.
+
+        People are told apart by id. Those whom the file does not name stay, unless ``replace``.
+
+        Args:
+            encoding: of the file; UTF-8 with or without byte order mark by default.
+            progress: called with the bytes read and the bytes in all.
+
+        Raises:
+            InvalidFileError: nothing was changed; ``problems`` names every wrong row.
+        """
+        result = import_file(
+            self.database, Path(path), replace=replace, encoding=encoding, progress=progress
+        )
+        assert result is not None
+        return result
 
     def export(self, path: str | Path, format: str | None = None) -> int:
-        raise NotImplementedError
+        """Write everybody to a CSV or JSON file that :meth:`import_` takes; returns how many.
+
+        Args:
+            format: ``csv`` or ``json``; by the file's ending where ``None``.
+
+        Raises:
+            UserError: no such format, or the file can't be written.
+        """
+        path = Path(path)
+        form = format_of(path, format)
+        with self.database.read(patient=True) as connection:
+            return write_people(path, _everybody(connection), form)
+
+
+def _everybody(connection: Connection) -> Iterator[Collaborator]:
+    person = tables.collaborator.c
+    last = 0
+    while True:
+        query = select(person.pk).where(person.pk > last).order_by(person.pk).limit(_EXPORT_BATCH)
+        pks = list(connection.execute(query).scalars())
+        if not pks:
+            return
+        last = pks[-1]
+        yield from search.load(connection, pks, as_listed=True)
 
 
 def ensure_sample(url: str | None, csv_path: str | Path) -> bool:
-    """Fill an empty directory from ``csv_path``; True if it was filled."""
-    raise NotImplementedError
+    """Fill an empty directory from ``csv_path``; one that holds people is left as it is.
+
+    Returns whether it was filled. Two processes may call it at once: one fills.
+
+    Raises:
+        DirectoryError: the database can't be reached.
+        InvalidFileError: the sample is wrong.
+    """
+    directory = Directory(url)
+    try:
+        if not directory.is_empty():
+            return False
+        return import_file(directory.database, Path(csv_path), only_if_empty=True) is not None
+    finally:
+        directory.close()

@@ -35,7 +35,8 @@ class Skill:
 
 @dataclass(frozen=True)
 class Collaborator:
-    """One person. ``skills`` come best level first, then by name; ``updated_at`` is UTC."""
+    """One person. ``skills`` come best level first, equal levels as the file lists them;
+    ``updated_at`` is UTC."""
 
     id: str
     first_name: str

@@ -1,0 +1,518 @@
+"""Questions to the directory as SQL: every statement is answered from an index.
+
+No copy of people or names is held in memory, so what another process imports is seen by the next
+question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import timezone
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rapidfuzz import fuzz
+from sqlalchemy import and_, exists, func, select
+from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Row as DatabaseRow
+from sqlalchemy.sql import Select
+
+from actions.directory import matching, tables
+from actions.directory.matching import CONFIDENT_GRADE, NameMatch, Question
+from actions.directory.model import Collaborator, Expert, ExpertsFound, PeopleFound, Skill
+
+# Candidates that one statement may bring to the exact scoring.
+_CANDIDATES = 80
+# Known words that a typed word may stand for.
+_TOKEN_CANDIDATES = 24
+# Best holders of a skill that are asked what else they know.
+_CO_HOLDERS = 200
+_MAX_RELATED = 5
+
+_person = tables.collaborator.c
+_held = tables.collaborator_skill.c
+_posted = tables.collaborator_token.c
+_count = tables.skill_count.c
+_skill = tables.skill.c
+
+
+# --- people ---------------------------------------------------------------------------------------
+
+
+def load(
+    connection: Connection, pks: Sequence[int], *, as_listed: bool = False
+) -> list[Collaborator]:
+    """The people of ``pks`` in that order, with their skills; a missing one is left out.
+
+    Skills come best level first, or ``as_listed`` in the file that was imported.
+    """
+    if not pks:
+        return []
+    query = (
+        select(tables.collaborator, tables.agency.c.name.label("agency"))
+        .join(tables.agency, tables.agency.c.id == _person.agency_id)
+        .where(_person.pk.in_(pks))
+    )
+    rows = {row.pk: row for row in connection.execute(query)}
+    skills: dict[int, list[Skill]] = {}
+    order = (_held.position,) if as_listed else (_held.level.desc(), _held.position)
+    query = (
+        select(_held.collaborator_pk, _skill.name, _held.level)
+        .join(tables.skill, _skill.id == _held.skill_id)
+        .where(_held.collaborator_pk.in_(pks))
+        .order_by(*order)
+    )
+    for pk, name, level in connection.execute(query):
+        skills.setdefault(pk, []).append(Skill(name, level))
+    return [_collaborator(rows[pk], skills.get(pk, [])) for pk in pks if pk in rows]
+
+
+def _collaborator(row: DatabaseRow, skills: Iterable[Skill]) -> Collaborator:
+    return Collaborator(
+        id=row.id,
+        first_name=row.first_name,
+        last_name=row.last_name,
+        agency=row.agency,
+        job_title=row.job_title,
+        email=row.email,
+        phone=row.phone,
+        skills=tuple(skills),
+        available_from=row.available_from,
+        biography=row.biography,
+        updated_at=row.updated_at.replace(tzinfo=timezone.utc),
+    )
+
+
+def pk_of(connection: Connection, identifier: str) -> int | None:
+    """Primary key of the person with this id, ``None`` where there is none."""
+    if matching.clean(identifier) != identifier.strip():
+        return None  # too long, or with characters that no id holds
+    query = select(_person.pk).where(_person.id == identifier.strip())
+    return connection.execute(query).scalar()
+
+
+def agency_id(connection: Connection, name: str) -> int | None:
+    """Id of the agency that ``name`` folds to, ``None`` where nobody works there."""
+    query = select(tables.agency.c.id).where(
+        tables.agency.c.key == matching.agency_key(matching.clean(name))
+    )
+    return connection.execute(query).scalar()
+
+
+def find_people(
+    connection: Connection, name: str, agency: str | None = None, limit: int = 6
+) -> PeopleFound:
+    """See :meth:`actions.directory.Directory.find_people`."""
+    limit = max(0, min(limit, 100))
+    question = Question.of(name)
+    if not question.tokens or not limit:
+        return PeopleFound()
+    if agency is None:
+        return _PeopleSearch(connection, question, limit, None).run()
+    place = agency_id(connection, agency)
+    if place is not None:
+        found = _PeopleSearch(connection, question, limit, place).run()
+        if found.matches:
+            return found
+    elsewhere = _PeopleSearch(connection, question, limit, None).run()
+    return PeopleFound(near=elsewhere.matches or elsewhere.near)
+
+
+class _PeopleSearch:
+    """One question for a name, optionally within one agency.
+
+    From the cheapest and surest to the widest: the whole name by its key; people who bear two of
+    the words as typed; the same with typos and sounds; a single word; and what is merely near.
+    """
+
+    def __init__(
+        self, connection: Connection, question: Question, limit: int, place: int | None
+    ) -> None:
+        self.connection, self.question, self.limit, self.place = connection, question, limit, place
+        self.scored: dict[int, tuple[NameMatch, DatabaseRow]] = {}
+        self.known_words: frozenset[str] = frozenset()
+
+    def run(self) -> PeopleFound:
+        if found := self._whole_name():
+            return found
+        exact, close, people = self._tokens()
+        self.known_words = frozenset(
+            word for word, positions in self.question.units if len(positions) == 1
+            and self.exact_words.get(word)
+        )  # fmt: skip
+        self._score_pairs(exact, exact)
+        if found := self._best(grades=(0,)):
+            return found
+        if len(self.question.content) == 1:
+            if found := self._single(exact, people):
+                return found
+        elif found := self._best(grades=(1,)):
+            return found
+        self._score_pairs(close, close)
+        if found := self._best(grades=(0, 1, 2)):
+            return found
+        self._score_singles(close, people)
+        return self._best(grades=(0, 1, 2, 3)) or self._near(people)
+
+    # -- candidates -------------------------------------------------------------------------------
+
+    def _within(self, query: Select) -> Select:
+        return query if self.place is None else query.where(_person.agency_id == self.place)
+
+    def _whole_name(self) -> PeopleFound | None:
+        keys = matching.query_name_keys(self.question.tokens)
+        if not keys:
+            return None
+        condition = _person.name_key.in_(keys)
+        query = select(_person.pk).where(condition).order_by(_person.name_order, _person.pk)
+        pks = self.connection.execute(self._within(query).limit(self.limit)).scalars().all()
+        if not pks:
+            return None
+        total = len(pks)
+        if total == self.limit:
+            counting = self._within(select(func.count()).where(condition))
+            total = self.connection.execute(counting).scalar_one()
+        return PeopleFound(tuple(load(self.connection, pks)), (), total)
+
+    def _tokens(self) -> tuple[dict[int, list[int]], dict[int, list[int]], dict[int, int]]:
+        """Names that each typed word stands for, exactly and at all, closest first.
+
+        Returns the ids by position of the word, and how many people bear each.
+        """
+        wanted: dict[str, set[int]] = {}
+        for word, positions in self.question.units:
+            wanted.setdefault(word, set()).update(positions)
+        hashes = {key for word in wanted for key in matching.index_hashes(word)}
+        token, key = tables.name_token.c, tables.name_token_hash.c
+        query = (
+            select(token.id, token.text, token.people)
+            .join(tables.name_token_hash, key.token_id == token.id)
+            .where(key.hash.in_(hashes))
+            .distinct()
+        )
+        rows = self.connection.execute(query).all()
+        exact: dict[int, list[int]] = {}
+        close: dict[int, list[int]] = {}
+        people: dict[int, int] = {}
+        self.exact_words: dict[str, int] = {}
+        ranked: dict[int, list[tuple[float, int, int]]] = {}
+        for row in rows:
+            for word, places in wanted.items():
+                score = matching.similarity(word, row.text)
+                if not score:
+                    continue
+                people[row.id] = row.people
+                for position in places & self.question.content:
+                    ranked.setdefault(position, []).append((score, row.people, row.id))
+                    if score == 1:
+                        exact.setdefault(position, []).append(row.id)
+                if score == 1:
+                    self.exact_words[word] = row.id
+        for position, found in ranked.items():
+            found.sort(reverse=True)
+            close[position] = list(dict.fromkeys(i for _, _, i in found))[:_TOKEN_CANDIDATES]
+        return exact, close, people
+
+    def _score_pairs(self, one: dict[int, list[int]], other: dict[int, list[int]]) -> None:
+        """Grade the people who bear words for two different positions of the question."""
+        positions = sorted(one.keys() & other.keys())
+        for n, first in enumerate(positions):
+            for second in positions[n + 1 :]:
+                a, b = one[first], other[second]
+                if set(a) == set(b):  # two words typed for one name: le goff, legoff
+                    self._score(select(_posted.collaborator_pk).where(_posted.token_id.in_(a)))
+                    continue
+                mate = tables.collaborator_token.alias()
+                self._score(
+                    select(_posted.collaborator_pk).where(
+                        _posted.token_id.in_(a),
+                        exists().where(
+                            mate.c.collaborator_pk == _posted.collaborator_pk,
+                            mate.c.token_id.in_(b),
+                        ),
+                    )
+                )
+
+    def _score(self, query: Select) -> None:
+        """Grade the people of ``query`` (a selection of primary keys) who were not graded yet."""
+        if self.place is not None:
+            query = query.join(tables.collaborator, _person.pk == _posted.collaborator_pk).where(
+                _person.agency_id == self.place
+            )
+        pks = set(self.connection.execute(query.limit(_CANDIDATES)).scalars())
+        pks -= self.scored.keys()
+        if not pks:
+            return
+        rows = self.connection.execute(
+            select(_person.pk, _person.first_name, _person.last_name, _person.name_order).where(
+                _person.pk.in_(pks)
+            )
+        )
+        for row in rows:
+            match = matching.match_name(
+                self.question, row.first_name, row.last_name, self.known_words
+            )
+            self.scored[row.pk] = match, row
+
+    def _single(self, exact: dict[int, list[int]], people: dict[int, int]) -> PeopleFound | None:
+        """Everybody who bears the only word asked for, last names first."""
+        tokens = next(iter(exact.values()), [])
+        if not tokens:
+            return None
+        condition = _posted.token_id.in_(tokens)
+        query = (
+            select(_posted.collaborator_pk)
+            .where(condition)
+            .order_by(_posted.role, _posted.name_order, _posted.collaborator_pk)
+        )
+        total = sum(people[token] for token in tokens)
+        if self.place is not None:
+            joined = and_(_person.pk == _posted.collaborator_pk, _person.agency_id == self.place)
+            query = query.join(tables.collaborator, joined)
+        if self.place is not None or len(tokens) > 1:
+            distinct = select(func.count(_posted.collaborator_pk.distinct())).where(condition)
+            if self.place is not None:
+                distinct = distinct.join(tables.collaborator, joined)
+            total = self.connection.execute(distinct).scalar_one()
+        # A person may bear the word twice (Martin Martin).
+        rows = self.connection.execute(query.limit(2 * self.limit)).scalars()
+        pks = list(dict.fromkeys(rows))[: self.limit]
+        return PeopleFound(tuple(load(self.connection, pks)), (), total) if pks else None
+
+    def _score_singles(self, close: dict[int, list[int]], people: dict[int, int]) -> None:
+        """Grade people who bear one of the words, from the closest spelling on."""
+        for tokens in close.values():
+            for start in range(0, len(tokens), 4):
+                chosen = tokens[start : start + 4]
+                self._score(
+                    select(_posted.collaborator_pk)
+                    .where(_posted.token_id.in_(chosen))
+                    .order_by(_posted.role, _posted.name_order)
+                )
+                if sum(people[token] for token in tokens[: start + 4]) >= _CANDIDATES:
+                    break
+
+    # -- outcome ----------------------------------------------------------------------------------
+
+    def _best(self, grades: Sequence[int]) -> PeopleFound | None:
+        """The people of the best of ``grades`` that anybody has."""
+        for grade in grades:
+            found = [item for item in self.scored.values() if item[0].grade == grade]
+            if found:
+                found.sort(key=_closest_first)
+                pks = [row.pk for _, row in found[: self.limit]]
+                return PeopleFound(tuple(load(self.connection, pks)), (), len(found))
+        return None
+
+    def _near(self, people: dict[int, int]) -> PeopleFound:
+        """Suggestions: by last name, or by a first name that few people bear."""
+        typed = " ".join(self.question.tokens)
+        suggestions = []
+        for match, row in self.scored.values():
+            if match.grade <= CONFIDENT_GRADE:
+                continue
+            few = any(
+                people.get(self.exact_words.get(word, 0), self.limit + 1) <= self.limit
+                for word in matching.words(row.first_name)
+            )
+            if match.last_name_hit or few:
+                whole = " ".join(matching.words(f"{row.first_name} {row.last_name}"))
+                likeness = fuzz.token_sort_ratio(typed, whole)
+                suggestions.append((-round(match.score, 3), -likeness, row.name_order, row.pk))
+        suggestions.sort()
+        pks = [pk for *_, pk in suggestions[: self.limit]]
+        return PeopleFound(near=tuple(load(self.connection, pks)))
+
+
+def _closest_first(item: tuple[NameMatch, DatabaseRow]) -> tuple[float, bool, int, int]:
+    match, row = item
+    return -round(match.score, 6), not match.last_name_hit, row.name_order, row.pk
+
+
+# --- skills ---------------------------------------------------------------------------------------
+
+
+def find_skill(connection: Connection, typed: str) -> DatabaseRow | None:
+    """The row (id, name, key) of the skill meant, ``None`` where none comes close.
+
+    Tried in turn: the folded name, the name without signs and spaces, without its version, and a
+    name that ``typed`` is a slip for. A technology that the project knows by another name is no
+    slip (MSSQL is not MySQL).
+    """
+    key = matching.skill_key(matching.clean(typed))
+    if not key:
+        return None
+    columns = select(_skill.id, _skill.name, _skill.key, _skill.squashed)
+    for candidate in (key, matching.without_version(key)):
+        squashed = matching.squash(candidate)
+        conditions = [_skill.key == candidate]
+        if squashed:
+            conditions.append(_skill.squashed == squashed)
+        for condition in conditions if candidate else ():
+            query = columns.where(condition).order_by(_skill.id).limit(1)
+            if row := connection.execute(query).first():
+                return row
+    squashed = matching.squash(key)
+    if squashed in _known_technologies():
+        return None
+    hashes, _ = matching.skill_query_hashes(key)
+    best: tuple[float, int, DatabaseRow] | None = None
+    holders = select(func.coalesce(func.sum(_count.people), 0)).where(_count.skill_id == _skill.id)
+    query = (
+        columns.add_columns(holders.scalar_subquery().label("people"))
+        .join(tables.skill_hash, tables.skill_hash.c.skill_id == _skill.id)
+        .where(tables.skill_hash.c.hash.in_(hashes))
+        .distinct()
+    )
+    for row in connection.execute(query):
+        score = matching.is_skill_typo(squashed, row.squashed)
+        if score and (best is None or (score, row.people) > best[:2]):
+            best = score, row.people, row
+    return best[2] if best else None
+
+
+def find_experts(
+    connection: Connection, typed: str, agency: str | None = None, offset: int = 0, limit: int = 5
+) -> ExpertsFound:
+    """See :meth:`actions.directory.Directory.find_experts`."""
+    limit = max(0, min(limit, 100))
+    skill = find_skill(connection, typed)
+    place = None if agency is None else agency_id(connection, agency)
+    if skill is None:
+        nowhere = agency is not None and place is None
+        return ExpertsFound(related=() if nowhere else _related(connection, typed, None, place))
+    rows = connection.execute(
+        select(_count.agency_id, _count.people).where(_count.skill_id == skill.id)
+    )
+    people: dict[int, int] = {row.agency_id: row.people for row in rows}
+    everywhere = sum(people.values())
+    total = everywhere if agency is None else people.get(place or 0, 0)
+    if not total:
+        related = () if place is None else _related(connection, typed, skill.id, place)
+        return ExpertsFound(skill.name, related=related, total_elsewhere=everywhere)
+    query = select(_held.collaborator_pk, _held.level).where(_held.skill_id == skill.id)
+    if place is not None:
+        query = query.where(_held.agency_id == place)
+    query = query.order_by(_held.rank, _held.collaborator_pk)
+    page = query.offset(max(0, min(offset, total))).limit(limit)
+    levels = {row.collaborator_pk: row.level for row in connection.execute(page)}
+    experts = tuple(
+        Expert(person, levels[pk])
+        for pk, person in zip(levels, load(connection, list(levels)), strict=True)
+    )
+    updates = [expert.collaborator.updated_at for expert in experts]
+    return ExpertsFound(
+        skill.name,
+        experts,
+        total,
+        total_elsewhere=everywhere - total,
+        updated_at=min((moment for moment in updates if moment), default=None),
+    )
+
+
+def skill_level(connection: Connection, pk: int, skill_id: int) -> int | None:
+    """Level of the person in the skill, ``None`` without it."""
+    query = select(_held.level).where(_held.collaborator_pk == pk, _held.skill_id == skill_id)
+    return connection.execute(query).scalar()
+
+
+def _related(
+    connection: Connection, typed: str, skill_id: int | None, place: int | None
+) -> tuple[str, ...]:
+    """Skills that somebody (of agency ``place``) has, instead of one that nobody has.
+
+    First what the best holders of that skill know besides, then the skills of the same family
+    (``families.yml``), then those that share a word with what was typed.
+    """
+    key = matching.skill_key(matching.clean(typed))
+    sources: list[Callable[[], list[int]]] = [
+        lambda: _co_held(connection, skill_id) if skill_id is not None else [],
+        lambda: _family(connection, key),
+        lambda: _resembling(connection, key),
+    ]
+    found: dict[int, None] = {}
+    for source in sources:
+        candidates = [i for i in source() if i not in found and i != skill_id]
+        held = select(_count.skill_id).where(_count.skill_id.in_(candidates), _count.people > 0)
+        if place is not None:
+            held = held.where(_count.agency_id == place)
+        somebody = set(connection.execute(held).scalars()) if candidates else set()
+        found.update(dict.fromkeys(i for i in candidates if i in somebody))
+        if len(found) >= _MAX_RELATED:
+            break
+    chosen = list(found)[:_MAX_RELATED]
+    rows = connection.execute(select(_skill.id, _skill.name).where(_skill.id.in_(chosen)))
+    names = {row.id: row.name for row in rows}
+    return tuple(names[i] for i in chosen)
+
+
+def _co_held(connection: Connection, skill_id: int) -> list[int]:
+    """What the best holders of a skill know besides, most frequent first."""
+    best = (
+        select(_held.collaborator_pk)
+        .where(_held.skill_id == skill_id)
+        .order_by(_held.rank, _held.collaborator_pk)
+        .limit(_CO_HOLDERS)
+    )
+    holders = connection.execute(best).scalars().all()
+    query = (
+        select(_held.skill_id)
+        .where(_held.collaborator_pk.in_(holders))
+        .group_by(_held.skill_id)
+        .order_by(func.count().desc(), _held.skill_id)
+    )
+    return list(connection.execute(query).scalars())
+
+
+def _family(connection: Connection, key: str) -> list[int]:
+    """Skills of the families that the skill typed belongs to, in the order written there."""
+    squashed = {matching.squash(key), matching.squash(matching.without_version(key))} - {""}
+    names = [
+        name
+        for family in _families()
+        if not squashed.isdisjoint(family)
+        for name in family
+        if name not in squashed
+    ]
+    if not names:
+        return []
+    rows = connection.execute(select(_skill.id, _skill.squashed).where(_skill.squashed.in_(names)))
+    by_name: dict[str, int] = {row.squashed: row.id for row in rows}
+    return [by_name[name] for name in dict.fromkeys(names) if name in by_name]
+
+
+def _resembling(connection: Connection, key: str) -> list[int]:
+    """Skills that share a word with ``key``, the most alike first."""
+    _, hashes = matching.skill_query_hashes(key)
+    query = (
+        select(_skill.id, _skill.key)
+        .join(tables.skill_hash, tables.skill_hash.c.skill_id == _skill.id)
+        .where(tables.skill_hash.c.hash.in_(hashes))
+        .distinct()
+        .limit(_CANDIDATES)
+    )
+    wanted = set(matching.skill_words(key))
+    rows = [
+        row
+        for row in connection.execute(query)
+        if not wanted.isdisjoint(matching.skill_words(row.key))
+    ]
+    rows.sort(key=lambda row: (-fuzz.token_sort_ratio(key, row.key), row.key))
+    return [row.id for row in rows]
+
+
+@lru_cache(maxsize=1)
+def _families() -> tuple[tuple[str, ...], ...]:
+    path = Path(__file__).with_name("families.yml")
+    families: list[list[Any]] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return tuple(
+        tuple(matching.squash(matching.skill_key(str(name))) for name in family)
+        for family in families
+    )
+
+
+@lru_cache(maxsize=1)
+def _known_technologies() -> frozenset[str]:
+    return frozenset(name for family in _families() for name in family)
