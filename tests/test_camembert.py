@@ -19,8 +19,9 @@ from rasa.shared.nlu.constants import INTENT
 from components.camembert import CamembertIntentClassifier, served_model
 from components.camembert import encoder as encoders
 from components.camembert.calibration import fit_temperature, softmax
+from components.camembert.classifier import DamagedModelError
 from components.camembert.config import DEFAULTS, RULES
-from components.camembert.served_model import ServedModel, ServedModelError
+from components.camembert.served_model import ServedModel
 from components.camembert.training import TrainingError, fine_tune
 from tests.intent_classifier_contract import (
     EXAMPLES,
@@ -416,14 +417,14 @@ def test_a_damaged_model_is_refused_by_name(
         content = content[: len(content) // 2] if damage == "cut" else content
         content[len(content) // 3] ^= 0xFF
         path.write_bytes(content)
-    with pytest.raises(ServedModelError, match=name):
+    with pytest.raises(DamagedModelError, match=name):
         copied.load()
 
 
 def test_a_model_of_another_version_is_refused(copied: TrainedClassifier) -> None:
     path = folder_of(copied) / "metadata.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "format": 0}))
-    with pytest.raises(ServedModelError, match="another version of the component"):
+    with pytest.raises(DamagedModelError, match="another version of the component"):
         copied.load()
 
 

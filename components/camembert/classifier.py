@@ -12,6 +12,7 @@ from rasa.engine.recipes.default_recipe import DefaultV1Recipe
 from rasa.engine.storage.resource import Resource
 from rasa.engine.storage.storage import ModelStorage
 from rasa.nlu.classifiers.classifier import IntentClassifier
+from rasa.shared.exceptions import RasaException
 from rasa.shared.nlu.constants import (
     INTENT,
     INTENT_NAME_KEY,
@@ -27,11 +28,16 @@ from components.camembert.encoder import find_encoder
 from components.camembert.served_model import (
     Metadata,
     ServedModel,
+    ServedModelError,
     read_trained,
     write,
 )
 
 logger = logging.getLogger(__name__)
+
+
+class DamagedModelError(RasaException):
+    """The trained classifier cannot be loaded; the message names the file and the way out."""
 
 
 @DefaultV1Recipe.register(DefaultV1Recipe.ComponentType.INTENT_CLASSIFIER, is_trainable=True)
@@ -158,12 +164,14 @@ class CamembertIntentClassifier(IntentClassifier, GraphComponent):
         """Load a trained component (see parent class for full docstring).
 
         Raises:
-            ServedModelError: The files are damaged or of another version of the component.
+            DamagedModelError: The files are damaged or of another version of the component.
         """
         try:
             with model_storage.read_from(resource) as folder:
                 threads = {**DEFAULTS, **config}["threads"]
                 component = cls(config, model_storage, resource, ServedModel(folder, threads))
+        except ServedModelError as error:
+            raise DamagedModelError(str(error)) from error
         except ValueError:  # Rasa's way to say that the resource does not exist.
             logger.warning(
                 f"{cls.__name__} has no trained model ('{resource.name}' is missing): every "

@@ -2,7 +2,7 @@
 
 A served model is a folder of three files: ``model.onnx``, ``tokenizer.json`` and
 ``metadata.json`` (labels, settings, provenance and the SHA-256 of the other two). Reading it
-needs neither PyTorch nor ``transformers``.
+needs neither PyTorch nor ``transformers``, and not Rasa either: other servers can use it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rasa.shared.exceptions import RasaException
 
 from components.camembert.calibration import softmax
 from components.camembert.onnx_graph import (
@@ -45,7 +44,7 @@ _BATCH = 64
 MINIMUM_AGREEMENT = 0.99
 
 
-class ServedModelError(RasaException):
+class ServedModelError(Exception):
     """The files of a trained classifier are missing, damaged or of another version."""
 
 

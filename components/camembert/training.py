@@ -539,10 +539,6 @@ def _restore(network: _Network, start: TrainedModel) -> None:
     trainable = {name for name, value in network.named_parameters() if value.requires_grad}
     # Frozen parts come from the encoder itself, which is more precise than an int8 copy.
     network.load_state_dict(
-        {
-            name: torch.tensor(array)
-            for name, array in state.items()
-            if name in trainable
-        },
+        {name: torch.tensor(array) for name, array in state.items() if name in trainable},
         strict=False,
     )
