@@ -18,6 +18,7 @@ import unicodedata
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -366,10 +367,11 @@ def _text(name: str, value: Any) -> str | None:
     if not isinstance(value, str):
         raise ValueError(f"{name} must be text, not {type(value).__name__}")
     value = unicodedata.normalize("NFC", value.replace("\r\n", "\n").strip())
-    allowed = "\n\t" if name == "biography" else ""
-    for char in value:
-        if unicodedata.category(char) in {"Cc", "Cs"} and char not in allowed:
-            raise ValueError(f"{name} holds the control character U+{ord(char):04X}")
+    if not value.isprintable():
+        allowed = "\n\t" if name == "biography" else ""
+        for char in value:
+            if unicodedata.category(char) in {"Cc", "Cs"} and char not in allowed:
+                raise ValueError(f"{name} holds the control character U+{ord(char):04X}")
     longest = _MAX_LENGTH.get(name, 100)
     if len(value) > longest:
         raise ValueError(f"{name} is longer than {longest} characters ({len(value)})")
@@ -419,24 +421,31 @@ def _skills(value: Any) -> tuple[Skill, ...]:
         for item in value:
             if set(item) != {"name", "level"}:
                 raise ValueError(f"a skill needs the keys name and level, found {sorted(item)}")
+            if not isinstance(item["name"], str):
+                raise ValueError(f"the name of a skill must be text, not {item['name']!r}")
             pairs.append((item["name"], item["level"]))
     else:
         raise ValueError('skills must be text, {"Java": 5} or [{"name": "Java", "level": 5}]')
     skills: dict[str, Skill] = {}
     for name, level in pairs:
-        text = _text("skill", name)
-        if text is None or not skill_key(text):
-            raise ValueError("a skill has no name")
-        if len(text) > _MAX_SKILL_NAME or re.search(r"[;|]", text):
-            raise ValueError(f"skill {text[:100]!r} is too long or holds ; or |")
-        number = _level(text, level)
-        key = skill_key(text)
+        key, text = _skill_name(name)
         if key in skills:
             raise ValueError(f"skill {text!r} is named twice")
-        skills[key] = Skill(text, number)
+        skills[key] = Skill(text, _level(text, level))
     if len(skills) > _MAX_SKILLS:
         raise ValueError(f"{len(skills)} skills, at most {_MAX_SKILLS} are possible")
     return tuple(skills.values())
+
+
+@lru_cache(maxsize=16384)
+def _skill_name(name: Any) -> tuple[str, str]:
+    """Key and spelling of a skill; a directory names few skills many times."""
+    text = _text("skill", name)
+    if text is None or not skill_key(text):
+        raise ValueError("a skill has no name")
+    if len(text) > _MAX_SKILL_NAME or re.search(r"[;|]", text):
+        raise ValueError(f"skill {text[:100]!r} is too long or holds ; or |")
+    return skill_key(text), text
 
 
 def _level(name: str, level: Any) -> int:

@@ -131,7 +131,10 @@ class _Names:
             self.next_id += 1
             self.spelling[found] = name
             self.new.append((found, name, key))
-        self.seen.setdefault(found, Counter())[name] += 1
+        spellings = self.seen.get(found)
+        if spellings is None:
+            spellings = self.seen[found] = Counter()
+        spellings[name] += 1
         return found
 
     def correct_spelling(self, people: dict[int, int]) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -45,6 +45,11 @@ _SAME_SOUND = 0.9
 _WORD = re.compile(r"[^\W_]+")
 
 
+def _fold(text: str) -> str:
+    # Most names are plain ASCII, where folding is lower case.
+    return text.lower() if text.isascii() else fold(text)
+
+
 def clean(text: str) -> str:
     """Cut ``text`` and replace what no database column takes (NUL, other controls, surrogates)."""
     return "".join(char if char.isprintable() else " " for char in text[:MAX_QUERY_CHARS]).strip()
@@ -52,7 +57,7 @@ def clean(text: str) -> str:
 
 def words(text: str) -> list[str]:
     """Folded runs of letters and digits: ``"N'Diaye-Éluard"`` gives ``n, diaye, eluard``."""
-    return [word[:_MAX_WORD] for word in _WORD.findall(fold(text))]
+    return [word[:_MAX_WORD] for word in _WORD.findall(_fold(text))]
 
 
 def deletions(word: str, distance: int, prefix: int = _PREFIX) -> set[str]:
@@ -274,7 +279,7 @@ _CONFIDENT_SCORE = 0.8
 
 
 def match_name(
-    question: Question, first_name: str, last_name: str, known_words: frozenset[str]
+    question: Question, first_name: str, last_name: str, known_words: Collection[str]
 ) -> NameMatch:
     """Grade how well ``question`` names this person.
 
@@ -334,9 +339,10 @@ def match_name(
 # --- skills --------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=16384)
 def skill_key(text: str) -> str:
     """Folded skill name with single spaces; signs stay (``c++``, ``c#``, ``.net``)."""
-    return " ".join(fold(text).split())[:_MAX_KEY]
+    return " ".join(_fold(text).split())[:_MAX_KEY]
 
 
 def squash(key: str) -> str:
@@ -392,6 +398,7 @@ def without_version(key: str) -> str:
     return base if base != key and base else ""
 
 
+@lru_cache(maxsize=1024)
 def agency_key(text: str) -> str:
     """Folded agency name without hyphens and apostrophes."""
     return " ".join(words(text))[:_MAX_KEY]

@@ -6,6 +6,7 @@ question.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timezone
 from functools import lru_cache
@@ -24,7 +25,7 @@ from actions.directory.matching import CONFIDENT_GRADE, NameMatch, Question
 from actions.directory.model import Collaborator, Expert, ExpertsFound, PeopleFound, Skill
 
 # Candidates that one statement may bring to the exact scoring.
-_CANDIDATES = 80
+_MAX_CANDIDATES = 80
 # Known words that a typed word may stand for.
 _TOKEN_CANDIDATES = 24
 # Best holders of a skill that are asked what else they know.
@@ -36,6 +37,9 @@ _held = tables.collaborator_skill.c
 _posted = tables.collaborator_token.c
 _count = tables.skill_count.c
 _skill = tables.skill.c
+_candidates = select(_person.pk, _person.first_name, _person.last_name, _person.name_order).join(
+    tables.collaborator_token, _posted.collaborator_pk == _person.pk
+)
 
 
 # --- people ---------------------------------------------------------------------------------------
@@ -132,17 +136,14 @@ class _PeopleSearch:
     ) -> None:
         self.connection, self.question, self.limit, self.place = connection, question, limit, place
         self.scored: dict[int, tuple[NameMatch, DatabaseRow]] = {}
-        self.known_words: frozenset[str] = frozenset()
+        # Typed words (and runs of them) that are somebody's name as they stand, with their ids.
+        self.exact_words: dict[str, int] = {}
 
     def run(self) -> PeopleFound:
         if found := self._whole_name():
             return found
-        exact, close, people = self._tokens()
-        self.known_words = frozenset(
-            word for word, positions in self.question.units if len(positions) == 1
-            and self.exact_words.get(word)
-        )  # fmt: skip
-        self._score_pairs(exact, exact)
+        exact, people = self._exact_tokens()
+        self._score_pairs(exact)
         if found := self._best(grades=(0,)):
             return found
         if len(self.question.content) == 1:
@@ -150,7 +151,8 @@ class _PeopleSearch:
                 return found
         elif found := self._best(grades=(1,)):
             return found
-        self._score_pairs(close, close)
+        close = self._close_tokens(people)
+        self._score_pairs(close)
         if found := self._best(grades=(0, 1, 2)):
             return found
         self._score_singles(close, people)
@@ -176,85 +178,78 @@ class _PeopleSearch:
             total = self.connection.execute(counting).scalar_one()
         return PeopleFound(tuple(load(self.connection, pks)), (), total)
 
-    def _tokens(self) -> tuple[dict[int, list[int]], dict[int, list[int]], dict[int, int]]:
-        """Names that each typed word stands for, exactly and at all, closest first.
-
-        Returns the ids by position of the word, and how many people bear each.
-        """
-        wanted: dict[str, set[int]] = {}
+    def _exact_tokens(self) -> tuple[dict[int, list[int]], dict[int, int]]:
+        """Ids of the names typed as they stand, by position of the word; and who bears each."""
+        token = tables.name_token.c
+        query = select(token.id, token.text, token.people)
+        rows = self.connection.execute(
+            query.where(token.text.in_({word for word, _ in self.question.units}))
+        ).all()
+        self.exact_words = {row.text: row.id for row in rows}
+        exact: dict[int, list[int]] = {}
         for word, positions in self.question.units:
-            wanted.setdefault(word, set()).update(positions)
-        hashes = {key for word in wanted for key in matching.index_hashes(word)}
+            if word in self.exact_words:
+                for position in positions & self.question.content:
+                    exact.setdefault(position, []).append(self.exact_words[word])
+        return exact, {row.id: row.people for row in rows}
+
+    def _close_tokens(self, people: dict[int, int]) -> dict[int, list[int]]:
+        """Ids of the names that each typed word may stand for, closest first; fills ``people``."""
+        owners: dict[int, list[tuple[str, frozenset[int]]]] = {}
+        for word, positions in self.question.units:
+            for key in matching.index_hashes(word):
+                owners.setdefault(key, []).append((word, positions))
         token, key = tables.name_token.c, tables.name_token_hash.c
         query = (
-            select(token.id, token.text, token.people)
-            .join(tables.name_token_hash, key.token_id == token.id)
-            .where(key.hash.in_(hashes))
-            .distinct()
+            select(key.hash, token.id, token.text, token.people)
+            .join(tables.name_token, key.token_id == token.id)
+            .where(key.hash.in_(owners))
         )
-        rows = self.connection.execute(query).all()
-        exact: dict[int, list[int]] = {}
-        close: dict[int, list[int]] = {}
-        people: dict[int, int] = {}
-        self.exact_words: dict[str, int] = {}
-        ranked: dict[int, list[tuple[float, int, int]]] = {}
-        for row in rows:
-            for word, places in wanted.items():
-                score = matching.similarity(word, row.text)
-                if not score:
-                    continue
-                people[row.id] = row.people
-                for position in places & self.question.content:
-                    ranked.setdefault(position, []).append((score, row.people, row.id))
-                    if score == 1:
-                        exact.setdefault(position, []).append(row.id)
-                if score == 1:
-                    self.exact_words[word] = row.id
-        for position, found in ranked.items():
-            found.sort(reverse=True)
-            close[position] = list(dict.fromkeys(i for _, _, i in found))[:_TOKEN_CANDIDATES]
-        return exact, close, people
+        ranked: dict[int, set[tuple[float, int, int]]] = {}
+        for row in self.connection.execute(query).all():
+            for word, positions in owners[row.hash]:
+                if score := matching.similarity(word, row.text):
+                    people[row.id] = row.people
+                    for position in positions & self.question.content:
+                        ranked.setdefault(position, set()).add((score, row.people, row.id))
+        return {
+            position: list(dict.fromkeys(i for *_, i in sorted(found, reverse=True)))[
+                :_TOKEN_CANDIDATES
+            ]
+            for position, found in ranked.items()
+        }
 
-    def _score_pairs(self, one: dict[int, list[int]], other: dict[int, list[int]]) -> None:
-        """Grade the people who bear words for two different positions of the question."""
-        positions = sorted(one.keys() & other.keys())
-        for n, first in enumerate(positions):
-            for second in positions[n + 1 :]:
-                a, b = one[first], other[second]
-                if set(a) == set(b):  # two words typed for one name: le goff, legoff
-                    self._score(select(_posted.collaborator_pk).where(_posted.token_id.in_(a)))
-                    continue
-                mate = tables.collaborator_token.alias()
-                self._score(
-                    select(_posted.collaborator_pk).where(
-                        _posted.token_id.in_(a),
-                        exists().where(
-                            mate.c.collaborator_pk == _posted.collaborator_pk,
-                            mate.c.token_id.in_(b),
-                        ),
-                    )
-                )
+    def _score_pairs(self, tokens: dict[int, list[int]]) -> None:
+        """Grade the people who bear words for two different positions of the question.
+
+        Neighbouring words first; once those name somebody whole, the others are mere company.
+        """
+        positions = sorted(tokens)
+        pairs = itertools.combinations(range(len(positions)), 2)
+        for gap, group in itertools.groupby(
+            sorted(pairs, key=lambda pair: pair[1] - pair[0]), key=lambda pair: pair[1] - pair[0]
+        ):
+            if gap > 1 and any(match.grade == 0 for match, _ in self.scored.values()):
+                return
+            for first, second in group:
+                self._score_pair(tokens[positions[first]], tokens[positions[second]])
+
+    def _score_pair(self, one: list[int], other: list[int]) -> None:
+        condition = _posted.token_id.in_(one)
+        if set(one) != set(other):  # else one name is typed as two words: le goff, legoff
+            mate = tables.collaborator_token.alias()
+            same_person = mate.c.collaborator_pk == _posted.collaborator_pk
+            condition &= exists().where(same_person, mate.c.token_id.in_(other))
+        self._score(_candidates.where(condition))
 
     def _score(self, query: Select) -> None:
-        """Grade the people of ``query`` (a selection of primary keys) who were not graded yet."""
-        if self.place is not None:
-            query = query.join(tables.collaborator, _person.pk == _posted.collaborator_pk).where(
-                _person.agency_id == self.place
-            )
-        pks = set(self.connection.execute(query.limit(_CANDIDATES)).scalars())
-        pks -= self.scored.keys()
-        if not pks:
-            return
-        rows = self.connection.execute(
-            select(_person.pk, _person.first_name, _person.last_name, _person.name_order).where(
-                _person.pk.in_(pks)
-            )
-        )
-        for row in rows:
-            match = matching.match_name(
-                self.question, row.first_name, row.last_name, self.known_words
-            )
-            self.scored[row.pk] = match, row
+        """Grade the people whom ``query`` (one of :data:`_candidates`) brings."""
+        for row in self.connection.execute(self._within(query).limit(_MAX_CANDIDATES)):
+            if row.pk not in self.scored:
+                match = matching.match_name(
+                    self.question, row.first_name, row.last_name, self.exact_words.keys()
+                )
+                self.scored[row.pk] = match, row
 
     def _single(self, exact: dict[int, list[int]], people: dict[int, int]) -> PeopleFound | None:
         """Everybody who bears the only word asked for, last names first."""
@@ -286,12 +281,9 @@ class _PeopleSearch:
         for tokens in close.values():
             for start in range(0, len(tokens), 4):
                 chosen = tokens[start : start + 4]
-                self._score(
-                    select(_posted.collaborator_pk)
-                    .where(_posted.token_id.in_(chosen))
-                    .order_by(_posted.role, _posted.name_order)
-                )
-                if sum(people[token] for token in tokens[: start + 4]) >= _CANDIDATES:
+                condition = _posted.token_id.in_(chosen)
+                self._score(_candidates.where(condition).order_by(_posted.role, _posted.name_order))
+                if sum(people[token] for token in tokens[: start + 4]) >= _MAX_CANDIDATES:
                     break
 
     # -- outcome ----------------------------------------------------------------------------------
@@ -491,7 +483,7 @@ def _resembling(connection: Connection, key: str) -> list[int]:
         .join(tables.skill_hash, tables.skill_hash.c.skill_id == _skill.id)
         .where(tables.skill_hash.c.hash.in_(hashes))
         .distinct()
-        .limit(_CANDIDATES)
+        .limit(_MAX_CANDIDATES)
     )
     wanted = set(matching.skill_words(key))
     rows = [
