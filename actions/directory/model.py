@@ -18,11 +18,14 @@ class DirectoryError(UserError):
 
 
 class InvalidFileError(UserError):
-    """A file to import is wrong; ``problems`` names every bad row, and nothing was changed."""
+    """A file to import is wrong, and nothing was changed.
 
-    def __init__(self, message: str, problems: tuple[str, ...] = ()) -> None:
-        super().__init__("\n".join((message, *problems)))
-        self.problems = problems
+    ``problems`` names every bad row, ``summary`` is the message without them.
+    """
+
+    def __init__(self, summary: str, problems: tuple[str, ...] = ()) -> None:
+        super().__init__("\n".join((summary, *problems)))
+        self.summary, self.problems = summary, problems
 
 
 @dataclass(frozen=True)
