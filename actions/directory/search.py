@@ -415,14 +415,14 @@ def _related(
 ) -> tuple[str, ...]:
     """Skills that somebody (of agency ``place``) has, instead of one that nobody has.
 
-    First what the best holders of that skill know besides, then the skills of the same family
-    (``families.yml``), then those that share a word with what was typed.
+    First what the best holders of that skill know besides, then the skills that share a word with
+    what was typed, then those of the same family (``families.yml``).
     """
     key = matching.skill_key(matching.clean(typed))
     sources: list[Callable[[], list[int]]] = [
         lambda: _co_held(connection, skill_id) if skill_id is not None else [],
-        lambda: _family(connection, key),
         lambda: _resembling(connection, key),
+        lambda: _family(connection, key),
     ]
     found: dict[int, None] = {}
     for source in sources:

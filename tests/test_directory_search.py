@@ -1,0 +1,405 @@
+"""Looking people up by name and by skill, on both engines."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from actions.directory import Directory, matching
+
+HEADER = ("id", "first_name", "last_name", "agency", "job_title", "email", "phone", "skills")
+PEOPLE = [
+    ("C01", "Maëlys", "Kerguelen", "Nantes", "Architecte", "Kubernetes:5;Docker:4;Java:2"),
+    ("C02", "Paul", "Martin", "Nantes", "Développeur", "Java:5;Spring Boot:4"),
+    ("C03", "Paul", "Martin", "Lyon", "Consultant", "Python:4;SQL:3"),
+    ("C04", "Jean-François", "Le Goff", "Rennes", "Architecte", "Java:5;Kotlin:3"),
+    ("C05", "Aminata", "N'Diaye", "Paris", "Data scientist", "Python:5;Machine learning:5"),
+    ("C06", "Fatou", "Ndiaye", "Paris", "Analyste", "SQL:5;Java:3"),
+    ("C07", "Karim", "Ben Salah", "Lille", "Développeur", "C++:4;C:5"),
+    ("C08", "Thi Hồng", "Nguyễn", "Lyon", "Développeuse", "C#:5;.NET:5;Node.js:2"),
+    ("C09", "Łukasz", "Wiśniewski", "Lille", "Testeur", "Java:1"),
+    ("C10", "Anne-Marie", "Dupont-Leroy", "Paris", "Cheffe de projet", "Scrum:5"),
+    ("C11", "Julie", "Morel", "Lyon", "Juriste", ""),
+    ("C12", "Julien", "Bernard", "Lyon", "Développeur", "Python:1;Java:5"),
+    ("C13", "Claire", "Le Du", "Rennes", "Graphiste", "Figma:5"),
+    ("C14", "Luc", "Saint-Martin", "Lille", "Commercial", "Excel:3"),
+    ("C15", "Mohamed", "O'Brien", "Paris", "Développeur", "Angular 17:4"),
+    ("C16", "محمد", "العربي", "Paris", "Développeur", "Perl:4"),
+    ("C17", "Anne", "Gall", "Paris", "Développeuse", "Perl:2"),
+    ("C18", "Anne", "Le Gall", "Paris", "Développeuse", "Perl:3"),
+]
+
+
+def write_csv(path: Path, people: list[tuple[str, ...]]) -> Path:
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(HEADER)
+        for identifier, first, last, agency, job, skills in people:
+            writer.writerow((identifier, first, last, agency, job, "", "", skills))
+    return path
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def people(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Directory]:
+    """The directory of :data:`PEOPLE`; the tests of this file only read it."""
+    folder = tmp_path_factory.mktemp("people")
+    url = f"sqlite:///{folder / 'people.db'}"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgresql_server").create_database()
+    directory = Directory(url)
+    directory.import_(write_csv(folder / "people.csv", PEOPLE))
+    yield directory
+    directory.close()
+
+
+def ids(people: tuple) -> list[str]:
+    return [person.id for person in people]
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("Maëlys Kerguelen", ["C01"]),
+        ("maelys kerguelen", ["C01"]),
+        ("KERGUELEN Maëlys", ["C01"]),
+        ("kerguelen", ["C01"]),
+        ("kergelen", ["C01"]),
+        ("Maelis Kergelen", ["C01"]),
+        ("Maëlys", ["C01"]),
+        ("pol martin", ["C02", "C03"]),
+        ("Monsieur Paul Martin", ["C02", "C03"]),
+        ("paul martin s'il te plaît", ["C02", "C03"]),
+        ("M. Martin", ["C02", "C03", "C14"]),
+        ("martin paul", ["C02", "C03"]),
+        ("Paul  Matrin", ["C02", "C03"]),
+        ("jean francois le goff", ["C04"]),
+        ("Jean-François Legoff", ["C04"]),
+        ("jeanfrancois goff", ["C04"]),
+        ("Jean-Francois Goff", ["C04"]),
+        ("Jean Le Goff", ["C04"]),
+        ("le gof", ["C04"]),
+        ("legof", ["C04"]),
+        ("Aminata N’Diaye", ["C05"]),
+        ("aminata ndiaye", ["C05"]),
+        ("Fatou N'Diaye", ["C06"]),
+        ("ndiaye", ["C05", "C06"]),
+        ("N'Diaye", ["C05", "C06"]),
+        ("karim bensalah", ["C07"]),
+        ("salah karim", ["C07"]),
+        ("Ben Salah", ["C07"]),
+        ("thi hong nguyen", ["C08"]),
+        ("nguyen", ["C08"]),
+        ("lukasz wisniewski", ["C09"]),
+        ("Lukas Wisniewsky", ["C09"]),
+        ("anne marie dupont", ["C10"]),
+        ("Dupont-Leroy", ["C10"]),
+        ("Julie Morel", ["C11"]),
+        ("Claire Le Du", ["C13"]),
+        ("le du", ["C13"]),
+        ("O’brien", ["C15"]),
+        ("mohammed obrien", ["C15"]),
+        ("محمد العربي", ["C16"]),
+        ("Anne Gall", ["C17"]),
+        ("Anne Le Gall", ["C18"]),
+        ("anne legall", ["C18"]),
+    ],
+)
+def test_name_is_forgiven(people: Directory, typed: str, expected: list[str]) -> None:
+    found = people.find_people(typed)
+    assert sorted(ids(found.matches)) == expected
+    assert found.total == len(expected)
+    assert found.near == ()
+
+
+@pytest.mark.parametrize(
+    ("typed", "near"),
+    [
+        ("Zébulon Tartempion", []),
+        ("Zébulon Kerguelen", ["C01"]),
+        ("Maëlys Kergoat", ["C01"]),
+        # Julien is somebody's name, so it is not a slip for Julie.
+        ("Julien Morel", ["C11", "C12"]),
+        ("Qui", []),
+        ("x", []),
+    ],
+)
+def test_nobody_but_the_nearest(people: Directory, typed: str, near: list[str]) -> None:
+    found = people.find_people(typed)
+    assert found.matches == ()
+    assert found.total == 0
+    assert sorted(ids(found.near)) == near
+
+
+def test_whole_names_come_before_parts_and_typos(people: Directory) -> None:
+    assert ids(people.find_people("Julien Morel").near)[0] == "C11"
+    # Last names first, in the alphabet's order.
+    assert ids(people.find_people("martin").matches) == ["C02", "C03", "C14"]
+
+
+def test_limit_leaves_the_total(people: Directory) -> None:
+    found = people.find_people("Paul Martin", limit=1)
+    assert len(found.matches) == 1
+    assert found.total == 2
+    found = people.find_people("martin", limit=2)
+    assert len(found.matches) == 2
+    assert found.total == 3
+    assert people.find_people("martin", limit=0).matches == ()
+
+
+def test_homonyms_are_told_apart_by_agency(people: Directory) -> None:
+    assert ids(people.find_people("Paul Martin", agency="LYON").matches) == ["C03"]
+    assert ids(people.find_people("martin", agency="nantes").matches) == ["C02"]
+    assert ids(people.find_people("pol martin", agency="lyon").matches) == ["C03"]
+
+
+@pytest.mark.parametrize("agency", ["Rennes", "Brest", ""])
+def test_agency_without_a_match_offers_those_elsewhere(people: Directory, agency: str) -> None:
+    found = people.find_people("Paul Martin", agency=agency)
+    assert found.matches == ()
+    assert ids(found.near) == ["C02", "C03"]
+
+
+def test_get_returns_the_whole_card(people: Directory) -> None:
+    person = people.get("C01")
+    assert person is not None
+    assert (person.full_name, person.agency, person.job_title) == (
+        "Maëlys Kerguelen",
+        "Nantes",
+        "Architecte",
+    )
+    assert [(skill.name, skill.level) for skill in person.skills] == [
+        ("Kubernetes", 5),
+        ("Docker", 4),
+        ("Java", 2),
+    ]
+    assert person.email is None
+    assert person.updated_at is not None
+    assert person.updated_at.tzinfo is not None
+    assert people.get("c01") is None
+    assert people.get("") is None
+
+
+# --- skills ---------------------------------------------------------------------------------------
+
+
+def levels(people: Directory, skill: str, **options: object) -> list[tuple[str, int]]:
+    found = people.find_experts(skill, **options)  # type: ignore[arg-type]
+    return [(expert.collaborator.id, expert.level) for expert in found.experts]
+
+
+def test_best_level_first_then_name(people: Directory) -> None:
+    expected = [("C12", 5), ("C04", 5), ("C02", 5), ("C06", 3), ("C01", 2), ("C09", 1)]
+    assert levels(people, "Java", limit=10) == expected
+    paged = [
+        item for offset in range(0, 8, 2) for item in levels(people, "Java", offset=offset, limit=2)
+    ]
+    assert paged == expected
+    found = people.find_experts("Java", offset=4)
+    assert (found.skill, found.total, len(found.experts)) == ("Java", 6, 2)
+    assert found.updated_at is not None
+
+
+@pytest.mark.parametrize(("offset", "expected"), [(-5, 5), (6, 0), (10**30, 0)])
+def test_odd_offsets(people: Directory, offset: int, expected: int) -> None:
+    found = people.find_experts("Java", offset=offset)
+    assert len(found.experts) == expected
+    assert found.total == 6
+
+
+@pytest.mark.parametrize(
+    ("typed", "skill"),
+    [
+        ("JAVA", "Java"),
+        ("java 17", "Java"),
+        ("Kubernetes", "Kubernetes"),
+        ("kubernets", "Kubernetes"),
+        ("Dokcer", "Docker"),
+        ("spring  boot", "Spring Boot"),
+        ("springboot", "Spring Boot"),
+        ("node js", "Node.js"),
+        ("NodeJS", "Node.js"),
+        ("c++", "C++"),
+        ("C", "C"),
+        ("c#", "C#"),
+        (".net", ".NET"),
+        ("machine-learning", "Machine learning"),
+        ("Python 3.12", "Python"),
+    ],
+)
+def test_skill_is_forgiven(people: Directory, typed: str, skill: str) -> None:
+    assert people.find_experts(typed).skill == skill
+
+
+@pytest.mark.parametrize(
+    "typed", ["Jaja", "C+", "F#", "Angular 16", "Sql server", "R", "D", "Rust"]
+)
+def test_another_skill_is_not_a_typo(people: Directory, typed: str) -> None:
+    found = people.find_experts(typed)
+    assert found.skill is None
+    assert found.experts == ()
+    assert found.total == 0
+
+
+def test_filter_by_agency(people: Directory) -> None:
+    assert levels(people, "java", agency="nantes") == [("C02", 5), ("C01", 2)]
+    found = people.find_experts("java", agency="NANTES")
+    assert (found.total, found.total_elsewhere) == (2, 4)
+
+
+def test_nobody_in_the_agency_tells_how_many_elsewhere(people: Directory) -> None:
+    found = people.find_experts("Kotlin", agency="Lyon")
+    assert (found.skill, found.experts, found.total, found.total_elsewhere) == ("Kotlin", (), 0, 1)
+    # What those who know Kotlin know besides, as far as somebody in Lyon does.
+    assert found.related[0] == "Java"
+    everywhere = people.find_experts("Kotlin", agency="Brest")
+    assert (everywhere.total, everywhere.total_elsewhere, everywhere.related) == (0, 1, ())
+
+
+def test_related_skills_are_held_by_somebody(people: Directory) -> None:
+    assert people.find_experts("Scala").related == ("Java", "Kotlin", "Spring Boot")
+    assert people.find_experts("Spring Batch").related == ("Spring Boot",)
+    assert people.find_experts("Angular").related[:1] == ("Angular 17",)
+    assert people.find_experts("Scala", agency="Lyon").related == ("Java",)
+    assert people.find_experts("Poterie").related == ()
+
+
+def test_skill_level(people: Directory) -> None:
+    assert people.skill_level("C02", "java") == 5
+    assert people.skill_level("C02", "Kubernetes") is None
+    assert people.skill_level("C02", "Poterie") is None
+    assert people.skill_level("C99", "java") is None
+
+
+def test_agencies_in_alphabetical_order(people: Directory) -> None:
+    assert people.agencies() == ("Lille", "Lyon", "Nantes", "Paris", "Rennes")
+
+
+def test_stats(people: Directory) -> None:
+    found = people.stats(top=2)
+    assert found.people == len(PEOPLE)
+    assert found.agencies == {"Lille": 3, "Lyon": 4, "Nantes": 2, "Paris": 7, "Rennes": 2}
+    assert found.top_skills == {"Java": 6, "Perl": 3}
+    assert found.updated_at is not None
+
+
+# --- odd input ------------------------------------------------------------------------------------
+
+ODD = [
+    "",
+    " ",
+    "\0",
+    "Paul\0Martin",
+    "\x01\x02\x7f",
+    "\ud800",
+    "😀🎉👩‍👩‍👧",
+    "a" * 100_000,
+    "Paul Martin " * 10_000,
+    "été " * 25_000,
+    "%",
+    "_",
+    "%_%",
+    "'; DROP TABLE collaborator; --",
+    '" OR 1=1 --',
+    "<script>alert(1)</script>",
+    "\u202eنيترام لوپ\u202c",
+    "ﷺ" * 200,
+    "\\",
+    "${jndi:ldap://x}",
+    "́" * 500,
+    "1" * 5000,
+]
+
+
+@pytest.mark.parametrize("text", ODD, ids=range(len(ODD)))
+def test_odd_input_is_an_ordinary_question(people: Directory, text: str) -> None:
+    people.find_people(text)
+    people.find_people("Paul Martin", agency=text)
+    people.find_experts("Java", agency=text)
+    assert people.find_experts(text).total == 0
+    assert people.get(text) is None
+    assert people.skill_level(text, "Java") is None
+    assert people.skill_level("C02", text) is None
+    assert people.find_people("Paul Martin").total == 2
+
+
+def test_wildcards_match_nothing(people: Directory) -> None:
+    for text in ("%", "_", "%_%", "'; DROP TABLE collaborator; --", "<b>", "\0"):
+        found = people.find_people(text)
+        assert found.matches == ()
+        assert found.near == ()
+
+
+def test_control_characters_between_words_are_blanks(people: Directory) -> None:
+    assert ids(people.find_people("Paul\0Martin").matches) == ["C02", "C03"]
+    assert people.find_experts("Java\0").skill == "Java"
+
+
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.text(max_size=60), st.text(max_size=20))
+def test_any_text_is_answered(people: Directory, text: str, agency: str) -> None:
+    found = people.find_people(text, agency=agency)
+    assert not (found.matches and found.near)
+    experts = people.find_experts(text, agency=agency)
+    assert len(experts.experts) <= experts.total
+
+
+# --- the pure part --------------------------------------------------------------------------------
+
+_WORDS = st.text("abcdefghij", min_size=1, max_size=10)
+
+
+@settings(deadline=None, max_examples=300)
+@given(_WORDS, st.data())
+def test_deletion_neighbourhood_finds_every_allowed_typo(word: str, data: st.DataObject) -> None:
+    """Garbe's claim, that sharing a deletion is necessary for a small distance, holds here."""
+    typed = word
+    for _ in range(data.draw(st.integers(0, matching.typos_allowed(word)))):
+        place = data.draw(st.integers(0, len(typed)))
+        letter = data.draw(st.sampled_from("abcdefghijz"))
+        kind = data.draw(st.integers(0, 3))
+        if kind == 0:
+            typed = typed[:place] + letter + typed[place:]
+        elif kind == 1:
+            typed = typed[:place] + letter + typed[place + 1 :]
+        elif kind == 2:
+            typed = typed[:place] + typed[place + 1 :]
+        else:
+            swapped = typed[place : place + 2][::-1]
+            typed = typed[:place] + swapped + typed[place + 2 :]
+    if typed and matching.similarity(typed, word) > 0:
+        assert matching.index_hashes(typed) & matching.index_hashes(word)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("N'Diaye", ["n", "diaye"]),
+        ("Jean‑François", ["jean", "francois"]),
+        ("ŁUKASZ Œuvré", ["lukasz", "oeuvre"]),
+        ("  ", []),
+        ("Nguyễn", ["nguyen"]),
+    ],
+)
+def test_stored_words_keep_their_folding(text: str, expected: list[str]) -> None:
+    """The database holds words folded like this; a change needs a migration that rebuilds them."""
+    assert matching.words(text) == expected
+
+
+def test_stored_numbers_keep_their_meaning() -> None:
+    """As above, for hashes and sort keys."""
+    assert matching.hash_key("kerguelen") == 11915935
+    assert matching.name_order("Paul", "Martin") == matching.name_order("PAÜL", "martin")
+    in_order = [("Zoé", "Ab"), ("Anne", "Abel"), ("Paul", "Abel"), ("Ann", "Le Goff"), ("A", "Z")]
+    keys = [matching.name_order(*name) for name in in_order]
+    assert keys == sorted(keys)
+    assert max(keys) < 2**60
+    assert matching.name_order("ﷺ", "العربي") < 2**60
