@@ -26,6 +26,7 @@ from actions.directory import Directory
 
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
+CLIENT = httpx.Client(timeout=60)
 
 PEOPLE = """\
 id,first_name,last_name,agency,job_title,email,phone,skills,available_from
@@ -59,11 +60,10 @@ class ActionServer:
 
     def call(self, action: str, tracker: dict[str, Any]) -> httpx.Response:
         body = {"next_action": action, "sender_id": "test", "tracker": tracker, "domain": {}}
-        return httpx.post(
+        return CLIENT.post(
             f"{self.url}/webhook",
             content=json.dumps(body),  # ASCII: the escape of a lone surrogate gets through, too
             headers={"Content-Type": "application/json"},
-            timeout=60,
         )
 
 
