@@ -7,6 +7,7 @@ MAKEFLAGS += --no-print-directory
 
 PORT ?= 5005
 ACTIONS_PORT ?= 5055
+BENCHMARKS ?= serving directory entities
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -70,9 +71,9 @@ test: lint ## Lint, types, dataset check and all tests (this is what CI runs)
 	@$(PYTHON) -m pytest
 
 .PHONY: bench
-bench: setup ## Run the benchmarks; figures to results/
-	@set -e; for benchmark in benchmarks/bench_*.py; do \
-		printf '→ %s\n' "$$benchmark"; $(PYTHON) "$$benchmark"; done
+bench: setup ## Measure speed and entities [BENCHMARKS="recipes off_topic" for the long ones]
+	@set -e; for benchmark in $(BENCHMARKS); do \
+		printf '→ benchmarks/%s.py\n' "$$benchmark"; $(PYTHON) "benchmarks/$$benchmark.py"; done
 
 .PHONY: lint
 lint: setup ## Check style, formatting, types and the dataset

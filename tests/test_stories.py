@@ -1,0 +1,33 @@
+"""Every conversation under tests/stories, put to the trained model by `rasa test`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+STORIES = ROOT / "tests" / "stories"
+
+
+def test_the_conversations_go_as_told(trained_model: Path, tmp_path: Path) -> None:
+    command = ["test", "core", "--stories", str(STORIES), "--model", str(trained_model)]
+    options = ["--fail-on-prediction-errors", "--no-plot", "--out", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-m", "bot.rasa_cli", *command, *options],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    failed = tmp_path / "failed_test_stories.yml"
+    details = failed.read_text(encoding="utf-8") if failed.exists() else done.stderr
+    assert done.returncode == 0, details[-5000:]
+    told = [
+        story["story"]
+        for path in sorted(STORIES.glob("*.yml"))
+        for story in yaml.safe_load(path.read_text(encoding="utf-8"))["stories"]
+    ]
+    passed = yaml.safe_load((tmp_path / "successful_test_stories.yml").read_text(encoding="utf-8"))
+    assert len(passed["stories"]) >= len(told) > 0
