@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -124,33 +124,35 @@ def sound(word: str) -> str:
 def index_hashes(word: str) -> set[int]:
     """Keys under which ``word`` is found: deletion neighbourhood and sound."""
     keys = deletions(word, typos_allowed(word))
-    if heard := sound(word):
-        keys.add("~" + heard)
-    return {hash_key(key) for key in keys}
+    heard = sound(word)
+    return {hash_key(key) for key in keys} | ({hash_key("~" + heard)} if heard else set())
 
 
-@lru_cache(maxsize=65536)
-def similarity(typed: str, known: str) -> float:
+def sound_hash(word: str) -> int | None:
+    """The key of :func:`index_hashes` that stands for the sound, if the word has one."""
+    heard = sound(word)
+    return hash_key("~" + heard) if heard else None
+
+
+def similarity(typed: str, known: str, same_sound: bool = False) -> float:
     """0 (unlike) to 1 (equal) between two folded words.
 
     Anything farther than the edits allowed for the shorter word is 0, unless it sounds the same.
     """
     if typed == known:
         return 1.0
-    score = 0.0
     allowed = min(typos_allowed(typed), typos_allowed(known))
     distance = OSA.distance(typed, known, score_cutoff=allowed)
-    if distance <= allowed:
-        score = 1.0 - distance / max(len(typed), len(known))
-    if score < _SAME_SOUND and sounds_like(typed, known):
-        score = _SAME_SOUND
-    return score
+    score = 1.0 - distance / max(len(typed), len(known)) if distance <= allowed else 0.0
+    return max(score, _SAME_SOUND) if same_sound else score
 
 
-def sounds_like(typed: str, known: str) -> bool:
-    """Whether both words have the same, known sound."""
-    heard = sound(typed)
-    return bool(heard) and heard == sound(known)
+@dataclass(frozen=True)
+class Closeness:
+    """How like a typed word and a known one are (0 to 1), and whether they sound the same."""
+
+    score: float
+    same_sound: bool
 
 
 # --- names of people -----------------------------------------------------------------------------
@@ -248,6 +250,7 @@ class Question:
 
     @classmethod
     def of(cls, text: str) -> Question:
+        """Split what was typed."""
         found = words(clean(text))
         named = [word for word in found if word not in HONORIFICS] or found
         tokens = tuple(named[:MAX_QUERY_TOKENS])
@@ -279,12 +282,17 @@ _CONFIDENT_SCORE = 0.8
 
 
 def match_name(
-    question: Question, first_name: str, last_name: str, known_words: Collection[str]
+    question: Question,
+    first_name: str,
+    last_name: str,
+    close: Mapping[tuple[str, str], Closeness],
+    known_words: Collection[str],
 ) -> NameMatch:
     """Grade how well ``question`` names this person.
 
-    ``known_words`` are the typed words that are somebody's name as they stand: such a word is no
-    typo (Julien is not Julie), it only passes for another one that sounds the same.
+    ``close`` tells typed and known words that are alike without being equal. ``known_words`` are
+    the typed words that are somebody's name as they stand: such a word is no typo (Julien is not
+    Julie), it only passes for another one that sounds the same.
     """
     first, last = name_part(first_name), name_part(last_name)
     offset = len(first.words)
@@ -294,12 +302,16 @@ def match_name(
     pairs: list[tuple[float, int, int, frozenset[int], frozenset[int], bool]] = []
     for typed, used in question.units:
         for known, covered in targets:
-            score = similarity(typed, known)
-            if score > 0:
-                typo = score < 1 and typed in known_words and not sounds_like(typed, known)
-                # Same place in the name first, so that repeated words are not crossed.
-                gap = -abs(min(used) - min(covered))
-                pairs.append((score, len(used) + len(covered), gap, used, covered, typo))
+            score, typo = 1.0, False
+            if typed != known:
+                alike = close.get((typed, known))
+                if alike is None:
+                    continue
+                score = alike.score
+                typo = typed in known_words and not alike.same_sound
+            # Same place in the name first, so that repeated words are not crossed.
+            gap = -abs(min(used) - min(covered))
+            pairs.append((score, len(used) + len(covered), gap, used, covered, typo))
     pairs.sort(key=lambda pair: pair[:3], reverse=True)
 
     used_tokens: dict[int, float] = {}

@@ -21,7 +21,7 @@ from sqlalchemy.engine import Row as DatabaseRow
 from sqlalchemy.sql import Select
 
 from actions.directory import matching, tables
-from actions.directory.matching import CONFIDENT_GRADE, NameMatch, Question
+from actions.directory.matching import CONFIDENT_GRADE, Closeness, NameMatch, Question
 from actions.directory.model import Collaborator, Expert, ExpertsFound, PeopleFound, Skill
 
 # Candidates that one statement may bring to the exact scoring.
@@ -138,12 +138,13 @@ class _PeopleSearch:
         self.scored: dict[int, tuple[NameMatch, DatabaseRow]] = {}
         # Typed words (and runs of them) that are somebody's name as they stand, with their ids.
         self.exact_words: dict[str, int] = {}
+        self.close: dict[tuple[str, str], Closeness] = {}
 
     def run(self) -> PeopleFound:
         if found := self._whole_name():
             return found
         exact, people = self._exact_tokens()
-        self._score_pairs(exact)
+        self._score_pairs(exact, people)
         if found := self._best(grades=(0,)):
             return found
         if len(self.question.content) == 1:
@@ -152,7 +153,8 @@ class _PeopleSearch:
         elif found := self._best(grades=(1,)):
             return found
         close = self._close_tokens(people)
-        self._score_pairs(close)
+        self.scored.clear()  # graded without the typos known now
+        self._score_pairs(close, people)
         if found := self._best(grades=(0, 1, 2)):
             return found
         self._score_singles(close, people)
@@ -196,9 +198,11 @@ class _PeopleSearch:
     def _close_tokens(self, people: dict[int, int]) -> dict[int, list[int]]:
         """Ids of the names that each typed word may stand for, closest first; fills ``people``."""
         owners: dict[int, list[tuple[str, frozenset[int]]]] = {}
+        sounds: dict[str, int | None] = {}
         for word, positions in self.question.units:
+            sounds[word] = matching.sound_hash(word)
             for key in matching.index_hashes(word):
-                owners.setdefault(key, []).append((word, positions))
+                owners.setdefault(key, []).append((word, positions & self.question.content))
         token, key = tables.name_token.c, tables.name_token_hash.c
         query = (
             select(key.hash, token.id, token.text, token.people)
@@ -208,9 +212,15 @@ class _PeopleSearch:
         ranked: dict[int, set[tuple[float, int, int]]] = {}
         for row in self.connection.execute(query).all():
             for word, positions in owners[row.hash]:
-                if score := matching.similarity(word, row.text):
+                same_sound = row.hash == sounds[word]
+                known = self.close.get((word, row.text))
+                if known and not (same_sound and not known.same_sound):
+                    continue
+                score = matching.similarity(word, row.text, same_sound)
+                if score:
+                    self.close[word, row.text] = Closeness(score, same_sound)
                     people[row.id] = row.people
-                    for position in positions & self.question.content:
+                    for position in positions:
                         ranked.setdefault(position, set()).add((score, row.people, row.id))
         return {
             position: list(dict.fromkeys(i for *_, i in sorted(found, reverse=True)))[
@@ -219,7 +229,7 @@ class _PeopleSearch:
             for position, found in ranked.items()
         }
 
-    def _score_pairs(self, tokens: dict[int, list[int]]) -> None:
+    def _score_pairs(self, tokens: dict[int, list[int]], people: dict[int, int]) -> None:
         """Grade the people who bear words for two different positions of the question.
 
         Neighbouring words first; once those name somebody whole, the others are mere company.
@@ -232,14 +242,19 @@ class _PeopleSearch:
             if gap > 1 and any(match.grade == 0 for match, _ in self.scored.values()):
                 return
             for first, second in group:
-                self._score_pair(tokens[positions[first]], tokens[positions[second]])
+                self._score_pair(tokens[positions[first]], tokens[positions[second]], people)
 
-    def _score_pair(self, one: list[int], other: list[int]) -> None:
+    def _score_pair(self, one: list[int], other: list[int], people: dict[int, int]) -> None:
+        # Go through those who bear the rarer names.
+        if sum(people[token] for token in other) < sum(people[token] for token in one):
+            one, other = other, one
         condition = _posted.token_id.in_(one)
         if set(one) != set(other):  # else one name is typed as two words: le goff, legoff
             mate = tables.collaborator_token.alias()
             same_person = mate.c.collaborator_pk == _posted.collaborator_pk
-            condition &= exists().where(same_person, mate.c.token_id.in_(other))
+            # "+ 0" keeps the names out of the index: a person's few are read and compared, instead
+            # of one search for each of the names wanted.
+            condition &= exists().where(same_person, (mate.c.token_id + 0).in_(other))
         self._score(_candidates.where(condition))
 
     def _score(self, query: Select) -> None:
@@ -247,7 +262,11 @@ class _PeopleSearch:
         for row in self.connection.execute(self._within(query).limit(_MAX_CANDIDATES)):
             if row.pk not in self.scored:
                 match = matching.match_name(
-                    self.question, row.first_name, row.last_name, self.exact_words.keys()
+                    self.question,
+                    row.first_name,
+                    row.last_name,
+                    self.close,
+                    self.exact_words,
                 )
                 self.scored[row.pk] = match, row
 
@@ -279,12 +298,13 @@ class _PeopleSearch:
     def _score_singles(self, close: dict[int, list[int]], people: dict[int, int]) -> None:
         """Grade people who bear one of the words, from the closest spelling on."""
         for tokens in close.values():
-            for start in range(0, len(tokens), 4):
-                chosen = tokens[start : start + 4]
-                condition = _posted.token_id.in_(chosen)
-                self._score(_candidates.where(condition).order_by(_posted.role, _posted.name_order))
-                if sum(people[token] for token in tokens[: start + 4]) >= _MAX_CANDIDATES:
-                    break
+            # Together while they are few, so that a frequent name does not crowd out a closer one.
+            borne = list(itertools.accumulate(people[token] for token in tokens))
+            few = sum(total <= _MAX_CANDIDATES for total in borne)
+            for chosen in (tokens[:few], tokens[few : few + 1]):
+                if chosen:
+                    query = _candidates.where(_posted.token_id.in_(chosen))
+                    self._score(query.order_by(_posted.role, _posted.name_order))
 
     # -- outcome ----------------------------------------------------------------------------------
 
