@@ -18,6 +18,7 @@ import json.decoder
 import json.scanner
 import re
 import unicodedata
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -600,7 +601,11 @@ def read_labels(domain: Path) -> Labels:
     if not domain.exists():
         raise UserError(f"{domain}: no such domain.")
     try:
-        loaded = Domain.load(str(domain))
+        with warnings.catch_warnings():
+            # For every slot named like an entity, whatever its mappings; Rasa's own commands
+            # leave it out as well.
+            warnings.filterwarnings("ignore", message="(?s).*Slot auto-fill has been removed")
+            loaded = Domain.load(str(domain))
     except RasaException as error:
         raise UserError(f"{domain}: {error}") from error
     reserved = {*DEFAULT_INTENTS, DEFAULT_NLU_FALLBACK_INTENT_NAME}
