@@ -146,27 +146,19 @@ def _say_nobody(
 ) -> str | None:
     """Say that nobody knows ``technology``; return the agency to remember."""
     reply = context.reply
-    everywhere = intent_payload("WHO_KNOWS_ABOUT", technology=technology)
-    card = _expert_list(Listing((technology,), agency, (), 0), related=found.related)
+    listing = Listing((technology,), agency, (), 0)
+    card = _expert_list(listing, related=found.related)
     if agency and found.total_elsewhere:
-        agencies = context.directory.agencies()
-        if fold(agency) in map(fold, agencies):
-            reply(
-                "utter_no_expert_in_agency",
-                technology=technology,
-                agency=agency,
-                everywhere=everywhere,
-                payload=card,
-            )
-            return agency
+        if _say_no_such_agency(context, listing):
+            return None
         reply(
-            "utter_no_agency",
+            "utter_no_expert_in_agency",
+            technology=technology,
             agency=agency,
-            agencies=", ".join(agencies),
-            everywhere=everywhere,
+            everywhere=_everywhere_payload(listing),
             payload=card,
         )
-        return None
+        return agency
     if found.related:
         buttons = [
             {"title": skill, "payload": intent_payload("WHO_KNOWS_ABOUT", technology=skill)}
@@ -176,6 +168,25 @@ def _say_nobody(
     else:
         reply("utter_no_expert", technology=technology, payload=card)
     return agency
+
+
+def _say_no_such_agency(context: Context, listing: Listing) -> bool:
+    """Say that nobody works in the agency of the empty ``listing``; return whether that is so."""
+    agency, agencies = listing.agency, context.directory.agencies()
+    if agency is None or fold(agency) in map(fold, agencies):
+        return False
+    context.reply(
+        "utter_no_agency",
+        agency=agency,
+        agencies=", ".join(agencies),
+        everywhere=_everywhere_payload(listing),
+        payload=_expert_list(listing),
+    )
+    return True
+
+
+def _everywhere_payload(listing: Listing) -> str:
+    return intent_payload("WHO_KNOWS_ABOUT", technology=listing.technologies)
 
 
 # --- several technologies ---------------------------------------------------------------------
@@ -193,6 +204,9 @@ def _list_together(
         listing = Listing(names, agency, page, len(rows), offset)
         _say_listing(context, listing)
         return _after(context.memory, listing)
+    nobody = Listing(names, agency, (), 0)
+    if _say_no_such_agency(context, nobody):
+        return _after(context.memory, nobody).with_(agency=None)
     together = " + ".join(names)
     if agency:
         context.reply("utter_experts_not_together_in_agency", technology=together, agency=agency)

@@ -45,9 +45,7 @@ def about_person(context: Context, asked: Asked) -> Memory:
         if memory.collaborator_id:
             return _tell_id(context, memory.collaborator_id, asked)
         if memory.candidates:
-            people = _candidates(context)
-            context.reply("utter_person_which", **_choice(people, asked, "which"))
-            return _waiting(memory, people, asked)
+            return _ask_whom(context, _candidates(context), asked)
     context.reply("utter_ask_person")
     return memory.with_(candidates=(), pending=Pending("person", asked))
 
@@ -124,11 +122,8 @@ def _tell_by_agency(context: Context, agency: str, asked: Asked) -> Memory:
             return _ask_which(context, memory, found.matches, found.total, asked)
     people = _candidates(context)
     there = tuple(person for person in people if fold(person.agency) == fold(agency))
-    if len(there) == 1:
-        return _tell(context, memory, there[0], asked)
     if there:
-        context.reply("utter_person_which", **_choice(there, asked, "which"))
-        return _waiting(memory, there, asked)
+        return _ask_whom(context, there, asked)
     if people:
         context.reply(
             "utter_person_not_in_agency", agency=agency, **_choice(people, asked, "which")
@@ -159,6 +154,17 @@ def _ask_which(
     else:
         context.reply("utter_person_choice", name=name, total=total, **choice)
     return _waiting(memory, people, asked)
+
+
+def _ask_whom(context: Context, people: Sequence[Collaborator], asked: Asked) -> Memory:
+    """Ask which of ``people``, listed before, is meant; the only one needs no question."""
+    if len(people) == 1:
+        return _tell(context, context.memory, people[0], asked)
+    if not people:  # all have left the directory meanwhile
+        context.reply("utter_person_gone")
+        return context.memory.with_(candidates=(), pending=None)
+    context.reply("utter_person_which", **_choice(people, asked, "which"))
+    return _waiting(context.memory, people, asked)
 
 
 def _say_nobody(

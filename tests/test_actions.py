@@ -360,6 +360,11 @@ def test_nobody_and_the_nearest_name(talk: Conversation) -> None:
     assert talk.who_is("la première", rank="1").said == ["utter_person_email"]
 
 
+def test_the_only_name_offered_is_meant(talk: Conversation) -> None:
+    talk.who_is(person="Mehdi Zeroual")
+    assert talk.who_is("son mail ?", detail="email").said == ["utter_person_email"]
+
+
 def test_nobody_and_the_nearest_names(talk: Conversation) -> None:
     talk.who_is(person="Paul Durand")
     assert talk.said == ["utter_person_near_many"]
@@ -475,6 +480,12 @@ def test_agency_that_does_not_exist(talk: Conversation) -> None:
     assert len(listed(talk.press(talk.responses[0]["everywhere"]))) == 5
 
 
+def test_several_technologies_in_an_agency_that_does_not_exist(talk: Conversation) -> None:
+    talk.who_knows(technology=["Java", "Angular"], agency="Brest")
+    assert talk.said == ["utter_no_agency"]
+    assert talk.press(talk.responses[0]["everywhere"]).said == ["utter_experts_together_many"]
+
+
 def test_nobody_knows(talk: Conversation) -> None:
     talk.who_knows(technology="Zorglangage")
     assert talk.said == ["utter_no_expert"]
@@ -513,6 +524,10 @@ def test_several_technologies(talk: Conversation) -> None:
     assert talk.cards[0]["experts"][0]["levels"] == {"Java": 4, "Angular": 4}
     talk.who_knows("et à Nantes ?", follow_up="follow_up", agency="Nantes")
     assert talk.said == ["utter_experts_together_one_in_agency"]
+    assert talk.who_knows(technology=["Java", "Kotlin"]).said == ["utter_experts_together_one"]
+    talk.who_knows(technology=["Java", "Docker"], agency="Nantes")
+    assert talk.said == ["utter_experts_together_many_in_agency"]
+    talk.who_knows(technology=["Java", "Angular"], agency="Nantes")
     assert talk.slots["collaborator_id"] == "P1"
 
 
