@@ -29,7 +29,7 @@ DEFAULTS: dict[str, Any] = {
     # Used, with a warning, where the hub cannot be reached. Null: fail instead.
     "offline_encoder": "models/encoders/e5-small-fr",
     # Training.
-    "epochs": 8,
+    "epochs": 6,
     "batch_size": 16,
     "learning_rate": 1e-4,
     "head_learning_rate": 5e-3,
@@ -43,11 +43,11 @@ DEFAULTS: dict[str, Any] = {
     # Share of the examples held out for early stopping and calibration; epochs without
     # progress after which training stops (null: never).
     "validation_share": 0.1,
-    "patience": 3,
+    "patience": 2,
     # Layers from the bottom that keep their pretrained weights. Their output is computed once
     # per sentence, not once per epoch.
     "freeze_embeddings": True,
-    "freeze_layers": 0,
+    "freeze_layers": 6,
     # Network.
     "pooling": "mean",
     "head": "cosine",
