@@ -80,7 +80,8 @@ def directory_url(url: str | None = None) -> URL:
 
 def _secrets(url: URL) -> list[str]:
     found = [url.password, *(url.query.get(key) for key in ("password", "sslpassword"))]
-    return [str(item) for item in found if item]
+    # A shorter one would only garble the message; the drivers repeat none.
+    return [str(item) for item in found if item and len(str(item)) > 3]
 
 
 def safe_url(url: URL) -> str:
@@ -372,8 +373,6 @@ class Database:
     def _explain(self, error: Exception) -> str:
         original = getattr(error, "orig", None) or error
         detail = " ".join(str(original).split())
-        for secret in _secrets(self.url):
-            detail = detail.replace(secret, "***")
         code = getattr(original, "pgcode", None) or ""
         low = detail.lower()
         known = _SQLITE_ADVICE if self.is_sqlite else _POSTGRESQL_ADVICE
@@ -381,6 +380,8 @@ class Database:
             (advice for needles, advice in known if any(n == code or n in low for n in needles)),
             "answers with an error; see the details",
         )
+        for secret in _secrets(self.url):
+            detail = detail.replace(secret, "***")
         return f"The directory {self.name} {advice}. ({detail[:300]})"
 
 
