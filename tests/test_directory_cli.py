@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from bot.cli import main
+
 HEADER = "id,first_name,last_name,agency,job_title,email,phone,skills"
 ROWS = (
     "C1,Maëlys,Kerguelen,Nantes,Architecte,m.kerguelen@example.com,01 02,Kubernetes:5;Java:2",
@@ -17,22 +17,35 @@ ROWS = (
 )
 
 
-def run(*arguments: str | Path, url: str) -> subprocess.CompletedProcess[str]:
-    """``bot directory …`` in a process of its own."""
-    code = "from bot.cli import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", code, "directory", *map(str, arguments)],
-        cwd=ROOT,
-        env=os.environ | {"DIRECTORY_URL": url, "COLUMNS": "120", "PYTHONIOENCODING": "utf-8"},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=120,
-        check=False,
-    )
+@dataclass
+class Outcome:
+    """What a command printed, and its exit status."""
+
+    returncode: int
+    stdout: str
+    stderr: str
 
 
-def test_a_working_day(directory_url: str, tmp_path: Path) -> None:
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """``bot directory …`` from its entry point."""
+
+    def command(*arguments: str | Path, url: str) -> Outcome:
+        monkeypatch.setenv("DIRECTORY_URL", url)
+        monkeypatch.setenv("COLUMNS", "120")
+        monkeypatch.setattr("sys.argv", ["bot", "directory", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        return Outcome(int(ended.value.code or 0), captured.out, captured.err)
+
+    return command
+
+
+def test_a_working_day(run: Run, directory_url: str, tmp_path: Path) -> None:
     path = tmp_path / "people.csv"
     path.write_text("\n".join((HEADER, *ROWS)), encoding="utf-8")
 
@@ -67,7 +80,7 @@ def test_a_working_day(directory_url: str, tmp_path: Path) -> None:
     assert "0 added, 0 changed, 2 unchanged, 0 removed" in done.stdout
 
 
-def test_bad_rows_are_printed(directory_url: str, tmp_path: Path) -> None:
+def test_bad_rows_are_printed(run: Run, directory_url: str, tmp_path: Path) -> None:
     path = tmp_path / "people.csv"
     bad = "C3,,Roux,[bold]Lyon,Dév,,,[bold]Java[/]:9"
     path.write_text("\n".join((HEADER, *ROWS, bad)), encoding="utf-8")
@@ -90,7 +103,7 @@ def test_bad_rows_are_printed(directory_url: str, tmp_path: Path) -> None:
     ],
 )
 def test_errors_without_a_traceback(
-    tmp_path: Path, arguments: tuple[str, ...], url: str, message: str
+    run: Run, tmp_path: Path, arguments: tuple[str, ...], url: str, message: str
 ) -> None:
     done = run(*arguments, url=url or f"sqlite:///{tmp_path / 'd.db'}")
     assert done.returncode == 1
