@@ -15,6 +15,7 @@ import logging
 import os
 import re
 import threading
+import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -355,17 +356,22 @@ class Question(Action, ABC):
     async def run(
         self, dispatcher: CollectingDispatcher, tracker: Tracker, domain: DomainDict
     ) -> list[EventType]:
-        """Answer, or say politely that the directory does not; nothing is said half."""
-        turn, before, reply = Turn.of(tracker), Memory.of(tracker), Reply()
+        """Answer, or say politely that it is not possible now; nothing is said half."""
         timeout = directory_timeout()
         try:
+            before, reply = Memory.of(tracker), Reply()
             after = await asyncio.wait_for(
-                asyncio.to_thread(self._answer, turn, before, reply), timeout
+                asyncio.to_thread(self._answer, Turn.of(tracker), before, reply), timeout
             )
         except asyncio.TimeoutError:
             logger.error("%s: no answer from the directory within %s s.", self.name(), timeout)
         except DirectoryError as error:
             logger.error("%s: %s", self.name(), error)
+        except Exception as error:
+            # Left to the server, a defect would send the whole tracker into the bot's log. The
+            # message of the exception may quote the user, too; where it happened does not.
+            where = "".join(traceback.format_tb(error.__traceback__))
+            logger.error("%s: %s\n%s", self.name(), type(error).__name__, where)
         else:
             dispatcher.messages.extend(reply.messages)
             return [*_changes(before, after), SlotSet("answered", True)]

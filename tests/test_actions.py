@@ -668,6 +668,20 @@ def test_odd_trackers(
         assert response.json()["responses"]
 
 
+def test_a_defect_is_answered_politely_and_logged_without_what_was_said(
+    action_server: ActionServer,
+) -> None:
+    """No tracker of Rasa looks like this one; an action must not even so say nothing."""
+    latest = {"text": "Qui est Paul Martin ?", "intent": {}, "entities": 5}
+    tracker = {"sender_id": "x", "slots": {}, "latest_message": latest, "events": []}
+    response = action_server.call("action_who_is", tracker)
+    assert response.status_code == 200
+    assert [m["response"] for m in response.json()["responses"]] == ["utter_unavailable"]
+    log = action_server.log.read_text(encoding="utf-8")
+    assert "action_who_is: TypeError" in log
+    assert "Paul Martin" not in log
+
+
 # --- the directory is gone --------------------------------------------------------------------
 
 
