@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 from rapidfuzz import fuzz
-from sqlalchemy import and_, exists, func, select
+from sqlalchemy import and_, bindparam, exists, func, select
 from sqlalchemy.engine import Connection
 from sqlalchemy.engine import Row as DatabaseRow
 from sqlalchemy.sql import Select
@@ -37,6 +37,57 @@ _held = tables.collaborator_skill.c
 _posted = tables.collaborator_token.c
 _count = tables.skill_count.c
 _skill = tables.skill.c
+# Statements are built once: that would take longer than most of them run.
+_PKS = bindparam("pks", expanding=True)
+_LOAD_PEOPLE = (
+    select(tables.collaborator, tables.agency.c.name.label("agency"))
+    .join(tables.agency, tables.agency.c.id == _person.agency_id)
+    .where(_person.pk.in_(_PKS))
+)
+_LOAD_SKILLS = (
+    select(_held.collaborator_pk, _skill.name, _held.level, _held.position)
+    .join(tables.skill, _skill.id == _held.skill_id)
+    .where(_held.collaborator_pk.in_(_PKS))
+)
+_PK_OF = select(_person.pk).where(_person.id == bindparam("identifier"))
+_AGENCY_ID = select(tables.agency.c.id).where(tables.agency.c.key == bindparam("key"))
+_WHOLE_NAME = (
+    select(_person.pk)
+    .where(_person.name_key.in_(bindparam("keys", expanding=True)))
+    .order_by(_person.name_order, _person.pk)
+    .limit(bindparam("limit"))
+)
+_TOKENS = select(
+    tables.name_token.c.id, tables.name_token.c.text, tables.name_token.c.people
+).where(tables.name_token.c.text.in_(bindparam("words", expanding=True)))
+_CLOSE_TOKENS = (
+    select(
+        tables.name_token_hash.c.hash,
+        tables.name_token.c.id,
+        tables.name_token.c.text,
+        tables.name_token.c.people,
+    )
+    .join(tables.name_token, tables.name_token_hash.c.token_id == tables.name_token.c.id)
+    .where(tables.name_token_hash.c.hash.in_(bindparam("hashes", expanding=True)))
+)
+_SKILL_BY_KEY = select(_skill.id, _skill.name, _skill.key, _skill.squashed).where(
+    _skill.key == bindparam("key")
+)
+_SKILL_SQUASHED = (
+    select(_skill.id, _skill.name, _skill.key, _skill.squashed)
+    .where(_skill.squashed == bindparam("squashed"))
+    .order_by(_skill.id)
+    .limit(1)
+)
+_HOLDERS = select(_count.agency_id, _count.people).where(_count.skill_id == bindparam("skill_id"))
+_PAGE = (
+    select(_held.collaborator_pk, _held.level)
+    .where(_held.skill_id == bindparam("skill_id"))
+    .order_by(_held.rank, _held.collaborator_pk)
+    .limit(bindparam("limit"))
+    .offset(bindparam("offset"))
+)
+_PAGE_IN_AGENCY = _PAGE.where(_held.agency_id == bindparam("agency_id"))
 _candidates = select(_person.pk, _person.first_name, _person.last_name, _person.name_order).join(
     tables.collaborator_token, _posted.collaborator_pk == _person.pk
 )
@@ -54,22 +105,14 @@ def load(
     """
     if not pks:
         return []
-    query = (
-        select(tables.collaborator, tables.agency.c.name.label("agency"))
-        .join(tables.agency, tables.agency.c.id == _person.agency_id)
-        .where(_person.pk.in_(pks))
-    )
-    rows = {row.pk: row for row in connection.execute(query)}
+    rows = {row.pk: row for row in connection.execute(_LOAD_PEOPLE, {"pks": pks})}
+    held: dict[int, list[DatabaseRow]] = {}
+    for row in connection.execute(_LOAD_SKILLS, {"pks": pks}):
+        held.setdefault(row.collaborator_pk, []).append(row)
     skills: dict[int, list[Skill]] = {}
-    order = (_held.position,) if as_listed else (_held.level.desc(), _held.position)
-    query = (
-        select(_held.collaborator_pk, _skill.name, _held.level)
-        .join(tables.skill, _skill.id == _held.skill_id)
-        .where(_held.collaborator_pk.in_(pks))
-        .order_by(*order)
-    )
-    for pk, name, level in connection.execute(query):
-        skills.setdefault(pk, []).append(Skill(name, level))
+    for pk, items in held.items():
+        items.sort(key=lambda item: (0 if as_listed else -item.level, item.position))
+        skills[pk] = [Skill(item.name, item.level) for item in items]
     return [_collaborator(rows[pk], skills.get(pk, [])) for pk in pks if pk in rows]
 
 
@@ -93,16 +136,13 @@ def pk_of(connection: Connection, identifier: str) -> int | None:
     """Primary key of the person with this id, ``None`` where there is none."""
     if matching.clean(identifier) != identifier.strip():
         return None  # too long, or with characters that no id holds
-    query = select(_person.pk).where(_person.id == identifier.strip())
-    return connection.execute(query).scalar()
+    return connection.execute(_PK_OF, {"identifier": identifier.strip()}).scalar()
 
 
 def agency_id(connection: Connection, name: str) -> int | None:
     """Id of the agency that ``name`` folds to, ``None`` where nobody works there."""
-    query = select(tables.agency.c.id).where(
-        tables.agency.c.key == matching.agency_key(matching.clean(name))
-    )
-    return connection.execute(query).scalar()
+    key = matching.agency_key(matching.clean(name))
+    return connection.execute(_AGENCY_ID, {"key": key}).scalar()
 
 
 def find_people(
@@ -169,24 +209,20 @@ class _PeopleSearch:
         keys = matching.query_name_keys(self.question.tokens)
         if not keys:
             return None
-        condition = _person.name_key.in_(keys)
-        query = select(_person.pk).where(condition).order_by(_person.name_order, _person.pk)
-        pks = self.connection.execute(self._within(query).limit(self.limit)).scalars().all()
+        query = self._within(_WHOLE_NAME)
+        pks = self.connection.execute(query, {"keys": keys, "limit": self.limit}).scalars().all()
         if not pks:
             return None
         total = len(pks)
         if total == self.limit:
-            counting = self._within(select(func.count()).where(condition))
+            counting = self._within(select(func.count()).where(_person.name_key.in_(keys)))
             total = self.connection.execute(counting).scalar_one()
         return PeopleFound(tuple(load(self.connection, pks)), (), total)
 
     def _exact_tokens(self) -> tuple[dict[int, list[int]], dict[int, int]]:
         """Ids of the names typed as they stand, by position of the word; and who bears each."""
-        token = tables.name_token.c
-        query = select(token.id, token.text, token.people)
-        rows = self.connection.execute(
-            query.where(token.text.in_({word for word, _ in self.question.units}))
-        ).all()
+        typed = {word for word, _ in self.question.units}
+        rows = self.connection.execute(_TOKENS, {"words": list(typed)}).all()
         self.exact_words = {row.text: row.id for row in rows}
         exact: dict[int, list[int]] = {}
         for word, positions in self.question.units:
@@ -203,14 +239,9 @@ class _PeopleSearch:
             sounds[word] = matching.sound_hash(word)
             for key in matching.index_hashes(word):
                 owners.setdefault(key, []).append((word, positions & self.question.content))
-        token, key = tables.name_token.c, tables.name_token_hash.c
-        query = (
-            select(key.hash, token.id, token.text, token.people)
-            .join(tables.name_token, key.token_id == token.id)
-            .where(key.hash.in_(owners))
-        )
+        rows = self.connection.execute(_CLOSE_TOKENS, {"hashes": list(owners)}).all()
         ranked: dict[int, set[tuple[float, int, int]]] = {}
-        for row in self.connection.execute(query).all():
+        for row in rows:
             for word, positions in owners[row.hash]:
                 same_sound = row.hash == sounds[word]
                 known = self.close.get((word, row.text))
@@ -356,16 +387,16 @@ def find_skill(connection: Connection, typed: str) -> DatabaseRow | None:
     key = matching.skill_key(matching.clean(typed))
     if not key:
         return None
-    columns = select(_skill.id, _skill.name, _skill.key, _skill.squashed)
     for candidate in (key, matching.without_version(key)):
+        if not candidate:
+            continue
+        if row := connection.execute(_SKILL_BY_KEY, {"key": candidate}).first():
+            return row
         squashed = matching.squash(candidate)
-        conditions = [_skill.key == candidate]
-        if squashed:
-            conditions.append(_skill.squashed == squashed)
-        for condition in conditions if candidate else ():
-            query = columns.where(condition).order_by(_skill.id).limit(1)
-            if row := connection.execute(query).first():
-                return row
+        if squashed and (
+            row := connection.execute(_SKILL_SQUASHED, {"squashed": squashed}).first()
+        ):
+            return row
     squashed = matching.squash(key)
     if squashed in _known_technologies():
         return None
@@ -373,7 +404,8 @@ def find_skill(connection: Connection, typed: str) -> DatabaseRow | None:
     best: tuple[float, int, DatabaseRow] | None = None
     holders = select(func.coalesce(func.sum(_count.people), 0)).where(_count.skill_id == _skill.id)
     query = (
-        columns.add_columns(holders.scalar_subquery().label("people"))
+        select(_skill.id, _skill.name, _skill.key, _skill.squashed)
+        .add_columns(holders.scalar_subquery().label("people"))
         .join(tables.skill_hash, tables.skill_hash.c.skill_id == _skill.id)
         .where(tables.skill_hash.c.hash.in_(hashes))
         .distinct()
@@ -395,21 +427,23 @@ def find_experts(
     if skill is None:
         nowhere = agency is not None and place is None
         return ExpertsFound(related=() if nowhere else _related(connection, typed, None, place))
-    rows = connection.execute(
-        select(_count.agency_id, _count.people).where(_count.skill_id == skill.id)
-    )
+    rows = connection.execute(_HOLDERS, {"skill_id": skill.id})
     people: dict[int, int] = {row.agency_id: row.people for row in rows}
     everywhere = sum(people.values())
     total = everywhere if agency is None else people.get(place or 0, 0)
     if not total:
         related = () if place is None else _related(connection, typed, skill.id, place)
         return ExpertsFound(skill.name, related=related, total_elsewhere=everywhere)
-    query = select(_held.collaborator_pk, _held.level).where(_held.skill_id == skill.id)
-    if place is not None:
-        query = query.where(_held.agency_id == place)
-    query = query.order_by(_held.rank, _held.collaborator_pk)
-    page = query.offset(max(0, min(offset, total))).limit(limit)
-    levels = {row.collaborator_pk: row.level for row in connection.execute(page)}
+    page = connection.execute(
+        _PAGE if place is None else _PAGE_IN_AGENCY,
+        {
+            "skill_id": skill.id,
+            "agency_id": place,
+            "limit": limit,
+            "offset": max(0, min(offset, total)),
+        },
+    )
+    levels = {row.collaborator_pk: row.level for row in page}
     experts = tuple(
         Expert(person, levels[pk])
         for pk, person in zip(levels, load(connection, list(levels)), strict=True)
