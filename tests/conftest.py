@@ -111,3 +111,11 @@ def directory(directory_url: str) -> Iterator[Directory]:
     opened = Directory(directory_url)
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def trained_model() -> Path:
+    """The model of the project as it is now; trained first if what it is made of has changed."""
+    from bot import server
+
+    return server.ensure_model()

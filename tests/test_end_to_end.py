@@ -226,11 +226,10 @@ def test_a_follow_up_remembers(bot: RunningBot) -> None:
         '/WHO_IS{"collaborator_id": "\' OR 1=1"}',
         "/WHO_IS{",
         "{{7*7}} ${HOME} %s %(name)s {name}",
-        None,
     ],
     ids=lambda message: repr(message)[:30],
 )
-def test_odd_input_gets_an_answer(bot: RunningBot, message: str | None) -> None:
+def test_odd_input_gets_an_answer(bot: RunningBot, message: str) -> None:
     answer = bot.ask(message)
     assert answer
     assert "<script>" not in answer
