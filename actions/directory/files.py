@@ -404,59 +404,51 @@ def _datetime(value: str | None) -> datetime | None:
 
 def _skills(value: Any) -> tuple[Skill, ...]:
     """In the order given; a skill is named once."""
-    pairs: list[tuple[Any, Any]] = []
     if value is None:
         return ()
     if isinstance(value, str):
-        for item in re.split(r"[;|]", value):
-            name, colon, level = item.rpartition(":")
-            if not item.strip():
-                continue
-            if not colon:
-                raise ValueError(f"skill {item.strip()!r} has no level, write it {item.strip()}:3")
-            pairs.append((name, level.strip()))
+        named = [_written_skill(item) for item in re.split(r"[;|]", value) if item.strip()]
     elif isinstance(value, dict):
-        pairs = list(value.items())
+        named = [_skill(name, level) for name, level in value.items()]
     elif isinstance(value, list) and all(isinstance(item, dict) for item in value):
         for item in value:
             if set(item) != {"name", "level"}:
                 raise ValueError(f"a skill needs the keys name and level, found {sorted(item)}")
-            if not isinstance(item["name"], str):
-                raise ValueError(f"the name of a skill must be text, not {item['name']!r}")
-            pairs.append((item["name"], item["level"]))
+        named = [_skill(item["name"], item["level"]) for item in value]
     else:
         raise ValueError('skills must be text, {"Java": 5} or [{"name": "Java", "level": 5}]')
-    skills: dict[str, Skill] = {}
-    for name, level in pairs:
-        key, text = _skill_name(name)
-        if key in skills:
-            raise ValueError(f"skill {text!r} is named twice")
-        skills[key] = Skill(text, _level(text, level))
-    if len(skills) > _MAX_SKILLS:
-        raise ValueError(f"{len(skills)} skills, at most {_MAX_SKILLS} are possible")
-    return tuple(skills.values())
+    if len(named) > _MAX_SKILLS:
+        raise ValueError(f"{len(named)} skills, at most {_MAX_SKILLS} are possible")
+    if len(dict(named)) < len(named):
+        keys = [key for key, _ in named]
+        twice = next(skill for n, (key, skill) in enumerate(named) if key in keys[:n])
+        raise ValueError(f"skill {twice.name!r} is named twice")
+    return tuple(skill for _, skill in named)
 
 
+# A directory names few skills many times.
 @lru_cache(maxsize=16384)
-def _skill_name(name: Any) -> tuple[str, str]:
-    """Key and spelling of a skill; a directory names few skills many times."""
+def _written_skill(item: str) -> tuple[str, Skill]:
+    name, colon, level = item.rpartition(":")
+    if not colon:
+        raise ValueError(f"skill {item.strip()!r} has no level, write it {item.strip()}:3")
+    level = level.strip()
+    return _skill(name, int(level) if re.fullmatch("[0-9]{1,3}", level) else level)
+
+
+def _skill(name: Any, level: Any) -> tuple[str, Skill]:
+    """The skill with its key."""
     text = _text("skill", name)
     if text is None or not skill_key(text):
         raise ValueError("a skill has no name")
     if len(text) > _MAX_SKILL_NAME or re.search(r"[;|]", text):
         raise ValueError(f"skill {text[:100]!r} is too long or holds ; or |")
-    return skill_key(text), text
-
-
-def _level(name: str, level: Any) -> int:
-    if isinstance(level, str) and re.fullmatch(r"[0-9]{1,3}", level):
-        level = int(level)
     if isinstance(level, bool) or not isinstance(level, int) or not MIN_LEVEL <= level <= MAX_LEVEL:
         raise ValueError(
-            f"level {level!r} of skill {name!r} is not a whole number "
+            f"level {level!r} of skill {text!r} is not a whole number "
             f"from {MIN_LEVEL} to {MAX_LEVEL}"
         )
-    return level
+    return skill_key(text), Skill(text, level)
 
 
 # --- writing --------------------------------------------------------------------------------------
