@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 from rapidfuzz import fuzz
-from sqlalchemy import and_, bindparam, exists, func, select
+from sqlalchemy import and_, bindparam, case, exists, func, select
 from sqlalchemy.engine import Connection
 from sqlalchemy.engine import Row as DatabaseRow
 from sqlalchemy.sql import Select
@@ -233,16 +233,18 @@ class _PeopleSearch:
 
     def _close_tokens(self, people: dict[int, int]) -> dict[int, list[int]]:
         """Ids of the names that each typed word may stand for, closest first; fills ``people``."""
-        owners: dict[int, list[tuple[str, frozenset[int]]]] = {}
-        sounds: dict[str, int | None] = {}
+        places: dict[str, set[int]] = {}
         for word, positions in self.question.units:
-            sounds[word] = matching.sound_hash(word)
+            places.setdefault(word, set()).update(positions & self.question.content)
+        owners: dict[int, list[str]] = {}
+        for word in places:
             for key in matching.index_hashes(word):
-                owners.setdefault(key, []).append((word, positions & self.question.content))
+                owners.setdefault(key, []).append(word)
+        sounds = {word: matching.sound_hash(word) for word in places}
         rows = self.connection.execute(_CLOSE_TOKENS, {"hashes": list(owners)}).all()
         ranked: dict[int, set[tuple[float, int, int]]] = {}
         for row in rows:
-            for word, positions in owners[row.hash]:
+            for word in owners[row.hash]:
                 same_sound = row.hash == sounds[word]
                 known = self.close.get((word, row.text))
                 if known and not (same_sound and not known.same_sound):
@@ -251,7 +253,7 @@ class _PeopleSearch:
                 if score:
                     self.close[word, row.text] = Closeness(score, same_sound)
                     people[row.id] = row.people
-                    for position in positions:
+                    for position in places[word]:
                         ranked.setdefault(position, set()).add((score, row.people, row.id))
         return {
             position: list(dict.fromkeys(i for *_, i in sorted(found, reverse=True)))[
@@ -306,11 +308,14 @@ class _PeopleSearch:
         tokens = next(iter(exact.values()), [])
         if not tokens:
             return None
+        # Typed as several words, the run as a whole comes first: N'Diaye before Diaye.
+        whole = self.exact_words.get("".join(self.question.tokens))
+        order = [case((_posted.token_id == whole, 0), else_=1)] if len(tokens) > 1 else []
         condition = _posted.token_id.in_(tokens)
         query = (
             select(_posted.collaborator_pk)
             .where(condition)
-            .order_by(_posted.role, _posted.name_order, _posted.collaborator_pk)
+            .order_by(*order, _posted.role, _posted.name_order, _posted.collaborator_pk)
         )
         total = sum(people[token] for token in tokens)
         if self.place is not None:
@@ -321,8 +326,8 @@ class _PeopleSearch:
             if self.place is not None:
                 distinct = distinct.join(tables.collaborator, joined)
             total = self.connection.execute(distinct).scalar_one()
-        # A person may bear the word twice (Martin Martin).
-        rows = self.connection.execute(query.limit(2 * self.limit)).scalars()
+        # Whoever bears the whole run bears its words as well, and comes once for each.
+        rows = self.connection.execute(query.limit(len(tokens) * self.limit)).scalars()
         pks = list(dict.fromkeys(rows))[: self.limit]
         return PeopleFound(tuple(load(self.connection, pks)), (), total) if pks else None
 
