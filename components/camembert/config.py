@@ -29,7 +29,7 @@ DEFAULTS: dict[str, Any] = {
     # Used, with a warning, where the hub cannot be reached. Null: fail instead.
     "offline_encoder": "models/encoders/e5-small-fr",
     # Training.
-    "epochs": 6,
+    "epochs": 8,
     "batch_size": 16,
     "learning_rate": 1e-4,
     "head_learning_rate": 5e-3,

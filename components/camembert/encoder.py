@@ -132,9 +132,14 @@ def _fall_back(name: str, offline_encoder: str | None, error: Exception) -> Enco
             f"The encoder '{name}' cannot be downloaded and the offline encoder '{folder}' does "
             f"not exist. Build it with `bot encoder build`. Or: {way_out.lower()}."
         ) from error
-    logger.warning(
+    _warn(
         f"The encoder '{name}' cannot be downloaded; the offline encoder '{folder}' is used "
         "instead. It is smaller and was not trained on French alone, so expect some points of "
         f"accuracy less on hard questions. {way_out} to use the real one."
     )
     return _local(folder, name)
+
+
+@functools.cache  # Rasa asks several times in one training.
+def _warn(message: str) -> None:
+    logger.warning(message)

@@ -242,16 +242,24 @@ class ServedModel:
         )
 
     def predict(self, texts: Sequence[str]) -> Prediction:
-        """Return the probability of each intent for each text, in batches of similar length."""
+        """Return the probability of each intent for each text."""
         ids = self._tokenizer.ids(texts)
-        probabilities = np.empty((len(texts), len(self.metadata.labels)))
-        order = sorted(range(len(texts)), key=lambda index: len(ids[index]))
+        unknown = np.array([self._tokenizer.is_unknown(item) for item in ids], dtype=bool)
+        return Prediction(softmax(self._logits(ids)), unknown)
+
+    def logits(self, texts: Sequence[str]) -> np.ndarray:
+        """Return the calibrated logits, float64, texts x classes."""
+        return self._logits(self._tokenizer.ids(texts))
+
+    def _logits(self, ids: Sequence[Sequence[int]]) -> np.ndarray:
+        """Run the network in batches of sentences of about the same length."""
+        result = np.empty((len(ids), len(self.metadata.labels)))
+        order = sorted(range(len(ids)), key=lambda index: len(ids[index]))
         for begin in range(0, len(order), _BATCH):
             rows = order[begin : begin + _BATCH]
             tokens = self._tokenizer.pad([ids[row] for row in rows])
             (logits,) = self._session.run(
                 [LOGITS], {INPUT_IDS: tokens.ids, ATTENTION_MASK: tokens.mask}
             )
-            probabilities[rows] = softmax(logits.astype(np.float64))
-        unknown = np.array([self._tokenizer.is_unknown(item) for item in ids], dtype=bool)
-        return Prediction(probabilities, unknown)
+            result[rows] = logits
+        return result
