@@ -134,6 +134,14 @@ def read(path: Path) -> Dataset:
     return dataset
 
 
+def files_of(folder: Path) -> list[Path]:
+    """Return the delivered JSON and the YAML files with NLU data in ``folder``."""
+    from rasa.shared.nlu.training_data.formats.rasa_yaml import RasaYAMLReader
+
+    yaml = [path for path in sorted(folder.rglob("*.yml")) if RasaYAMLReader.is_yaml_nlu_file(path)]
+    return [*sorted(folder.glob("dataset.json")), *yaml]
+
+
 def _read_text(path: Path) -> str:
     try:
         data = path.read_bytes()

@@ -12,13 +12,11 @@ from bot.errors import UserError
 
 app = typer.Typer(help="Check and convert the training examples.", no_args_is_help=True)
 
-DEFAULT_FILES = [Path("data/dataset.json"), Path("data/nlu.yml"), Path("data/lookups.yml")]
-
 
 @app.command()
 def validate(
     files: Annotated[
-        list[Path] | None, typer.Argument(help="JSON or YAML; by default those of this project.")
+        list[Path] | None, typer.Argument(help="JSON or YAML; by default those in data/.")
     ] = None,
     domain: Annotated[Path, typer.Option(help="Where the known labels stand.")] = Path(
         "domain.yml"
@@ -29,7 +27,7 @@ def validate(
 
     labels = datasets.read_labels(domain)
     failed = False
-    for path in files or DEFAULT_FILES:
+    for path in files or datasets.files_of(Path("data")):
         try:
             dataset = datasets.read(path)
             problems = datasets.validate(dataset, labels)
