@@ -169,6 +169,12 @@ def require_free_ports(ports: dict[str, int]) -> None:
                 ) from error
 
 
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
 def _answers(url: str) -> bool:
     """Return whether ``url`` answers 200.
 
@@ -424,8 +430,10 @@ def shell(actions_port: int, console: Console) -> None:
         with steps.step("Starting the action server"):
             children.append(start_action_server(actions_port))
             wait_until_ready(children, [f"http://{HOST}:{actions_port}/health"])
+        # `rasa shell` is a server of its own with a client: on our interface, beside any other bot.
+        address = ["--interface", HOST, "--port", str(_free_port())]
         process = subprocess.Popen(
-            [sys.executable, "-m", "bot.rasa_cli", "shell", "--model", str(model)],
+            [sys.executable, "-m", "bot.rasa_cli", "shell", "--model", str(model), *address],
             cwd=PROJECT_ROOT,
             env={**environment(), "ACTIONS_PORT": str(actions_port)},
         )
