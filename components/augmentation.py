@@ -38,7 +38,7 @@ _TECH_ENDINGS = [
 
 
 class Example(NamedTuple):
-    """A tokenised text: words, their BILOU tags, and the sign between each word and the next."""
+    """A tokenised text: words, their tags (B-, I- or O), the sign between each and the next."""
 
     words: tuple[str, ...]
     tags: tuple[str, ...]
@@ -46,22 +46,20 @@ class Example(NamedTuple):
 
 
 def entity_runs(tags: Sequence[str]) -> list[tuple[int, int, str]]:
-    """Return ``(first, last excluded, entity)`` of the entities in a BILOU sequence."""
+    """Return ``(first, last excluded, entity)`` of the entities in a sequence of tags."""
     runs: list[tuple[int, int, str]] = []
     for index, tag in enumerate(tags):
         prefix, _, entity = tag.partition("-")
-        if prefix in ("B", "U"):
+        if prefix == "I" and runs and runs[-1][1:] == (index, entity):
+            runs[-1] = (runs[-1][0], index + 1, entity)
+        elif entity:
             runs.append((index, index + 1, entity))
-        elif prefix in ("I", "L") and runs and runs[-1][1] == index:
-            runs[-1] = (runs[-1][0], index + 1, runs[-1][2])
     return runs
 
 
-def bilou(length: int, entity: str) -> tuple[str, ...]:
-    """Return the BILOU tags of an entity of ``length`` words."""
-    if length == 1:
-        return (f"U-{entity}",)
-    return (f"B-{entity}", *[f"I-{entity}"] * (length - 2), f"L-{entity}")
+def entity_tags(length: int, entity: str) -> list[str]:
+    """Return the tags of an entity of ``length`` words."""
+    return [f"B-{entity}", *[f"I-{entity}"] * (length - 1)]
 
 
 class Augmenter:
@@ -71,6 +69,7 @@ class Augmenter:
         pools: for each entity whose names may be exchanged, the names as word tuples.
         people: the entities that are names of people: given names and surnames are recombined.
         made_up: share of the exchanged names that are invented.
+        strange: share of the longer words in texts without entities that are invented.
         seed: of the random choices.
     """
 
@@ -78,7 +77,8 @@ class Augmenter:
         self,
         pools: Mapping[str, Sequence[tuple[str, ...]]],
         people: Sequence[str] = ("person",),
-        made_up: float = 0.4,
+        made_up: float = 0.3,
+        strange: float = 0.25,
         invent: Sequence[str] = ("person", "technology"),
         seed: int = 0,
     ) -> None:
@@ -86,6 +86,7 @@ class Augmenter:
         self._people = frozenset(people)
         self._invent = frozenset(invent)
         self._made_up = made_up
+        self._strange = strange
         self._random = random.Random(seed)
 
     def variant(self, example: Example) -> Example:
@@ -94,13 +95,19 @@ class Augmenter:
         tags: list[str] = []
         gaps: list[str] = []
         done = 0
-        for first, last, entity in entity_runs(example.tags):
+        runs = entity_runs(example.tags)
+        if not runs:
+            words = [self._other_word(word) for word in example.words]
+            return example._replace(words=tuple(self._retyped(words)))
+        for first, last, entity in runs:
             words += example.words[done:first]
             tags += example.tags[done:first]
             gaps += example.gaps[done:first]
-            name = self._other_name(entity, example.words[first:last])
+            # Without a word around it, an invented name would teach that any word is one.
+            made_up = self._made_up if "O" in example.tags else 0.0
+            name = self._other_name(entity, example.words[first:last], made_up)
             words += name
-            tags += bilou(len(name), entity)
+            tags += entity_tags(len(name), entity)
             gaps += [" "] * (len(name) - 1) + [example.gaps[last - 1]]
             done = last
         words += example.words[done:]
@@ -108,12 +115,18 @@ class Augmenter:
         gaps += example.gaps[done:]
         return Example(tuple(self._retyped(words)), tuple(tags), tuple(gaps))
 
-    def _other_name(self, entity: str, words: tuple[str, ...]) -> tuple[str, ...]:
+    def _other_word(self, word: str) -> str:
+        """Now and then an unknown word: not every one is a name."""
+        if len(word) < 4 or self._random.random() >= self._strange:
+            return word
+        return self._invented("", 1)[0].lower()
+
+    def _other_name(self, entity: str, words: tuple[str, ...], made_up: float) -> tuple[str, ...]:
         pool = self._pools.get(entity)
         if not pool or self._random.random() < 0.2:
             return words
         lower = all(word.islower() for word in words)
-        if entity in self._invent and self._random.random() < self._made_up:
+        if entity in self._invent and self._random.random() < made_up:
             name = self._invented(entity, len(words))
         elif entity in self._people:
             # Keep the form (given name alone, or both), change the people.
@@ -135,7 +148,7 @@ class Augmenter:
             if entity in self._people:
                 if self._random.random() < 0.05:
                     word += "-" + choose(_ONSETS) + choose(_VOWELS) + choose(_CODAS)
-            else:
+            elif entity:
                 word += choose(_TECH_ENDINGS)
                 if self._random.random() < 0.1:
                     word = word[: self._random.randint(2, 4)].upper()

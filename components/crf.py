@@ -9,6 +9,7 @@ import threading
 import warnings
 from collections import Counter
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,18 +18,25 @@ from rasa.engine.graph import ExecutionContext, GraphComponent
 from rasa.engine.recipes.default_recipe import DefaultV1Recipe
 from rasa.engine.storage.resource import Resource
 from rasa.engine.storage.storage import ModelStorage
-from rasa.nlu.constants import TOKENS_NAMES
+from rasa.nlu.constants import ENTITY_ATTRIBUTE_CONFIDENCE_TYPE, TOKENS_NAMES
 from rasa.nlu.extractors.extractor import EntityExtractorMixin
 from rasa.nlu.tokenizers.tokenizer import Token, Tokenizer
 from rasa.nlu.utils.bilou_utils import (
     bilou_tags_from_offsets,
-    ensure_consistent_bilou_tagging,
     map_message_entities,
     tag_without_prefix,
 )
 from rasa.shared.constants import INTENT_MESSAGE_PREFIX
 from rasa.shared.exceptions import RasaException
-from rasa.shared.nlu.constants import ENTITIES, ENTITY_ATTRIBUTE_TYPE, NO_ENTITY_TAG, TEXT
+from rasa.shared.nlu.constants import (
+    ENTITIES,
+    ENTITY_ATTRIBUTE_END,
+    ENTITY_ATTRIBUTE_START,
+    ENTITY_ATTRIBUTE_TYPE,
+    ENTITY_ATTRIBUTE_VALUE,
+    NO_ENTITY_TAG,
+    TEXT,
+)
 from rasa.shared.nlu.training_data.message import Message
 from rasa.shared.nlu.training_data.training_data import TrainingData
 
@@ -36,10 +44,12 @@ import bot.text
 import components.augmentation
 import components.lexicon
 import components.tokenizer
+import components.words
 from components.augmentation import Augmenter, Example, entity_runs
 from components.lexicon import Lexicon, word_key
 from components.tokenizer import token_spans
 from components.validation import Rule, check_config, integer, number
+from components.words import french_words, pack, unpack, word_list_path
 
 if TYPE_CHECKING:
     import pycrfsuite
@@ -47,7 +57,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _FORMAT = 1
-_SPLIT_BY_COMMA = {"split_entities_by_comma": True}
 
 # Rasa's validator knows trainable extractors and users of lookup tables by a fixed list of its
 # own classes (rasa/graph_components/validators/default_recipe_validator.py) and so would claim
@@ -97,7 +106,7 @@ class FrenchCRFEntityExtractor(GraphComponent, EntityExtractorMixin):
         """Return the defaults."""
         return {
             # Variants with other names, small letters, lost accents and typos per example.
-            "variants": 4,
+            "variants": 2,
             # Limited-memory BFGS steps and regularisation (names as in CRFEntityExtractor).
             "max_iterations": 100,
             "L1_c": 0.1,
@@ -123,6 +132,7 @@ class FrenchCRFEntityExtractor(GraphComponent, EntityExtractorMixin):
         self._resource = resource
         self._lexicon = Lexicon({})
         self._ordinary: Counter[str] = Counter()
+        self._french: dict[str, int] = {}
         self._tagger: pycrfsuite.Tagger | None = None
         # The tagger reads from these bytes and does not keep them alive.
         self._model = b""
@@ -143,15 +153,23 @@ class FrenchCRFEntityExtractor(GraphComponent, EntityExtractorMixin):
     @classmethod
     def fingerprint_addon(cls, config: dict[str, Any]) -> str | None:
         """Return a hash of the helper modules, which Rasa's own fingerprint does not see."""
-        modules = (bot.text, components.augmentation, components.lexicon, components.tokenizer)
+        modules = (
+            bot.text,
+            components.augmentation,
+            components.lexicon,
+            components.tokenizer,
+            components.words,
+        )
         paths = [Path(__file__), *[Path(str(module.__file__)) for module in modules]]
-        return rasa.shared.utils.io.deep_container_fingerprint([path.read_text() for path in paths])
+        sources: list[Any] = [path.read_text(encoding="utf-8") for path in paths]
+        return rasa.shared.utils.io.deep_container_fingerprint([*sources, word_list_path() is None])
 
     def train(self, training_data: TrainingData) -> Resource:
         """Learn from the annotated examples and store the model."""
         if not training_data.entity_examples:
             return self._resource
         self._lexicon = Lexicon.from_training_data(training_data)
+        self._french = french_words()
         examples = [
             _example(message)
             for message in training_data.nlu_examples
@@ -168,6 +186,7 @@ class FrenchCRFEntityExtractor(GraphComponent, EntityExtractorMixin):
                 "sha256": hashlib.sha256(content).hexdigest(),
                 "lexicon": self._lexicon.to_json(),
                 "ordinary": dict(sorted(self._ordinary.items())),
+                "french": pack(self._french),
             }
             text = json.dumps(meta, ensure_ascii=False)
             (directory / "crf.json").write_text(text, encoding="utf-8")
@@ -232,7 +251,8 @@ class FrenchCRFEntityExtractor(GraphComponent, EntityExtractorMixin):
                 raise ValueError("crf.bin is not what was stored")
             component._lexicon = Lexicon.from_json(meta["lexicon"])
             component._ordinary = Counter(meta["ordinary"])
-        except (ValueError, KeyError, TypeError) as error:
+            component._french = unpack(meta["french"])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DamagedModelError(_damaged(cls, resource, repr(error))) from error
         component._open(contents[1])
         return component
@@ -266,7 +286,7 @@ class FrenchCRFEntityExtractor(GraphComponent, EntityExtractorMixin):
             self._tagger.set(features)
             tags = self._tagger.tag()
             labels = self._tagger.labels()
-            # As Rasa: the confidence of an entity type is the sum over B, I, L and U.
+            # As Rasa: the confidence in a word is the sum over the tags of its entity.
             confidences = [
                 sum(
                     self._tagger.marginal(label, index)
@@ -275,14 +295,17 @@ class FrenchCRFEntityExtractor(GraphComponent, EntityExtractorMixin):
                 )
                 for index, tag in enumerate(tags)
             ]
-        tags, confidences = ensure_consistent_bilou_tagging(tags, confidences)
-        return self.convert_predictions_into_entities(
-            text,
-            tokens,
-            {ENTITY_ATTRIBUTE_TYPE: tags},
-            _SPLIT_BY_COMMA,
-            {ENTITY_ATTRIBUTE_TYPE: confidences},
-        )
+        return [
+            {
+                ENTITY_ATTRIBUTE_TYPE: entity,
+                ENTITY_ATTRIBUTE_START: tokens[first].start,
+                ENTITY_ATTRIBUTE_END: tokens[last - 1].end,
+                ENTITY_ATTRIBUTE_VALUE: text[tokens[first].start : tokens[last - 1].end],
+                # As Rasa: that of the least certain word.
+                ENTITY_ATTRIBUTE_CONFIDENCE_TYPE: min(confidences[first:last]),
+            }
+            for first, last, entity in entity_runs(tags)
+        ]
 
     def _features(
         self,
@@ -292,9 +315,13 @@ class FrenchCRFEntityExtractor(GraphComponent, EntityExtractorMixin):
     ) -> list[dict[str, Any]]:
         """Return the features of each word; ``own`` words are counted in one example less."""
         keys = [word_key(word[:40]) for word in words]
-        known = self._known(keys)
+        known = self._known(words, keys)
         counts = [self._ordinary[key] - (key in own) for key in keys]
-        sizes = [min(count, 1) + (count > 3) for count in counts]
+        # How ordinary a word is: here (0 to 2) and in French (0 to 3).
+        sizes = [
+            f"{min(count, 1) + (count > 3)}{self._french.get(key, 0)}"
+            for count, key in zip(counts, keys, strict=True)
+        ]
         cased = any(word[:1].isupper() for word in words[1:])
         shapes = [_shape(word) for word in words]
         rows: list[dict[str, Any]] = []
@@ -303,6 +330,8 @@ class FrenchCRFEntityExtractor(GraphComponent, EntityExtractorMixin):
             before2 = keys[i - 2] if i > 1 else "<s>"
             after = keys[i + 1] if i + 1 < len(keys) else "</s>"
             after2 = keys[i + 2] if i + 2 < len(keys) else "</s>"
+            size, size_before = sizes[i], sizes[i - 1] if i else "<s>"
+            size_after = sizes[i + 1] if i + 1 < len(keys) else "</s>"
             row: dict[str, Any] = {
                 "bias": 1.0,
                 "w": key,
@@ -311,8 +340,15 @@ class FrenchCRFEntityExtractor(GraphComponent, EntityExtractorMixin):
                 "s2": key[-2:],
                 "shape": shapes[i],
                 "shape|cased": f"{shapes[i]}|{cased}",
-                "size": str(min(len(key), 8)),
-                "ordinary": str(sizes[i]),
+                "length": str(min(len(key), 8)),
+                "here": size[0],
+                "french": size[1],
+                "size": size,
+                "size|shape": f"{size}|{shapes[i]}|{cased}",
+                "size-1": size_before,
+                "size+1": size_after,
+                "sizes-1": f"{size_before} {size}",
+                "sizes+1": f"{size} {size_after}",
                 "-1": before,
                 "-2": before2,
                 "+1": after,
@@ -320,13 +356,11 @@ class FrenchCRFEntityExtractor(GraphComponent, EntityExtractorMixin):
                 "-2-1": f"{before2} {before}",
                 "+1+2": f"{after} {after2}",
                 "-1+1": f"{before} {after}",
+                "-1size": f"{before} {size}",
+                "-2-1size": f"{before2} {before} {size}",
+                "size+1w": f"{size} {after}",
                 "gap-": gaps[i - 1] if i else "<s>",
                 "gap+": gaps[i],
-                "ordinary-1": str(sizes[i - 1]) if i else "<s>",
-                "ordinary+1": str(sizes[i + 1]) if i + 1 < len(keys) else "</s>",
-                "-1ordinary": f"{before} {sizes[i]}",
-                "-2-1ordinary": f"{before2} {before} {sizes[i]}",
-                "ordinary+1w": f"{sizes[i]} {after}",
             }
             for offset in (-1, 0, 1):
                 if 0 <= i + offset < len(keys):
@@ -339,7 +373,7 @@ class FrenchCRFEntityExtractor(GraphComponent, EntityExtractorMixin):
             rows.append(row)
         return rows
 
-    def _known(self, keys: Sequence[str]) -> list[set[str]]:
+    def _known(self, words: Sequence[str], keys: Sequence[str]) -> list[set[str]]:
         """What the lookup tables say about each word."""
         known: list[set[str]] = [set() for _ in keys]
         for match in self._lexicon.exact_matches(keys):
@@ -349,6 +383,11 @@ class FrenchCRFEntityExtractor(GraphComponent, EntityExtractorMixin):
             known[match.first].add(f"B-{match.name.entity}")
             for index in range(match.first + 1, match.last):
                 known[index].add(f"I-{match.name.entity}")
+        for index, word in enumerate(words):
+            # « Marie-Ange »: one known part makes a name of a name.
+            for part in word.split("-") if "-" in word[:40] else ():
+                names = self._lexicon.lookup([word_key(part)])
+                known[index].update(f"part-{name.entity}" for name in names)
         return known
 
 
@@ -373,7 +412,10 @@ def _example(message: Message) -> Example:
     tokens = message.get(TOKENS_NAMES[TEXT])
     tags = bilou_tags_from_offsets(tokens, map_message_entities(message))
     return Example(
-        tuple(token.text for token in tokens), tuple(tags), tuple(_gaps(message.get(TEXT), tokens))
+        tuple(token.text for token in tokens),
+        # Half as many labels as BILOU train in a quarter of the time and, here, no worse.
+        tuple(tag.replace("U-", "B-", 1).replace("L-", "I-", 1) for tag in tags),
+        tuple(_gaps(message.get(TEXT), tokens)),
     )
 
 
@@ -389,6 +431,12 @@ def _ordinary_words(examples: Sequence[Example]) -> Counter[str]:
 def _name_pools(examples: Sequence[Example], lexicon: Lexicon) -> dict[str, list[tuple[str, ...]]]:
     """The names that may be exchanged for each other: those of the examples and lookup tables."""
     pools: dict[str, list[tuple[str, ...]]] = {"person": [], "technology": [], "agency": []}
+    given, surnames = (sorted(lexicon.values(name)) for name in ("given_name", "surname"))
+    if given and surnames:
+        # In step, the shorter list over and over: enough pairs, and the same on each run.
+        pairs = zip(given, cycle(surnames[::-1]), strict=False)
+        pools["person"] += [(first, last) for first, last in pairs]
+        pools["person"] += [(name,) for name in [*given, *surnames]]
     for example in examples:
         for first, last, entity in entity_runs(example.tags):
             if entity in pools:

@@ -18,6 +18,9 @@ from components.tokenizer import APOSTROPHES, token_spans
 # Signs that people leave out, add or mix up inside a name: Spring-Boot, CI/CD, Node.js.
 _SEPARATORS = regex.compile(rf"[\s\-_/.&{APOSTROPHES}]")
 
+# What tells C++ from C.
+_NO_SIGN = regex.compile(r"[^+#@*%$]+")
+
 # Names written in one word are recognised in several (« power shell », « open shift ») and the
 # other way round only from this length on: « ta us si » is not TAUSSI.
 _MIN_JOINED = 5
@@ -211,4 +214,4 @@ def _ends(key: str, length: int) -> tuple[str, str]:
 
 def _signs(text: str) -> str:
     """The signs of a spelling that tell it from others: the ++ of C++."""
-    return regex.sub(r"[^+#@*%$]", "", text)
+    return _NO_SIGN.sub("", text)

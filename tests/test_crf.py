@@ -16,7 +16,7 @@ from rasa.shared.nlu.training_data.entities_parser import parse_training_example
 from rasa.shared.nlu.training_data.message import Message
 from rasa.shared.nlu.training_data.training_data import TrainingData
 
-from components.augmentation import Augmenter, Example, bilou, entity_runs
+from components.augmentation import Augmenter, Example, entity_runs, entity_tags
 from components.crf import DamagedModelError, FrenchCRFEntityExtractor
 from components.tokenizer import FrenchTokenizer
 
@@ -241,7 +241,7 @@ def test_wrong_configurations_are_refused(changes: dict[str, Any], message: str)
 def test_variants_keep_their_annotation() -> None:
     example = Example(
         ("le", "mail", "de", "Paul", "Martin", "ou", "Java"),
-        ("O", "U-detail", "O", *bilou(2, "person"), "O", *bilou(1, "technology")),
+        ("O", "B-detail", "O", *entity_tags(2, "person"), "O", *entity_tags(1, "technology")),
         (" ", " ", " ", " ", " ", " ", "?"),
     )
     pools = {"person": [("Anne", "Le", "Gall"), ("Yann", "Kerviel")], "technology": [("C++",)]}
@@ -261,8 +261,8 @@ def test_variants_keep_their_annotation() -> None:
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 5])
-def test_bilou_and_runs_agree(length: int) -> None:
-    tags = ("O", *bilou(length, "person"), *bilou(length, "person"), "O")
+def test_tags_and_runs_agree(length: int) -> None:
+    tags = ("O", *entity_tags(length, "person"), *entity_tags(length, "person"), "O")
     assert entity_runs(tags) == [
         (1, 1 + length, "person"),
         (1 + length, 1 + 2 * length, "person"),
