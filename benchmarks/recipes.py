@@ -128,7 +128,7 @@ def component(**changes: Any) -> Callable[..., np.ndarray]:
     def run(train: list[Example], texts: list[str], encoder: Encoder, seed: int) -> np.ndarray:
         from components.camembert.training import fine_tune
 
-        config = {**DEFAULTS, "seed": seed, "precision": "fp32", **changes}
+        config = {**DEFAULTS, "seed": seed, "threads": torch.get_num_threads(), **changes}
         trained = fine_tune(
             [text for text, _ in train], [intent for _, intent in train], encoder, config
         )
@@ -140,7 +140,7 @@ def component(**changes: Any) -> Callable[..., np.ndarray]:
 def _serve(trained: Any, encoder: Encoder, config: dict[str, Any], texts: list[str]) -> np.ndarray:
     import onnxruntime
 
-    from components.camembert.onnx_graph import build_graph
+    from components.camembert.onnx_graph import ATTENTION_MASK, INPUT_IDS, LOGITS, build_graph
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
@@ -152,9 +152,8 @@ def _serve(trained: Any, encoder: Encoder, config: dict[str, Any], texts: list[s
     rows = []
     for text in texts:
         tokens = tokenizer.pad(tokenizer.ids([text]))
-        names = [item.name for item in session.get_inputs()]
-        given = dict(zip(names, (tokens.ids, tokens.mask), strict=True))
-        rows.append(session.run(None, given)[0][0])
+        given = {INPUT_IDS: tokens.ids, ATTENTION_MASK: tokens.mask}
+        rows.append(session.run([LOGITS], given)[0][0])
     return torch.from_numpy(np.array(rows)).softmax(-1).numpy()
 
 
@@ -396,6 +395,11 @@ RECIPES: dict[str, Callable[..., np.ndarray]] = {
     "component no held-out share": component(
         validation_share=0.0, patience=None, calibration=False
     ),
+    "component freeze 0": component(freeze_layers=0),
+    "component no augmentation": component(augmentation=0),
+    "component query prefix": component(text_prefix="query: "),
+    "component cls": component(pooling="cls"),
+    "component linear": component(head="linear", head_learning_rate=1e-3),
     "lab": lab(),
     "lab cls": lab(pooling="cls"),
     "lab cls+mean": lab(pooling="both"),
