@@ -184,6 +184,8 @@ class LabRecipe:
     average: float = 0.0  # decay of the running mean of the weights; 0: the last weights
     mix: float = 0.0  # weight of a logistic regression over the tuned vectors in the answer
     mix_frozen: float = 0.0  # the same over the vectors as they were before
+    mix_tfidf: float = 0.0  # weight of the recipe without encoder
+    mix_nearest: float = 0.0  # weight of the nearest tuned example of each class
     r_drop: float = 0.0  # weight of the disagreement of two passes with other dropout
 
 
@@ -378,6 +380,13 @@ def lab(**changes: Any) -> Callable[..., np.ndarray]:
         regression(recipe.mix_frozen)
         run_.train(sentences, targets)
         regression(recipe.mix)
+        if recipe.mix_tfidf:
+            answers.append((recipe.mix_tfidf, tfidf(train, texts, encoder, seed)))
+        if recipe.mix_nearest:
+            cosines = run_.embed(texts) @ run_.embed(sentences).T
+            nearest = [cosines[:, np.equal(targets, k)].max(1) for k in range(len(names))]
+            scores = torch.from_numpy(20 * np.stack(nearest, 1))
+            answers.append((recipe.mix_nearest, scores.softmax(-1).numpy()))
         with torch.no_grad():
             tuned = run_.classify(torch.from_numpy(run_.embed(texts))).softmax(-1).numpy()
         rest = 1 - sum(weight for weight, _ in answers)
@@ -425,7 +434,11 @@ RECIPES: dict[str, Callable[..., np.ndarray]] = {
     "lab mean of weights": lab(average=0.98),
     "lab no dropout": lab(dropout=0.0),
     "lab r-drop": lab(r_drop=1.0),
+    "lab refit lr": lab(mix=1.0),
     "lab mix tuned lr": lab(mix=0.5),
+    "lab nearest": lab(mix_nearest=1.0),
+    "lab mix nearest": lab(mix_nearest=0.5),
+    "lab mix tfidf": lab(mix_tfidf=0.3),
     "lab mix frozen lr": lab(mix_frozen=0.3),
     "lab batch 8": lab(batch_size=8),
 }
