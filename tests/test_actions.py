@@ -27,6 +27,7 @@ from actions.directory import Directory
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 CLIENT = httpx.Client(timeout=60)
+DOMAIN = yaml.safe_load((ROOT / "domain.yml").read_text(encoding="utf-8"))
 
 PEOPLE = """\
 id,first_name,last_name,agency,job_title,email,phone,skills,available_from
@@ -146,6 +147,9 @@ class Conversation:
     def who_knows(self, text: str = "…", **values: str | list[str]) -> Conversation:
         return self.ask("action_who_knows_about", text, **values)
 
+    def not_understood(self, text: str, **values: str | list[str]) -> Conversation:
+        return self.ask("action_not_understood", text, **values)
+
     def press(self, payload: str) -> Conversation:
         """Press a button: Rasa turns its payload into an intent and entities."""
         found = re.fullmatch(r"/(WHO_IS|WHO_KNOWS_ABOUT)(\{.*\})?", payload)
@@ -184,8 +188,7 @@ def listed(conversation: Conversation) -> list[str]:
 
 def test_the_server_offers_the_actions_of_the_domain(action_server: ActionServer) -> None:
     offered = {a["name"] for a in httpx.get(f"{action_server.url}/actions").json()}
-    domain = yaml.safe_load((ROOT / "domain.yml").read_text(encoding="utf-8"))
-    assert offered == set(domain["actions"])
+    assert offered == set(DOMAIN["actions"])
 
 
 # --- who is -----------------------------------------------------------------------------------
@@ -603,6 +606,38 @@ def test_who_knows_answers_about_a_person_when_the_turn_names_nothing_else(
     assert talk.who_knows("son mail", detail="email").said == ["utter_person_email"]
 
 
+# --- not understood ---------------------------------------------------------------------------
+
+
+def test_not_understood(talk: Conversation) -> None:
+    assert talk.not_understood("blabla").said == ["utter_fallback"]
+    assert talk.events == [{"event": "slot", "timestamp": None, "name": "answered", "value": True}]
+    assert talk.not_understood("à Lyon", agency="Lyon").said == ["utter_fallback"]
+    assert talk.not_understood("la suite", more="more").said == ["utter_fallback"]
+
+
+def test_follow_ups_that_the_classifier_leaves_open(talk: Conversation) -> None:
+    talk.who_knows(technology="Java")
+    assert talk.not_understood("la suite", more="more").said == ["utter_experts_next"]
+    talk.not_understood("et à Lyon ?", agency="Lyon", follow_up="follow_up")
+    assert talk.said == ["utter_experts_many_in_agency"]
+    assert talk.not_understood("le deuxième", rank="2").said == ["utter_person_card"]
+    assert talk.not_understood("mail ?", detail="email").said == ["utter_person_email"]
+    long = "il fait toujours très beau à Lyon en ce moment"
+    assert talk.not_understood(long, agency="Lyon").said == ["utter_fallback"]
+
+
+def test_answers_to_our_questions_that_the_classifier_leaves_open(talk: Conversation) -> None:
+    talk.who_is("son mail ?", detail="email")
+    assert talk.not_understood("laisse tomber").said == ["utter_fallback"]
+    assert talk.not_understood("zeroual").said == ["utter_person_email"]
+    talk.who_is(person="Paul Martin")
+    assert talk.not_understood("Lyon", agency="Lyon").said == ["utter_person_card"]
+    talk.press("/WHO_KNOWS_ABOUT")
+    assert talk.not_understood("laisse tomber").said == ["utter_fallback"]
+    assert talk.not_understood("cobol").said == ["utter_experts_many"]
+
+
 # --- odd input --------------------------------------------------------------------------------
 
 ODD_TEXTS = [
@@ -622,7 +657,7 @@ ODD_TEXTS = [
 ]
 
 
-@pytest.mark.parametrize("action", ["who_is", "who_knows"])
+@pytest.mark.parametrize("action", ["who_is", "who_knows", "not_understood"])
 @pytest.mark.parametrize("text", ODD_TEXTS, ids=range(len(ODD_TEXTS)))
 def test_odd_text(talk: Conversation, action: str, text: str) -> None:
     for values in ({}, {"person": text}, {"technology": text}, {"agency": text}, {"detail": text}):
@@ -634,7 +669,6 @@ def test_odd_text(talk: Conversation, action: str, text: str) -> None:
             assert message["response"] != "utter_unavailable"
 
 
-ENTITIES = yaml.safe_load((ROOT / "domain.yml").read_text(encoding="utf-8"))["entities"]
 ODD_VALUES = st.one_of(
     st.none(), st.booleans(), st.integers(), st.text(max_size=20), st.lists(st.text(max_size=5))
 )
@@ -646,7 +680,7 @@ ODD_VALUES = st.one_of(
 @given(
     text=st.one_of(st.none(), st.text(max_size=20)),
     found=st.dictionaries(
-        st.sampled_from(ENTITIES),
+        st.sampled_from(DOMAIN["entities"]),
         ODD_VALUES,
     ),
     slots=st.dictionaries(
@@ -662,7 +696,7 @@ def test_odd_trackers(
     values = [{"entity": name, "value": value} for name, value in found.items()]
     latest = {"text": text, "intent": {}, "entities": values}
     tracker = {"sender_id": "x", "slots": slots, "latest_message": latest, "events": []}
-    for action in ("action_who_is", "action_who_knows_about"):
+    for action in DOMAIN["actions"]:
         response = action_server.call(action, tracker)
         assert response.status_code == 200, response.text
         assert response.json()["responses"]
@@ -740,7 +774,6 @@ def test_directory_that_breaks_and_is_mended(tmp_path: Path) -> None:
 
 # --- actions and domain fit -------------------------------------------------------------------
 
-DOMAIN = yaml.safe_load((ROOT / "domain.yml").read_text(encoding="utf-8"))
 SOURCES = [
     ast.parse(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "actions").glob("*.py"))
 ]

@@ -165,6 +165,7 @@ def test_what_users_read(model: str, tmp_path: Path) -> None:
 
 
 def test_fallback_offers_examples(model: str) -> None:
+    """Even without an action server."""
     chat = Chat(model, free_port())
     for intent, response in [
         ("nlu_fallback", "utter_fallback"),
