@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -213,10 +214,17 @@ def merged(intent: str | None) -> str:
 
 def predict(model: Path, examples: Sequence[Example]) -> list[Prediction]:
     """Run the NLU part of a Rasa model on ``examples``, as the bot would."""
-    from bot.rasa_cli import configure_process
+    from bot.rasa_cli import configure_process, ignore_deprecations_of_others
 
     configure_process()
+    ignore_deprecations_of_others()
     from rasa.core.agent import Agent
+    from rasa.utils.common import configure_logging_and_warnings
+    from rasa.utils.log_utils import configure_structlog
+
+    # Without this, every parsed message is logged.
+    configure_logging_and_warnings(logging.WARNING)
+    configure_structlog(logging.WARNING)
 
     agent = Agent.load(str(model))
 
@@ -367,6 +375,7 @@ def print_report(figures: dict[str, Any], console: Console) -> None:
         console.print(
             f"✗ {mistake['text']!r}: {mistake['answered']}, should be {mistake['expected']}",
             markup=False,
+            soft_wrap=True,
         )
 
 

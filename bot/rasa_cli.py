@@ -54,7 +54,7 @@ def set_action_timeout(seconds: float) -> None:
     action.DEFAULT_REQUEST_TIMEOUT = seconds
 
 
-def _ignore_deprecations_of_others() -> None:
+def ignore_deprecations_of_others() -> None:
     """Go back to Python's default, which does not show users what packages deprecate.
 
     Sanic switches these warnings on when it is imported, so that import comes first; Rasa's main
@@ -79,7 +79,7 @@ def main() -> None:
     if token := os.environ.pop(API_TOKEN_VARIABLE, None):
         sys.argv += ["--enable-api", "--auth-token", token]
 
-    _ignore_deprecations_of_others()
+    ignore_deprecations_of_others()
     from rasa.__main__ import main as rasa_main
 
     if sys.argv[1:2] and sys.argv[1] in ("run", "shell", "interactive", "test"):
