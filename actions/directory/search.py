@@ -243,18 +243,19 @@ class _PeopleSearch:
         sounds = {word: matching.sound_hash(word) for word in places}
         rows = self.connection.execute(_CLOSE_TOKENS, {"hashes": list(owners)}).all()
         ranked: dict[int, set[tuple[float, int, int]]] = {}
-        for row in rows:
-            for word in owners[row.hash]:
-                same_sound = row.hash == sounds[word]
-                known = self.close.get((word, row.text))
-                if known and not (same_sound and not known.same_sound):
+        scored: set[tuple[str, int]] = set()  # most pairs meet under several keys
+        for key, token_id, text, number in rows:
+            for word in owners[key]:
+                same_sound = key == sounds[word]
+                if (word, token_id) in scored and not same_sound:
                     continue
-                score = matching.similarity(word, row.text, same_sound)
+                scored.add((word, token_id))
+                score = matching.similarity(word, text, same_sound)
                 if score:
-                    self.close[word, row.text] = Closeness(score, same_sound)
-                    people[row.id] = row.people
+                    self.close[word, text] = Closeness(score, same_sound)
+                    people[token_id] = number
                     for position in places[word]:
-                        ranked.setdefault(position, set()).add((score, row.people, row.id))
+                        ranked.setdefault(position, set()).add((score, number, token_id))
         return {
             position: list(dict.fromkeys(i for *_, i in sorted(found, reverse=True)))[
                 :_TOKEN_CANDIDATES
