@@ -12,7 +12,6 @@ BENCHMARKS ?= serving directory entities
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 BOT := $(VENV)/bin/bot
-RASA := $(PYTHON) -m bot.rasa_cli
 ENCODER := models/encoders/e5-small-fr/encoder.json
 SOURCES := bot components actions benchmarks tests
 

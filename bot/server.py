@@ -266,26 +266,18 @@ def train(arguments: list[str] | None = None) -> Path:
         UserError: the training failed.
     """
     fingerprint = model_fingerprint()  # before: what is edited meanwhile is not in the model
-    command = [
-        "-m",
-        "bot.rasa_cli",
-        "train",
-        "--out",
-        str(MODELS),
-        "--fixed-model-name",
-        MODEL_NAME,
-    ]
+    command = ["-m", "bot.rasa_cli", "train", "--out", str(MODELS)]
+    options = ["--fixed-model-name", MODEL_NAME, *(arguments or [])]
+    # In our process group: whatever stops that stops the training as well.
     process = subprocess.Popen(
-        [sys.executable, *command, *(arguments or [])],
-        cwd=PROJECT_ROOT,
-        env=environment(),
-        start_new_session=True,
+        [sys.executable, *command, *options], cwd=PROJECT_ROOT, env=environment()
     )
-    child = Child("training", process, Path(os.devnull))
     try:
-        status = process.wait()
+        with stopping_on_signals():
+            status = process.wait()
     except BaseException:
-        stop([child])
+        process.terminate()
+        process.wait()
         raise
     model = MODELS / f"{MODEL_NAME}.tar.gz"
     if status != 0 or not model.exists():

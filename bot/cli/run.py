@@ -36,5 +36,4 @@ def train(
     """Train a model from config.yml, domain.yml and data/."""
     from bot import server
 
-    with server.stopping_on_signals():
-        server.train(rasa_arguments)
+    server.train(rasa_arguments)
