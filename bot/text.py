@@ -6,7 +6,18 @@ import unicodedata
 
 # Letters that Unicode does not decompose, as people type them on a French keyboard.
 _UNDECOMPOSED = str.maketrans(
-    {"œ": "oe", "æ": "ae", "ø": "o", "ł": "l", "đ": "d", "ß": "ss", "’": "'", "ʼ": "'", "‐": "-", "‑": "-"}
+    {
+        "œ": "oe",
+        "æ": "ae",
+        "ø": "o",
+        "ł": "l",
+        "đ": "d",
+        "ß": "ss",
+        "’": "'",
+        "ʼ": "'",
+        "‐": "-",
+        "‑": "-",
+    }
 )
 
 

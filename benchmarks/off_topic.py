@@ -1,0 +1,137 @@
+"""How to tell questions that the bot does not answer from those that it does.
+
+    python -m benchmarks.off_topic [--seeds 1 2] [--out FILE] [KEY=VALUE …]
+
+Trains the CamemBERT classifier on ``data/nlu.yml`` without the off-topic examples and with them
+as an intent, and scores how well each signal separates the off-topic examples of
+``tests/data/heldout.yml`` from the rest:
+
+* probability: the largest softmax value (Hendrycks and Gimpel 2017, arXiv:1610.02136);
+* energy: the log-sum-exp of the logits (Liu et al. 2020, arXiv:2010.03759);
+* similarity: the largest logit of the cosine head, which is a distance to the class prototypes;
+* in scope: one minus the probability of the intent OUT_OF_SCOPE;
+* answered: the largest probability of an intent that is not OUT_OF_SCOPE.
+
+AUROC, and the share of off-topic examples that would still be answered at the threshold that
+answers 95 % of the others (false accepts at 95 % recall).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from sklearn.metrics import roc_auc_score, roc_curve
+
+from bot.evaluation import OFF_TOPIC
+from components.camembert.calibration import softmax
+from components.camembert.config import DEFAULTS
+from components.camembert.encoder import find_encoder
+from components.camembert.served_model import Metadata, ServedModel, write
+from components.camembert.training import fine_tune
+
+Pairs = list[tuple[str, str]]
+
+
+def read(path: Path) -> Pairs:
+    """Return (text, intent) of a Rasa NLU file."""
+    from rasa.shared.nlu.training_data.loading import load_data
+
+    return [
+        (message.get("text"), message.get("intent"))
+        for message in load_data(str(path)).intent_examples
+    ]
+
+
+def train(pairs: Pairs, config: dict[str, Any], folder: Path) -> ServedModel:
+    """Fine-tune on ``pairs`` and return the served model."""
+    encoder = find_encoder(config["encoder"], config["revision"], config["offline_encoder"])
+    texts = [text for text, _ in pairs]
+    trained = fine_tune(texts, [intent for _, intent in pairs], encoder, config)
+    metadata = Metadata(
+        trained.labels, config["max_length"], config["text_prefix"], trained.pad_id,
+        config["precision"], trained.temperature, trained.architecture, {}, trained.validation,
+    )  # fmt: skip
+    folder.mkdir(parents=True)
+    write(folder, trained, metadata, encoder.path / "tokenizer.json", texts)
+    return ServedModel(folder, config["threads"])
+
+
+def signals(model: ServedModel, texts: list[str]) -> dict[str, np.ndarray]:
+    """Return the signals for each text; higher means more likely in scope."""
+    logits = model.logits(texts)
+    probabilities = softmax(logits)
+    found = {
+        "probability": probabilities.max(1),
+        "energy": np.log(np.exp(logits).sum(1)),
+        "similarity": logits.max(1),
+    }
+    if OFF_TOPIC in model.metadata.labels:
+        column = model.metadata.labels.index(OFF_TOPIC)
+        others = np.delete(probabilities, column, axis=1)
+        in_scope_logits = np.delete(logits, column, axis=1)
+        found = {
+            "in scope": 1 - probabilities[:, column],
+            "answered": others.max(1),
+            "energy of the others": np.log(np.exp(in_scope_logits).sum(1)),
+        }
+    return found
+
+
+def score(signal: np.ndarray, in_scope: np.ndarray) -> tuple[float, float]:
+    """Return AUROC and the share of false accepts at 95 % recall."""
+    accepted, recall, _ = roc_curve(in_scope, signal)
+    return float(roc_auc_score(in_scope, signal)), float(accepted[np.argmax(recall >= 0.95)])
+
+
+def main() -> None:
+    """Train, score and print a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="of the classifier")
+    arguments = parser.parse_args()
+    settings = {
+        key: yaml.safe_load(value)
+        for key, _, value in (item.partition("=") for item in arguments.settings)
+    }
+    training = read(Path("data/nlu.yml"))
+    held_out = read(Path("tests/data/heldout.yml"))
+    texts = [text for text, _ in held_out]
+    in_scope = np.array([intent != OFF_TOPIC for _, intent in held_out])
+    ways = {
+        "no off-topic examples": [pair for pair in training if pair[1] != OFF_TOPIC],
+        "off-topic as an intent": training,
+    }
+    rows: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for seed in arguments.seeds:
+            for way, pairs in ways.items():
+                print(f"Training: {way}, seed {seed} …", file=sys.stderr)
+                config = {**DEFAULTS, **settings, "seed": seed}
+                model = train(pairs, config, Path(scratch) / f"{way} {seed}")
+                best = np.array(model.metadata.labels)[model.logits(texts).argmax(1)]
+                right = np.array([intent for _, intent in held_out]) == best
+                for name, signal in signals(model, texts).items():
+                    figures = (*score(signal, in_scope), float(right[in_scope].mean()))
+                    rows.setdefault((way, name), []).append(figures)
+    lines = [
+        "| training | signal | AUROC | false accepts at 95 % recall | in-scope accuracy |",
+        "|---|---|---|---|---|",
+    ]
+    for (way, name), values in rows.items():
+        auroc, accepts, accuracy = np.mean(values, axis=0)
+        lines.append(f"| {way} | {name} | {auroc:.3f} | {accepts:.1%} | {accuracy:.1%} |")
+    table = "\n".join(lines)
+    print(table)
+    if arguments.out:
+        arguments.out.write_text(table + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
