@@ -70,9 +70,10 @@ test: lint ## Lint, types, dataset check and all tests (this is what CI runs)
 	@$(PYTHON) -m pytest
 
 .PHONY: bench
-bench: setup ## Measure speed and entities [BENCHMARKS="recipes off_topic" for the long ones]
-	@set -e; for benchmark in $(BENCHMARKS); do \
-		printf '→ benchmarks/%s.py\n' "$$benchmark"; $(PYTHON) "benchmarks/$$benchmark.py"; done
+bench: setup ## Run the benchmarks; tables to results/bench/
+	@mkdir -p results/bench; set -e; for name in serving directory entities off_topic; do \
+		printf '→ benchmarks/%s.py\n' "$$name"; \
+		$(PYTHON) -m benchmarks.$$name | tee results/bench/$$name.md; done
 
 .PHONY: lint
 lint: setup ## Check style, formatting, types and the dataset
