@@ -58,6 +58,9 @@ logger = logging.getLogger(__name__)
 
 _FORMAT = 1
 
+# In front of every fourth surname of the lists, in the names that the variants bring.
+_PARTICLES = ["de", "Le", "du", "de la", "Ben", "d'", "van", "El", "de", "Le", "van der", "da"]
+
 # Rasa's validator knows trainable extractors and users of lookup tables by a fixed list of its
 # own classes (rasa/graph_components/validators/default_recipe_validator.py) and so would claim
 # that a pipeline with our extractors leaves annotations, lookup tables and synonyms unused.
@@ -206,15 +209,15 @@ class FrenchCRFEntityExtractor(GraphComponent, EntityExtractorMixin):
             }
         )
         for example in examples:
-            plain = 0 if entity_runs(example.tags) else 1
-            # What has no entity is varied once, so that small letters alone mean nothing.
-            copies = min(self._config["variants"], 1) if plain else self._config["variants"]
             own = {
                 word_key(word)
                 for word, tag in zip(example.words, example.tags, strict=True)
                 if tag == NO_ENTITY_TAG
             }
-            for version in [example, *[augmenter.variant(example) for _ in range(copies)]]:
+            for version in [
+                example,
+                *[augmenter.variant(example) for _ in range(self._config["variants"])],
+            ]:
                 # Without its own words, else no word of the training set would ever be unknown.
                 trainer.append(self._features(version.words, version.gaps, own), version.tags)
         trainer.train(str(path))
@@ -322,6 +325,11 @@ class FrenchCRFEntityExtractor(GraphComponent, EntityExtractorMixin):
             f"{min(count, 1) + (count > 3)}{self._french.get(key, 0)}"
             for count, key in zip(counts, keys, strict=True)
         ]
+        # What the message is about tells whose « il » and whose « mail » it is.
+        about = "".join(
+            str(int(any(f"-{name}" in found for names in known for found in names)))
+            for name in ("technology", "given_name", "detail", "agency")
+        )
         cased = any(word[:1].isupper() for word in words[1:])
         shapes = [_shape(word) for word in words]
         rows: list[dict[str, Any]] = []
@@ -335,6 +343,7 @@ class FrenchCRFEntityExtractor(GraphComponent, EntityExtractorMixin):
             row: dict[str, Any] = {
                 "bias": 1.0,
                 "w": key,
+                "w|about": f"{key}|{about}",
                 "p3": key[:3],
                 "s3": key[-3:],
                 "s2": key[-2:],
@@ -431,12 +440,20 @@ def _ordinary_words(examples: Sequence[Example]) -> Counter[str]:
 def _name_pools(examples: Sequence[Example], lexicon: Lexicon) -> dict[str, list[tuple[str, ...]]]:
     """The names that may be exchanged for each other: those of the examples and lookup tables."""
     pools: dict[str, list[tuple[str, ...]]] = {"person": [], "technology": [], "agency": []}
-    given, surnames = (sorted(lexicon.values(name)) for name in ("given_name", "surname"))
+    given, surnames = (
+        [_split(name) for name in sorted(lexicon.values(kind))]
+        for kind in ("given_name", "surname")
+    )
     if given and surnames:
         # In step, the shorter list over and over: enough pairs, and the same on each run.
-        pairs = zip(given, cycle(surnames[::-1]), strict=False)
-        pools["person"] += [(first, last) for first, last in pairs]
-        pools["person"] += [(name,) for name in [*given, *surnames]]
+        pairs = zip(given, cycle(surnames[::-1]), cycle(_PARTICLES))
+        for number, (given_name, surname, particle) in enumerate(pairs):
+            if number % 4 == 0:
+                surname = (*particle.split(), *surname)
+                pools["person"].append(surname)
+            in_order = number % 8 != 7
+            pools["person"].append(given_name + surname if in_order else surname + given_name)
+        pools["person"] += [*given, *surnames]
     for example in examples:
         for first, last, entity in entity_runs(example.tags):
             if entity in pools:
@@ -444,10 +461,12 @@ def _name_pools(examples: Sequence[Example], lexicon: Lexicon) -> dict[str, list
     for entity, names in lexicon.spellings.items():
         if entity in pools:
             for name in names:
-                words = tuple(name[start:end] for start, end in token_spans(name))
-                if words:
-                    pools[entity].append(words)
+                pools[entity].append(_split(name))
     return pools
+
+
+def _split(name: str) -> tuple[str, ...]:
+    return tuple(name[start:end] for start, end in token_spans(name)) or (name,)
 
 
 def _shape(word: str) -> str:

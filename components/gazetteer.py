@@ -82,6 +82,13 @@ _RULES: dict[str, Rule] = {
     "entities": optional(_entity_list()),
     "fuzzy": _entity_list(),
     "confirm": _entity_list(),
+    "stands_for": Rule(
+        "a mapping of entity names to entity names",
+        lambda value: (
+            isinstance(value, dict)
+            and all(isinstance(name, str) for pair in value.items() for name in pair)
+        ),
+    ),
     "min_length": integer(1, 50),
     "min_fuzzy_length": integer(3, 50),
     "max_characters": optional(integer(1)),
@@ -108,6 +115,8 @@ class GazetteerEntityExtractor(GraphComponent, EntityExtractorMixin):
             "fuzzy": ["technology", "agency"],
             # Entities whose names are everyday words: an earlier extractor must have seen one.
             "confirm": ["detail", "reference", "more", "follow_up", "rank"],
+            # « il » stands for somebody who is not named: dropped where the message names a person.
+            "stands_for": {"reference": "person"},
             # Shorter names (C, R, Go) count only where an earlier extractor saw the same entity,
             # or written as they should be and after a word such as « en ».
             "min_length": 3,
@@ -144,6 +153,7 @@ class GazetteerEntityExtractor(GraphComponent, EntityExtractorMixin):
         self._resource = resource
         self._fuzzy = frozenset(self._config["fuzzy"])
         self._confirm = frozenset(self._config["confirm"])
+        self._stands_for: dict[str, str] = dict(self._config["stands_for"])
         self._min_length: int = self._config["min_length"]
         self._min_fuzzy_length: int = self._config["min_fuzzy_length"]
         self._max_characters: int | None = self._config["max_characters"]
@@ -258,6 +268,12 @@ class GazetteerEntityExtractor(GraphComponent, EntityExtractorMixin):
         known = [entity for entity in known if entity[ENTITY_ATTRIBUTE_START] < entity["end"]]
         found = [self._entity(text, words, match) for match in self._matches(text, words, known)]
         kept = _resolved(found, known)
+        kinds = {entity[ENTITY_ATTRIBUTE_TYPE] for entity in kept}
+        kept = [
+            entity
+            for entity in kept
+            if self._stands_for.get(entity[ENTITY_ATTRIBUTE_TYPE]) not in kinds
+        ]
         return [self._with_value(text, entity) for entity in kept]
 
     def _matches(
@@ -467,7 +483,11 @@ def _cleaned(text: str, entity: dict[str, Any]) -> dict[str, Any]:
     if kind not in ("person", "technology", "agency"):
         return entity
     start, end = entity[ENTITY_ATTRIBUTE_START], entity[ENTITY_ATTRIBUTE_END]
-    words = [(a, b, word_key(text[start:end][a:b])) for a, b in token_spans(text[start:end])]
+    span = text[start:end]
+    if "@" in span or "://" in span:
+        # An address is no name.
+        return {**entity, ENTITY_ATTRIBUTE_END: start}
+    words = [(a, b, word_key(span[a:b])) for a, b in token_spans(span)]
     leading = _EDGES | _TITLES if kind == "person" else _EDGES
     if kind == "person":
         leading = leading - _PARTICLES

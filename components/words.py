@@ -8,6 +8,7 @@ import json
 import logging
 from collections import defaultdict
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from components.lexicon import word_key
@@ -31,6 +32,7 @@ def word_list_path() -> Path | None:
     return path if path.is_file() else None
 
 
+@lru_cache(maxsize=1)
 def french_words() -> dict[str, int]:
     """Return how familiar French words are, by ``word_key``: 3 everyday, 2 known, 1 rare form.
 

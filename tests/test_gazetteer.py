@@ -310,6 +310,18 @@ def test_edges_are_cleaned(
     assert found(gazetteer, text, (tagged, entity)) == [(span, entity, span)]
 
 
+def test_a_pronoun_counts_where_nobody_is_named(gazetteer: GazetteerEntityExtractor) -> None:
+    text = "Anne, lui"
+    before = [("lui", "reference"), ("Anne", "person")]
+    assert [entity for _, entity, _ in found(gazetteer, text, *before)] == ["person"]
+    assert [entity for _, entity, _ in found(gazetteer, text, before[0])] == ["reference"]
+
+
+def test_an_address_is_no_name(gazetteer: GazetteerEntityExtractor) -> None:
+    for text in ("https://exemple.fr/promo", "anne@exemple.fr"):
+        assert found(gazetteer, text, (text, "technology")) == []
+
+
 def test_an_entity_of_prepositions_alone_vanishes(gazetteer: GazetteerEntityExtractor) -> None:
     assert found(gazetteer, "c'est en quoi", ("en", "technology")) == []
 
@@ -499,6 +511,7 @@ def test_a_missing_file_is_refused_by_name(storage: LocalModelStorage) -> None:
         ({"fuzzy": "technology"}, "fuzzy"),
         ({"min_length": 0}, "min_length"),
         ({"confirm": [1]}, "confirm"),
+        ({"stands_for": ["reference"]}, "stands_for"),
         ({"max_characters": "all"}, "max_characters"),
     ],
 )
