@@ -209,6 +209,10 @@ class FrenchCRFEntityExtractor(GraphComponent, EntityExtractorMixin):
             }
         )
         for example in examples:
+            # What has no entity is varied once, so that small letters alone mean nothing.
+            copies = self._config["variants"]
+            if not entity_runs(example.tags):
+                copies = min(copies, 1)
             own = {
                 word_key(word)
                 for word, tag in zip(example.words, example.tags, strict=True)
@@ -216,7 +220,7 @@ class FrenchCRFEntityExtractor(GraphComponent, EntityExtractorMixin):
             }
             for version in [
                 example,
-                *[augmenter.variant(example) for _ in range(self._config["variants"])],
+                *[augmenter.variant(example) for _ in range(copies)],
             ]:
                 # Without its own words, else no word of the training set would ever be unknown.
                 trainer.append(self._features(version.words, version.gaps, own), version.tags)

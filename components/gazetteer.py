@@ -315,12 +315,14 @@ class GazetteerEntityExtractor(GraphComponent, EntityExtractorMixin):
         self, text: str, words: Sequence[_Word], known: Sequence[dict[str, Any]], match: Match
     ) -> bool:
         """Whether an exact match is more than an everyday word that looks like a name."""
+        everyday = match.name.entity in self._confirm
         if _seen(words, known, match):
-            return True
+            # Which of these words belong to it, the context tells better than a list.
+            return not everyday
         if match.last - match.first == len(words):
             # The message is the name and nothing else: « le deuxième », « Go ».
-            return match.name.entity in self._confirm or text.strip(" ?!.") != text.lower()
-        if match.name.entity in self._confirm:
+            return everyday or text.strip(" ?!.") != text.lower()
+        if everyday:
             return False
         key = join_keys([word.key for word in words[match.first : match.last]])
         if len(key) >= self._min_length and key not in self._ordinary:
