@@ -71,7 +71,7 @@ test: lint ## Lint, types, dataset check and all tests (this is what CI runs)
 
 .PHONY: bench
 bench: setup ## Run the benchmarks; tables to results/bench/
-	@mkdir -p results/bench; set -e; for name in serving directory entities off_topic; do \
+	@mkdir -p results/bench; set -e; for name in serving training directory entities off_topic; do \
 		printf '→ benchmarks/%s.py\n' "$$name"; \
 		$(PYTHON) -m benchmarks.$$name | tee results/bench/$$name.md; done
 
