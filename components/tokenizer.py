@@ -11,6 +11,7 @@ from rasa.engine.recipes.default_recipe import DefaultV1Recipe
 from rasa.engine.storage.resource import Resource
 from rasa.engine.storage.storage import ModelStorage
 from rasa.nlu.tokenizers.tokenizer import Token, Tokenizer
+from rasa.shared.nlu.constants import TEXT
 from rasa.shared.nlu.training_data.message import Message
 
 from components.validation import Rule, boolean, check_config, integer, optional, text
@@ -121,6 +122,17 @@ class FrenchTokenizer(Tokenizer):
     def fingerprint_addon(cls, config: dict[str, Any]) -> str | None:
         """Return this module's source: Rasa itself looks at the source of the class only."""
         return Path(__file__).read_text(encoding="utf-8")
+
+    def process(self, messages: list[Message]) -> list[Message]:
+        """Tokenise the texts; a message without one (``"message": null``) gets the empty text.
+
+        Rasa's RegexMessageHandler fails on a missing text, and the user would get no answer.
+        """
+        for message in messages:
+            if message.get(TEXT) is None:
+                message.set(TEXT, "")
+        processed: list[Message] = super().process(messages)
+        return processed
 
     def tokenize(self, message: Message, attribute: str) -> list[Token]:
         """Return the tokens of an attribute; a text without words is one token, as with Rasa's."""

@@ -209,6 +209,7 @@ def test_a_follow_up_remembers(bot: RunningBot) -> None:
 @pytest.mark.parametrize(
     "message",
     [
+        None,
         "",
         " \n\t",
         "a" * 100_000,
@@ -229,7 +230,7 @@ def test_a_follow_up_remembers(bot: RunningBot) -> None:
     ],
     ids=lambda message: repr(message)[:30],
 )
-def test_odd_input_gets_an_answer(bot: RunningBot, message: str) -> None:
+def test_odd_input_gets_an_answer(bot: RunningBot, message: str | None) -> None:
     answer = bot.ask(message)
     assert answer
     assert "<script>" not in answer
