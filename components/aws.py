@@ -1,0 +1,171 @@
+"""AWS clients with the limits that a chat needs, and what to do when AWS refuses.
+
+Credentials, region and endpoint come from AWS's own chain (environment, profile, role;
+``AWS_ENDPOINT_URL`` for a local AWS); nothing of it is configured here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from bot.errors import UserError
+
+# What to do, by AWS's error code or botocore's exception name.
+_ADVICE = {
+    "NoCredentialsError": "Give AWS credentials in one of AWS's own ways: `aws configure`, "
+    "`aws sso login`, AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a role.",
+    "NoRegionError": "Set 'region' in the configuration, or AWS_REGION in the environment.",
+    "AccessDeniedException": "The role or user lacks this permission: see docs/aws.md.",
+    "AccessDenied": "The role or user lacks this permission: see docs/aws.md.",
+    "ExpiredTokenException": "The credentials have expired: sign in again (`aws sso login`).",
+    "UnrecognizedClientException": "The credentials are not valid in this account or region.",
+    "InvalidSignatureException": "Check the secret key and the clock of this machine.",
+    "ThrottlingException": "AWS limits the rate: raise the inference units, or ask less often.",
+    "EndpointConnectionError": "AWS cannot be reached: check the network and the region.",
+    "ConnectTimeoutError": "AWS cannot be reached: check the network and the region.",
+    "ReadTimeoutError": "AWS did not answer in time: raise 'read_timeout', or try again.",
+    "LimitExceededException": "A quota of the account is used up: delete what is not needed, or "
+    "ask AWS for more.",
+    "ResourceLimitExceeded": "A quota of the account is used up: delete what is not needed, or "
+    "ask AWS for more.",
+}
+_NOT_FOUND = {
+    "ResourceNotFoundException",
+    "NoSuchKey",
+    "NoSuchBucket",
+    "404",
+    "ExecutionDoesNotExist",
+    "StateMachineDoesNotExist",
+}
+_EXISTS = {"ResourceInUseException", "ResourceInUse", "ExecutionAlreadyExists"}
+_BAD_CREDENTIALS = {
+    "NoCredentialsError",
+    "PartialCredentialsError",
+    "CredentialRetrievalError",
+    "TokenRetrievalError",
+    "SSOTokenLoadError",
+    "UnauthorizedSSOTokenError",
+    "AccessDenied",
+    "AccessDeniedException",
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "InvalidClientTokenId",
+    "InvalidSignatureException",
+    "UnrecognizedClientException",
+}
+
+
+class AwsError(UserError):
+    """AWS refused or could not be reached; the message says what to do.
+
+    Attributes:
+        code: AWS's error code (``ThrottlingException``), or botocore's exception name where no
+            answer came (``ReadTimeoutError``).
+    """
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+    @property
+    def not_found(self) -> bool:
+        """Whether the thing asked for does not exist."""
+        return self.code in _NOT_FOUND
+
+    @property
+    def exists(self) -> bool:
+        """Whether the thing to be made exists already, or is being changed."""
+        return self.code in _EXISTS
+
+    @property
+    def bad_credentials(self) -> bool:
+        """Whether credentials are missing, expired or without the permission."""
+        return self.code in _BAD_CREDENTIALS
+
+
+@contextlib.contextmanager
+def aws_errors(doing: str) -> Iterator[None]:
+    """Turn botocore's exceptions into :class:`AwsError`.
+
+    Args:
+        doing: What was tried, for the message: ``"read the endpoint 'skills-bot'"``.
+
+    Raises:
+        AwsError: Instead of ``ClientError`` and ``BotoCoreError``.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except ClientError as error:
+        details = error.response.get("Error", {})
+        code = str(details.get("Code", "Unknown"))
+        raise _explained(doing, code, str(details.get("Message", error))) from error
+    except BotoCoreError as error:
+        raise _explained(doing, type(error).__name__, str(error)) from error
+
+
+def _explained(doing: str, code: str, reason: str) -> AwsError:
+    text = f"Could not {doing}: {reason.rstrip('.')} ({code}). {_ADVICE.get(code, '')}"
+    return AwsError(text.rstrip(), code)
+
+
+def client(
+    service: str,
+    region: str | None = None,
+    *,
+    connect_timeout: float = 3,
+    read_timeout: float = 30,
+    attempts: int = 3,
+    connections: int = 10,
+) -> Any:
+    """Return a boto3 client; it is safe to use from several threads.
+
+    Args:
+        service: AWS's name of the service, such as ``comprehend``.
+        region: Region; None takes that of AWS's chain.
+        connect_timeout: Seconds to connect.
+        read_timeout: Seconds to wait for each part of the answer.
+        attempts: Tries in all, the first included (botocore's ``standard`` mode).
+        connections: Connections kept open.
+
+    Raises:
+        AwsError: No region is set.
+        UserError: The service is not offered in the region; the message says where it is.
+    """
+    import boto3
+    from botocore.config import Config
+
+    session = boto3.session.Session(region_name=region)
+    offered = session.get_available_regions(service)
+    if session.region_name and offered and session.region_name not in offered:
+        raise UserError(
+            f"Amazon offers no '{service}' in the region '{session.region_name}'. "
+            f"Choose one of: {', '.join(offered)}."
+        )
+    with aws_errors(f"open a client of '{service}'"):
+        return session.client(
+            service,
+            config=Config(
+                connect_timeout=connect_timeout,
+                read_timeout=read_timeout,
+                retries={"mode": "standard", "total_max_attempts": attempts},
+                max_pool_connections=connections,
+                tcp_keepalive=True,
+            ),
+        )
+
+
+def split_s3_uri(uri: str) -> tuple[str, str]:
+    """Return bucket and key of ``s3://bucket/key``; the key may be empty.
+
+    Raises:
+        UserError: It is not such an address.
+    """
+    scheme, _, rest = uri.partition("://")
+    bucket, _, key = rest.partition("/")
+    if scheme != "s3" or not bucket:
+        raise UserError(f"'{uri}' is not an address in S3; write it as s3://BUCKET/PATH.")
+    return bucket, key

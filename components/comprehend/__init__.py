@@ -1,0 +1,1 @@
+"""An intent classifier that asks Amazon Comprehend's custom classification."""
