@@ -20,11 +20,11 @@ What the state machine hands over and gets back (every field is always there, te
     every answer                       {"run_id", "stage", "status", "subject", "message"}
 
 WAITING means: call ``create_endpoint`` again after a pause, since the endpoint is being changed or
-deleted. ``subject`` and ``message`` are the notice for SNS (subject: ASCII, at most 100 characters),
-empty where there is nothing to announce yet (IN_PROGRESS, TRAINED, WAITING, DEPLOYING). REJECTED (by
-the quality gate) and FAILED are failures; SUPERSEDED, a newer dataset being live, is not. The stage
-``failure`` is for whatever the state machine caught (``error`` is its ``{"Error", "Cause"}``): it
-closes the record of the run and words the notice.
+deleted. ``subject`` and ``message`` are the notice for SNS (subject: ASCII, 100 characters at
+most), empty where there is nothing to announce yet (IN_PROGRESS, TRAINED, WAITING, DEPLOYING).
+REJECTED (by the quality gate) and FAILED are failures; SUPERSEDED, a newer dataset being live, is
+not. The stage ``failure`` is for whatever the state machine caught (``error`` is its
+``{"Error", "Cause"}``): it closes the record of the run and words the notice.
 """
 
 from __future__ import annotations
