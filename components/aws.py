@@ -16,6 +16,7 @@ from bot.errors import UserError
 _ADVICE = {
     "NoCredentialsError": "Give AWS credentials in one of AWS's own ways: `aws configure`, "
     "`aws sso login`, AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a role.",
+    "ProfileNotFound": "Set AWS_PROFILE to one of `aws configure list-profiles`, or unset it.",
     "NoRegionError": "Set 'region' in the configuration, or AWS_REGION in the environment.",
     "AccessDeniedException": "The role or user lacks this permission: see docs/aws.md.",
     "AccessDenied": "The role or user lacks this permission: see docs/aws.md.",
@@ -42,6 +43,7 @@ _NOT_FOUND = {
 _EXISTS = {"ResourceInUseException", "ResourceInUse", "ExecutionAlreadyExists"}
 _BAD_CREDENTIALS = {
     "NoCredentialsError",
+    "ProfileNotFound",
     "PartialCredentialsError",
     "CredentialRetrievalError",
     "TokenRetrievalError",
@@ -54,6 +56,15 @@ _BAD_CREDENTIALS = {
     "InvalidClientTokenId",
     "InvalidSignatureException",
     "UnrecognizedClientException",
+}
+_TRANSIENT = {
+    "ThrottlingException",
+    "TooManyRequestsException",
+    "InternalServerException",
+    "ConnectionClosedError",
+    "ConnectTimeoutError",
+    "EndpointConnectionError",
+    "ReadTimeoutError",
 }
 
 
@@ -78,6 +89,11 @@ class AwsError(UserError):
     def exists(self) -> bool:
         """Whether the thing to be made exists already, or is being changed."""
         return self.code in _EXISTS
+
+    @property
+    def transient(self) -> bool:
+        """Whether the same request may well succeed a little later."""
+        return self.code in _TRANSIENT
 
     @property
     def bad_credentials(self) -> bool:
@@ -132,20 +148,20 @@ def client(
         connections: Connections kept open.
 
     Raises:
-        AwsError: No region is set.
+        AwsError: No region is set, or the profile of AWS_PROFILE does not exist.
         UserError: The service is not offered in the region; the message says where it is.
     """
     import boto3
     from botocore.config import Config
 
-    session = boto3.session.Session(region_name=region)
-    offered = session.get_available_regions(service)
-    if session.region_name and offered and session.region_name not in offered:
-        raise UserError(
-            f"Amazon offers no '{service}' in the region '{session.region_name}'. "
-            f"Choose one of: {', '.join(offered)}."
-        )
     with aws_errors(f"open a client of '{service}'"):
+        session = boto3.session.Session(region_name=region)
+        offered = session.get_available_regions(service)
+        if session.region_name and offered and session.region_name not in offered:
+            raise UserError(
+                f"Amazon offers no '{service}' in the region '{session.region_name}'. "
+                f"Choose one of: {', '.join(offered)}."
+            )
         return session.client(
             service,
             config=Config(

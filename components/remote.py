@@ -217,6 +217,7 @@ class RemoteClassifier:
         labels: The intents that the bot knows; others are left out of the rankings.
         settings: The limits.
         batch: Texts that one request may hold.
+        max_bytes: Longer texts, in bytes of UTF-8, are never sent; None sends all.
         advice: What happens to messages while the breaker is open, for the log.
         clock: Seconds of a clock that never goes back.
     """
@@ -229,6 +230,7 @@ class RemoteClassifier:
         settings: RemoteSettings,
         *,
         batch: int = 1,
+        max_bytes: int | None = None,
         advice: str = "Messages go without an intent meanwhile.",
         clock: Clock = time.monotonic,
     ) -> None:
@@ -237,6 +239,7 @@ class RemoteClassifier:
         self._labels = frozenset(labels)
         self._settings = settings
         self._batch = batch
+        self._max_bytes = max_bytes
         self._advice = advice
         self._cache = Cache(settings.cache_size, settings.cache_seconds, clock)
         self._breaker = Breaker(settings.breaker_failures, settings.breaker_seconds, clock)
@@ -245,6 +248,7 @@ class RemoteClassifier:
         self._counts: Counter[str] = Counter()
         self._failures: Counter[str] = Counter()
         self._unknown: set[str] = set()
+        self._warned_of_length = False
         self._reported: str | None = None
 
     @property
@@ -273,16 +277,28 @@ class RemoteClassifier:
         missing = []
         for key in dict.fromkeys(keys):
             known = self._cache.get(key)
-            if known is None:
-                missing.append(key)
-            else:
+            if known is not None:
                 answers[key] = known
+            elif self._fits(key):
+                missing.append(key)
         cached = sum(key in answers for key in keys)
         if missing and self.state is not State.OPEN:
             answers.update(self._ask_all(missing))
         rankings = [answers.get(key) for key in keys]
         self._count(texts=len(keys), cached=cached, unanswered=rankings.count(None))
         return [None if one is None else self._known(one) for one in rankings]
+
+    def _fits(self, text: str) -> bool:
+        if self._max_bytes is None or len(text.encode()) <= self._max_bytes:
+            return True
+        with self._lock:
+            news, self._warned_of_length = not self._warned_of_length, True
+        if news:
+            logger.warning(
+                f"{self._name} takes no text of more than {self._max_bytes} bytes: such messages "
+                "are not sent. Limit their length where they come in."
+            )
+        return False
 
     def _ask_all(self, texts: list[str]) -> dict[str, Ranking]:
         """Ask within the deadline; texts without an answer are missing from the result."""
