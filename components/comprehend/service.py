@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import hashlib
 import io
 import json
@@ -101,13 +102,21 @@ class Comprehend:
         region: Region; None takes that of AWS's chain.
         options: Timeouts and attempts, see :func:`components.aws.client`.
 
+    Attributes:
+        region: The region.
+
     Raises:
         UserError: No region is set, or Comprehend is not offered there.
     """
 
     def __init__(self, region: str | None = None, **options: Any) -> None:
         self._client = client("comprehend", region, **options)
-        self._s3_client = client("s3", region)
+        self.region: str = self._client.meta.region_name
+
+    @functools.cached_property
+    def _s3_client(self) -> Any:
+        # On demand: classifying needs none.
+        return client("s3", self.region)
 
     # --- versions ---
 
@@ -211,6 +220,22 @@ class Comprehend:
         with aws_errors(f"read the training's result '{version.output_uri}'"):
             archive = self._s3_client.get_object(Bucket=bucket, Key=key)["Body"].read()
         return read_confusion_matrix(archive, version.output_uri)
+
+    def upload(self, uri: str, content: bytes, kms_key: str | None = None) -> None:
+        """Write a file to S3, as ``s3://BUCKET/KEY``; an existing one is replaced.
+
+        Args:
+            uri: Where to.
+            content: The file.
+            kms_key: Key that encrypts it; None leaves that to the bucket.
+
+        Raises:
+            AwsError: S3 refuses.
+        """
+        bucket, key = split_s3_uri(uri)
+        encryption = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key} if kms_key else {}
+        with aws_errors(f"write '{uri}'"):
+            self._s3_client.put_object(Bucket=bucket, Key=key, Body=content, **encryption)
 
     def delete_version(self, arn: str) -> None:
         """Delete a version; none, or one that is gone already, is no error."""
