@@ -1,0 +1,89 @@
+"""The server: moto with our services before it, on loopback."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from typing import Any
+
+from moto.core.base_backend import BackendDict
+from moto.core.config import default_user_config
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+
+from infra.localaws.background import Background
+from infra.localaws.faults import Faults
+from infra.localaws.gateway import Gateway
+from infra.localaws.processes import Children
+from infra.localaws.settings import Settings
+
+log = logging.getLogger(__name__)
+
+HOST = "127.0.0.1"
+NOTICE = """\
+This is a stand-in for AWS on %s, nothing of it is Amazon's. What it cannot show, only the real AWS
+can: whether the IAM policies allow what is done (nothing is enforced here), true latencies and cold
+starts, quotas, costs, and how well Amazon's own model classifies (here a small scikit-learn model
+stands in for it)."""
+
+
+class _Handler(WSGIRequestHandler):
+    # Head and body of an answer are two packets; Nagle's algorithm would delay the second by 40 ms.
+    disable_nagle_algorithm = True
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Leave the log to the gateway, which knows operations."""
+
+
+class Server:
+    """The local AWS in this process; moto's state is global, so a process has one at most.
+
+    Args:
+        settings: Durations, images.
+        port: TCP port; 0 takes a free one.
+    """
+
+    def __init__(self, settings: Settings, port: int = 0) -> None:
+        self._background = Background(settings)
+        self._children = Children()
+        self._services: dict[str, Any] = {}
+        self._faults = Faults()
+        gateway = Gateway(
+            DomainDispatcherApplication(create_backend_app),
+            self._services,
+            settings,
+            self._faults,
+            self._reset,
+        )
+        self._http: BaseWSGIServer = make_server(
+            HOST, port, gateway, threaded=True, request_handler=_Handler
+        )
+        self.url = f"http://{HOST}:{self._http.server_port}"
+        os.environ["MOTO_PORT"] = str(self._http.server_port)  # where moto finds itself
+        default_user_config["stepfunctions"] = {"execute_state_machine": True}
+
+    def serve(self, ready: Callable[[str], None]) -> None:
+        """Serve until :meth:`shutdown`.
+
+        Args:
+            ready: Called with the URL when requests are taken.
+        """
+        log.warning(NOTICE, self.url)
+        ready(self.url)
+        try:
+            self._http.serve_forever()
+        finally:
+            self._background.stopping.set()
+            self._faults.clear()
+            self._children.close()
+
+    def shutdown(self) -> None:
+        """Make :meth:`serve` return; may be called from any thread but its own."""
+        self._http.shutdown()
+
+    def _reset(self) -> None:
+        for service in self._services.values():
+            if hasattr(service, "reset"):
+                service.reset()
+        BackendDict.reset()
