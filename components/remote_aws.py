@@ -8,10 +8,10 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
+from bot.errors import UserError
 from components.aws import AwsError
 from components.remote import Fault, RemoteError, RemoteSettings
 from components.validation import Rule, integer, number, optional, text
-from bot.errors import UserError
 
 Client = TypeVar("Client")
 

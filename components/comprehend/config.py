@@ -87,8 +87,10 @@ RULES: dict[str, Rule] = {
     "endpoint": Rule(
         f"the ARN of an endpoint, or its name of up to {ENDPOINT_NAME_LENGTH} letters (without "
         "accents), digits and hyphens",
-        lambda value: _name(ENDPOINT_NAME_LENGTH).holds(value)
-        or (isinstance(value, str) and bool(_ENDPOINT_ARN.fullmatch(value))),
+        lambda value: (
+            _name(ENDPOINT_NAME_LENGTH).holds(value)
+            or (isinstance(value, str) and bool(_ENDPOINT_ARN.fullmatch(value)))
+        ),
     ),
     "train": Rule("null or a mapping", lambda value: value is None or isinstance(value, dict)),
     "fallback": Rule(
@@ -109,8 +111,10 @@ TRAIN_RULES: dict[str, Rule] = {
     ),
     "role_arn": Rule(
         "the ARN of a role: arn:aws:iam::ACCOUNT:role/NAME",
-        lambda value: isinstance(value, str)
-        and bool(re.fullmatch(r"arn:aws(-[^:]+)?:iam::[0-9]{12}:role/.+", value)),
+        lambda value: (
+            isinstance(value, str)
+            and bool(re.fullmatch(r"arn:aws(-[^:]+)?:iam::[0-9]{12}:role/.+", value))
+        ),
     ),
     "classifier": _name(CLASSIFIER_NAME_LENGTH),
     # The languages of plain-text classifiers: Developer Guide, "Languages supported".

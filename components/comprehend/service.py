@@ -248,19 +248,23 @@ class Comprehend:
 
     # --- endpoints ---
 
+    def endpoints(self) -> list[Endpoint]:
+        """Return every endpoint of the account in this region."""
+        found = []
+        # There is no paginator in older versions of botocore.
+        request: dict[str, Any] = {}
+        with aws_errors("list the endpoints"):
+            while True:
+                page = self._client.list_endpoints(**request)
+                found += [_endpoint(item) for item in page["EndpointPropertiesList"]]
+                if not page.get("NextToken"):
+                    return found
+                request["NextToken"] = page["NextToken"]
+
     def endpoint(self, name_or_arn: str) -> Endpoint | None:
         """Return an endpoint by name or ARN; None where there is none."""
-        if not name_or_arn.startswith("arn:"):
-            with aws_errors("list the endpoints"):
-                pages = self._client.get_paginator("list_endpoints").paginate()
-                # AWS has no filter by name.
-                found = [
-                    _endpoint(item)
-                    for page in pages
-                    for item in page["EndpointPropertiesList"]
-                    if _name(item["EndpointArn"]) == name_or_arn
-                ]
-            return found[0] if found else None
+        if not name_or_arn.startswith("arn:"):  # AWS has no filter by name
+            return next((one for one in self.endpoints() if one.name == name_or_arn), None)
         try:
             with aws_errors(f"read the endpoint '{name_or_arn}'"):
                 answer = self._client.describe_endpoint(EndpointArn=name_or_arn)

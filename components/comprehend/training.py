@@ -6,7 +6,6 @@ examples are trained once, and the endpoint is created or moved only where it is
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import itertools
 import logging
@@ -18,6 +17,7 @@ from bot.errors import UserError
 from components.aws import AwsError
 from components.comprehend.documents import Documents, to_csv
 from components.comprehend.service import FAILED, IN_PROGRESS, READY, Comprehend, Endpoint, Version
+from components.comprehend.trained import Trained
 
 logger = logging.getLogger(__name__)
 
@@ -28,23 +28,6 @@ Show = Callable[[str], None]
 
 class TrainingError(UserError):
     """There is no endpoint for these examples; the message says why and what to do."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Trained:
-    """An endpoint that is in service.
-
-    Attributes:
-        endpoint_arn: ARN of the endpoint.
-        model_arn: ARN of the version that answers.
-        labels: Its intents, sorted.
-        metrics: How it did on its test examples, see ``ConfusionMatrix.metrics``.
-    """
-
-    endpoint_arn: str
-    model_arn: str
-    labels: list[str]
-    metrics: dict[str, Any]
 
 
 def use_endpoint(service: Comprehend, name_or_arn: str, intents: Iterable[str]) -> Trained:
