@@ -1,0 +1,1 @@
+"""The SageMaker container of the CamemBERT intent classifier: ``train`` and ``serve``."""

@@ -1,0 +1,49 @@
+# Retraining without a hand, for either solution or both. See README.md.
+
+locals {
+  name = "${var.project}-${var.environment}"
+
+  lambda_environment = {
+    PROJECT              = var.project
+    ENVIRONMENT          = var.environment
+    MINIMUM_EXAMPLES     = var.minimum_examples
+    RECOMMENDED_EXAMPLES = var.recommended_examples
+    GATE_METRIC          = var.gate.metric
+    GATE_MAX_LOSS        = var.gate.max_loss
+    GATE_FLOOR           = var.gate.floor
+    KEEP_VERSIONS        = var.keep_versions
+  }
+
+  settings = {
+    lambda_zip                = var.lambda_zip
+    lambda_runtime            = var.lambda_runtime
+    poll_seconds              = var.poll_seconds
+    execution_timeout_seconds = var.execution_timeout_seconds
+    notification_emails       = var.notification_emails
+    log_retention_days        = var.log_retention_days
+    monthly_budget_usd        = var.monthly_budget_usd
+  }
+}
+
+module "comprehend_pipeline" {
+  source = "./modules/comprehend_pipeline"
+  count  = var.enable_comprehend ? 1 : 0
+
+  name               = local.name
+  region             = var.region
+  inference_units    = var.inference_units
+  lambda_environment = local.lambda_environment
+  settings           = local.settings
+  force_destroy      = var.force_destroy
+}
+
+module "sagemaker_pipeline" {
+  source = "./modules/sagemaker_pipeline"
+  count  = var.enable_sagemaker ? 1 : 0
+
+  name               = local.name
+  sagemaker          = var.sagemaker
+  lambda_environment = local.lambda_environment
+  settings           = local.settings
+  force_destroy      = var.force_destroy
+}

@@ -1,0 +1,248 @@
+# What both pipelines have in common: a dataset in S3 starts a Lambda, the Lambda starts a training
+# and a state machine, the state machine waits, deploys and tells how it ended.
+
+data "aws_caller_identity" "current" {}
+data "aws_partition" "current" {}
+data "aws_region" "current" {}
+
+locals {
+  functions = {
+    start_training = {
+      description = "A dataset has arrived: check and convert it, start its training"
+      memory      = 512
+      timeout     = 60
+    }
+    check_model_status = {
+      description = "How far a training or a deployment is"
+      memory      = 256
+      timeout     = 60
+    }
+    create_endpoint = {
+      description = "Compare a trained model with the live one and deploy it"
+      memory      = 512
+      timeout     = 900 # it may have to measure the live model again, text by text
+    }
+  }
+  function_names = {
+    for key in keys(local.functions) : key => "${var.name}-${replace(key, "_", "-")}"
+  }
+
+  dataset_prefix = "datasets/"
+  heldout_key    = "heldout/heldout.json"
+
+  # By name, since the function that starts the state machine and those that it calls are one
+  # resource: by reference they would wait for each other.
+  state_machine_arn = join(":", [
+    "arn", data.aws_partition.current.partition, "states", data.aws_region.current.name,
+    data.aws_caller_identity.current.account_id, "stateMachine", var.name,
+  ])
+}
+
+# --- functions ---
+
+resource "aws_lambda_function" "this" {
+  for_each = local.functions
+
+  function_name    = local.function_names[each.key]
+  description      = "${var.description}. ${each.value.description}."
+  role             = aws_iam_role.lambda[each.key].arn
+  runtime          = var.settings.lambda_runtime
+  handler          = "bot.retraining.handlers.${each.key}"
+  filename         = var.settings.lambda_zip
+  source_code_hash = filebase64sha256(var.settings.lambda_zip)
+  memory_size      = each.value.memory
+  timeout          = each.value.timeout
+
+  environment {
+    variables = merge(var.lambda_environment, {
+      ARTIFACT_BUCKET   = var.artifact_bucket.name
+      DATASET_PREFIX    = local.dataset_prefix
+      HELDOUT_KEY       = local.heldout_key
+      ROLE_ARN          = var.service_role_arn
+      STATE_MACHINE_ARN = local.state_machine_arn
+      TOPIC_ARN         = aws_sns_topic.notices.arn
+    })
+  }
+
+  # Where S3's event goes when the function has failed three times.
+  dynamic "dead_letter_config" {
+    for_each = each.key == "start_training" ? [aws_sqs_queue.dead_letters.arn] : []
+
+    content {
+      target_arn = dead_letter_config.value
+    }
+  }
+
+  # The log group first, or Lambda makes one that keeps everything for ever.
+  depends_on = [
+    aws_cloudwatch_log_group.lambda,
+    aws_iam_role_policy.lambda,
+    aws_iam_role_policy.start_training,
+  ]
+}
+
+resource "aws_cloudwatch_log_group" "lambda" {
+  for_each = local.function_names
+
+  name              = "/aws/lambda/${each.value}"
+  retention_in_days = var.settings.log_retention_days
+}
+
+resource "aws_sqs_queue" "dead_letters" {
+  name                      = "${var.name}-dead-letters"
+  message_retention_seconds = 1209600 # 14 days, the longest
+  sqs_managed_sse_enabled   = true
+}
+
+# --- what the functions may do ---
+
+data "aws_iam_policy_document" "lambda_trust" {
+  statement {
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["lambda.amazonaws.com"]
+    }
+  }
+}
+
+resource "aws_iam_role" "lambda" {
+  for_each = local.function_names
+
+  name               = each.value
+  assume_role_policy = data.aws_iam_policy_document.lambda_trust.json
+}
+
+# Of all three: its log, and the artifacts of the runs.
+data "aws_iam_policy_document" "lambda" {
+  for_each = local.functions
+
+  source_policy_documents = [var.policies[each.key]]
+
+  statement {
+    sid       = "Log"
+    actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+    resources = ["${aws_cloudwatch_log_group.lambda[each.key].arn}:*"]
+  }
+
+  statement {
+    sid       = "Artifacts"
+    actions   = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"]
+    resources = ["${var.artifact_bucket.arn}/*"]
+  }
+
+  statement {
+    # Without it an object that does not exist is "access denied".
+    sid       = "FindArtifacts"
+    actions   = ["s3:ListBucket"]
+    resources = [var.artifact_bucket.arn]
+  }
+}
+
+resource "aws_iam_role_policy" "lambda" {
+  for_each = local.functions
+
+  name   = "pipeline"
+  role   = aws_iam_role.lambda[each.key].id
+  policy = data.aws_iam_policy_document.lambda[each.key].json
+}
+
+data "aws_iam_policy_document" "pass_role" {
+  statement {
+    sid       = "PassTheServiceItsRole"
+    actions   = ["iam:PassRole"]
+    resources = [var.service_role_arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "iam:PassedToService"
+      values   = [var.service]
+    }
+  }
+}
+
+data "aws_iam_policy_document" "start_training" {
+  source_policy_documents = [data.aws_iam_policy_document.pass_role.json]
+
+  statement {
+    sid     = "ReadDatasets"
+    actions = ["s3:GetObject", "s3:GetObjectVersion"]
+    resources = [
+      "${var.dataset_bucket.arn}/${local.dataset_prefix}*",
+      "${var.dataset_bucket.arn}/${local.heldout_key}",
+    ]
+  }
+
+  statement {
+    sid       = "FindDatasets"
+    actions   = ["s3:ListBucket"]
+    resources = [var.dataset_bucket.arn]
+  }
+
+  statement {
+    sid       = "StartTheStateMachine"
+    actions   = ["states:StartExecution"]
+    resources = [local.state_machine_arn]
+  }
+
+  statement {
+    sid       = "TellOfABadDataset"
+    actions   = ["sns:Publish"]
+    resources = [aws_sns_topic.notices.arn]
+  }
+
+  statement {
+    sid       = "DeadLetters"
+    actions   = ["sqs:SendMessage"]
+    resources = [aws_sqs_queue.dead_letters.arn]
+  }
+}
+
+resource "aws_iam_role_policy" "start_training" {
+  name   = "start"
+  role   = aws_iam_role.lambda["start_training"].id
+  policy = data.aws_iam_policy_document.start_training.json
+}
+
+data "aws_iam_policy_document" "create_endpoint" {
+  source_policy_documents = [data.aws_iam_policy_document.pass_role.json]
+
+  statement {
+    sid       = "SeeWhetherAnotherRunDeploys"
+    actions   = ["states:DescribeExecution"]
+    resources = ["${replace(local.state_machine_arn, ":stateMachine:", ":execution:")}:*"]
+  }
+}
+
+resource "aws_iam_role_policy" "create_endpoint" {
+  name   = "deploy"
+  role   = aws_iam_role.lambda["create_endpoint"].id
+  policy = data.aws_iam_policy_document.create_endpoint.json
+}
+
+# --- what starts it all ---
+
+resource "aws_lambda_permission" "s3" {
+  statement_id   = "S3"
+  action         = "lambda:InvokeFunction"
+  function_name  = aws_lambda_function.this["start_training"].function_name
+  principal      = "s3.amazonaws.com"
+  source_arn     = var.dataset_bucket.arn
+  source_account = data.aws_caller_identity.current.account_id
+}
+
+resource "aws_s3_bucket_notification" "dataset" {
+  bucket = var.dataset_bucket.name
+
+  lambda_function {
+    id                  = "dataset"
+    lambda_function_arn = aws_lambda_function.this["start_training"].arn
+    events              = ["s3:ObjectCreated:*"]
+    filter_prefix       = local.dataset_prefix
+    filter_suffix       = ".json"
+  }
+
+  # S3 tries the permission when the notification is set.
+  depends_on = [aws_lambda_permission.s3]
+}

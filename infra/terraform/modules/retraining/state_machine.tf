@@ -1,0 +1,118 @@
+locals {
+  # Trouble of Lambda's own passes; so does most of what the functions raise (throttling, a network
+  # that is down), and each of them can be called again.
+  retry = <<-JSON
+    [
+      {
+        "ErrorEquals": [
+          "Lambda.ServiceException",
+          "Lambda.AWSLambdaException",
+          "Lambda.SdkClientException",
+          "Lambda.TooManyRequestsException"
+        ],
+        "IntervalSeconds": 2,
+        "MaxAttempts": 6,
+        "BackoffRate": 2.0
+      },
+      {
+        "ErrorEquals": ["States.TaskFailed", "States.Timeout"],
+        "IntervalSeconds": 5,
+        "MaxAttempts": 3,
+        "BackoffRate": 2.0
+      }
+    ]
+  JSON
+}
+
+resource "aws_sfn_state_machine" "this" {
+  name     = var.name
+  role_arn = aws_iam_role.state_machine.arn
+
+  definition = templatefile("${path.module}/state_machine.asl.json", {
+    description            = var.description
+    partition              = data.aws_partition.current.partition
+    poll_seconds           = var.settings.poll_seconds
+    timeout_seconds        = var.settings.execution_timeout_seconds
+    check_model_status     = aws_lambda_function.this["check_model_status"].arn
+    check_timeout_seconds  = local.functions.check_model_status.timeout + 30
+    create_endpoint        = aws_lambda_function.this["create_endpoint"].arn
+    create_timeout_seconds = local.functions.create_endpoint.timeout + 30
+    topic                  = aws_sns_topic.notices.arn
+    retry                  = local.retry
+  })
+
+  logging_configuration {
+    level                  = "ERROR"
+    include_execution_data = true
+    log_destination        = "${aws_cloudwatch_log_group.state_machine.arn}:*"
+  }
+
+  depends_on = [aws_iam_role_policy.state_machine]
+}
+
+resource "aws_cloudwatch_log_group" "state_machine" {
+  # AWS's own prefix: log groups of other names fill a resource policy that has a limit.
+  name              = "/aws/vendedlogs/states/${var.name}"
+  retention_in_days = var.settings.log_retention_days
+}
+
+data "aws_iam_policy_document" "state_machine_trust" {
+  statement {
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["states.amazonaws.com"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [data.aws_caller_identity.current.account_id]
+    }
+  }
+}
+
+resource "aws_iam_role" "state_machine" {
+  name               = "${var.name}-state-machine"
+  assume_role_policy = data.aws_iam_policy_document.state_machine_trust.json
+}
+
+data "aws_iam_policy_document" "state_machine" {
+  statement {
+    sid     = "Call"
+    actions = ["lambda:InvokeFunction"]
+    resources = [
+      aws_lambda_function.this["check_model_status"].arn,
+      aws_lambda_function.this["create_endpoint"].arn,
+    ]
+  }
+
+  statement {
+    sid       = "Notice"
+    actions   = ["sns:Publish"]
+    resources = [aws_sns_topic.notices.arn]
+  }
+
+  statement {
+    # These operations know no resource.
+    sid = "DeliverItsLog"
+    actions = [
+      "logs:CreateLogDelivery",
+      "logs:GetLogDelivery",
+      "logs:UpdateLogDelivery",
+      "logs:DeleteLogDelivery",
+      "logs:ListLogDeliveries",
+      "logs:PutResourcePolicy",
+      "logs:DescribeResourcePolicies",
+      "logs:DescribeLogGroups",
+    ]
+    resources = ["*"]
+  }
+}
+
+resource "aws_iam_role_policy" "state_machine" {
+  name   = "pipeline"
+  role   = aws_iam_role.state_machine.id
+  policy = data.aws_iam_policy_document.state_machine.json
+}

@@ -1,0 +1,221 @@
+# Retraining with CamemBERT on Amazon SageMaker. Jobs, models and the endpoint are made by the
+# Lambdas, one of each a run; what they are made from and what they may do is here.
+
+data "aws_caller_identity" "current" {}
+data "aws_partition" "current" {}
+data "aws_region" "current" {}
+
+locals {
+  arn = join(":", [
+    "arn", data.aws_partition.current.partition, "sagemaker", data.aws_region.current.name,
+    data.aws_caller_identity.current.account_id,
+  ])
+  job      = "${local.arn}:training-job/${var.name}-*"
+  model    = "${local.arn}:model/${var.name}-*"
+  config   = "${local.arn}:endpoint-config/${var.name}-*"
+  endpoint = "${local.arn}:endpoint/${var.name}"
+  images   = toset(["training", "inference"])
+}
+
+module "datasets" {
+  source = "../storage"
+
+  bucket        = "${var.name}-sagemaker-datasets-${data.aws_caller_identity.current.account_id}"
+  force_destroy = var.force_destroy
+}
+
+module "artifacts" {
+  source = "../storage"
+
+  bucket        = "${var.name}-sagemaker-artifacts-${data.aws_caller_identity.current.account_id}"
+  force_destroy = var.force_destroy
+}
+
+module "retraining" {
+  source = "../retraining"
+
+  name             = "${var.name}-sagemaker"
+  description      = "Retraining of the intent classifier on Amazon SageMaker"
+  dataset_bucket   = module.datasets
+  artifact_bucket  = module.artifacts
+  service          = "sagemaker.amazonaws.com"
+  service_role_arn = aws_iam_role.service.arn
+  policies         = { for key, document in data.aws_iam_policy_document.lambda : key => document.json }
+  budgeted_service = "Amazon SageMaker"
+  settings         = var.settings
+
+  lambda_environment = merge(var.lambda_environment, {
+    BACKEND                 = "sagemaker"
+    TRAINING_IMAGE          = "${aws_ecr_repository.this["training"].repository_url}:${var.sagemaker.image_tag}"
+    INFERENCE_IMAGE         = "${aws_ecr_repository.this["inference"].repository_url}:${var.sagemaker.image_tag}"
+    HYPERPARAMETERS         = jsonencode(var.sagemaker.hyperparameters)
+    TRAINING_INSTANCE_TYPE  = var.sagemaker.training_instance_type
+    TRAINING_VOLUME_GB      = var.sagemaker.training_volume_gb
+    TRAINING_MAX_SECONDS    = var.sagemaker.training_max_seconds
+    ENDPOINT_INSTANCE_TYPE  = var.sagemaker.endpoint_instance_type
+    ENDPOINT_INSTANCE_COUNT = var.sagemaker.instance_count
+    SERVERLESS_MEMORY_MB    = var.sagemaker.serverless_memory_mb
+    SERVERLESS_CONCURRENCY  = var.sagemaker.serverless_concurrency
+  })
+}
+
+# --- the images, see infra/sagemaker ---
+
+resource "aws_ecr_repository" "this" {
+  for_each = local.images
+
+  name                 = "${var.name}-camembert-${each.key}"
+  image_tag_mutability = "IMMUTABLE"
+  force_delete         = var.force_destroy
+
+  image_scanning_configuration {
+    scan_on_push = true
+  }
+
+  encryption_configuration {
+    encryption_type = "AES256"
+  }
+}
+
+resource "aws_ecr_lifecycle_policy" "this" {
+  for_each = local.images
+
+  repository = aws_ecr_repository.this[each.key].name
+  policy = jsonencode({
+    rules = [{
+      rulePriority = 1
+      description  = "Keep the ten newest images"
+      selection    = { tagStatus = "any", countType = "imageCountMoreThan", countNumber = 10 }
+      action       = { type = "expire" }
+    }]
+  })
+}
+
+# --- the endpoint's log: made here, or SageMaker makes one that keeps everything for ever ---
+
+resource "aws_cloudwatch_log_group" "endpoint" {
+  name              = "/aws/sagemaker/Endpoints/${var.name}"
+  retention_in_days = var.settings.log_retention_days
+}
+
+# --- what SageMaker may do when it trains and serves ---
+
+data "aws_iam_policy_document" "service_trust" {
+  statement {
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["sagemaker.amazonaws.com"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [data.aws_caller_identity.current.account_id]
+    }
+  }
+}
+
+resource "aws_iam_role" "service" {
+  name               = "${var.name}-sagemaker-execution"
+  assume_role_policy = data.aws_iam_policy_document.service_trust.json
+}
+
+data "aws_iam_policy_document" "service" {
+  statement {
+    sid       = "ReadTheChannelsAndWriteTheModel"
+    actions   = ["s3:GetObject", "s3:PutObject"]
+    resources = ["${module.artifacts.arn}/runs/*"]
+  }
+
+  statement {
+    sid       = "FindTheChannels"
+    actions   = ["s3:ListBucket"]
+    resources = [module.artifacts.arn]
+  }
+
+  statement {
+    sid       = "PullTheImages"
+    actions   = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+    resources = [for repository in aws_ecr_repository.this : repository.arn]
+  }
+
+  statement {
+    # These operations know no resource; the metrics are held to SageMaker's own.
+    sid       = "SignInToTheRegistry"
+    actions   = ["ecr:GetAuthorizationToken"]
+    resources = ["*"]
+  }
+
+  statement {
+    sid       = "PublishTheMetricsOfTheTraining"
+    actions   = ["cloudwatch:PutMetricData"]
+    resources = ["*"]
+
+    condition {
+      test     = "StringLike"
+      variable = "cloudwatch:namespace"
+      values   = ["/aws/sagemaker/*", "aws/sagemaker/*"]
+    }
+  }
+
+  statement {
+    sid = "WriteLogs"
+    actions = [
+      "logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents",
+    ]
+    resources = [
+      for group in ["TrainingJobs", "Endpoints/${var.name}"] : join(":", [
+        "arn", data.aws_partition.current.partition, "logs", data.aws_region.current.name,
+        data.aws_caller_identity.current.account_id, "log-group", "/aws/sagemaker/${group}*",
+      ])
+    ]
+  }
+}
+
+resource "aws_iam_role_policy" "service" {
+  name   = "training-and-serving"
+  role   = aws_iam_role.service.id
+  policy = data.aws_iam_policy_document.service.json
+}
+
+# --- what the Lambdas may do ---
+
+locals {
+  calls = {
+    start_training = {
+      (local.job) = ["CreateTrainingJob", "DescribeTrainingJob", "AddTags"]
+    }
+    check_model_status = {
+      (local.job)      = ["DescribeTrainingJob"]
+      (local.model)    = ["DeleteModel"]
+      (local.config)   = ["DeleteEndpointConfig"]
+      (local.endpoint) = ["DescribeEndpoint"]
+    }
+    create_endpoint = {
+      (local.job)   = ["DescribeTrainingJob"]
+      (local.model) = ["CreateModel", "DeleteModel", "AddTags"]
+      (local.config) = [
+        "CreateEndpointConfig", "DescribeEndpointConfig", "DeleteEndpointConfig", "CreateEndpoint",
+        "UpdateEndpoint", "AddTags",
+      ]
+      (local.endpoint) = [
+        "CreateEndpoint", "UpdateEndpoint", "DeleteEndpoint", "DescribeEndpoint", "InvokeEndpoint", "AddTags",
+      ]
+    }
+  }
+}
+
+data "aws_iam_policy_document" "lambda" {
+  for_each = local.calls
+
+  dynamic "statement" {
+    for_each = each.value
+
+    content {
+      actions   = [for call in statement.value : "sagemaker:${call}"]
+      resources = [statement.key]
+    }
+  }
+}
