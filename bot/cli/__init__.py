@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from bot.cli import dataset, directory, encoder, evaluate, run
+from bot.cli import cost, dataset, directory, encoder, evaluate, run
 from bot.errors import UserError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.command("run")(run.run)
 app.command("shell")(run.shell)
 app.command("train")(run.train)
 app.command("evaluate")(evaluate.evaluate)
+app.command("cost")(cost.cost)
 
 
 def main() -> None:

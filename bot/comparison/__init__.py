@@ -1,0 +1,1 @@
+"""The comparison of intent classifiers: measurements, cost, decision, report."""
