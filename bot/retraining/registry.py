@@ -1,0 +1,303 @@
+"""The log of the runs, and which of them is live: JSON objects in the artifact bucket.
+
+``runs/<run id>/record.json`` says what was trained on which data, and how it ended; ``live.json``
+which run answers. Both change by compare-and-swap (S3's conditional writes), so that two calls at
+the same time never undo each other's work.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import datetime
+import enum
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from bot.errors import UserError
+from components.aws import AwsError, aws_errors, client
+
+LIVE_KEY = "live.json"
+_LOST_RACE = {"PreconditionFailed", "ConditionalRequestConflict"}
+_READERS = 8
+_ATTEMPTS = 10
+
+T = TypeVar("T")
+
+
+class Status(str, enum.Enum):
+    """How far a run has come; see :attr:`final`."""
+
+    STARTING = "STARTING"
+    TRAINING = "TRAINING"
+    DEPLOYING = "DEPLOYING"
+    DEPLOYED = "DEPLOYED"
+    REJECTED_DATASET = "REJECTED_DATASET"
+    TRAINING_FAILED = "TRAINING_FAILED"
+    REJECTED = "REJECTED"
+    SUPERSEDED = "SUPERSEDED"
+    DEPLOYMENT_FAILED = "DEPLOYMENT_FAILED"
+    FAILED = "FAILED"
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing more happens by itself."""
+        return self not in (Status.STARTING, Status.TRAINING, Status.DEPLOYING)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One dataset on its way to an endpoint.
+
+    Attributes:
+        run_id: See :func:`run_id`.
+        created_at: When the dataset was put, ISO 8601 in UTC; the newest run wins.
+        dataset: ``bucket``, ``key``, ``version_id``, ``etag``, ``sha256``, ``bytes``; once read
+            ``examples``, ``intents`` (name → count) and ``language``.
+        heldout: The same of the held-out set that it is measured on.
+        settings: The :class:`~bot.retraining.settings.Settings` that it started with.
+        status: How far it has come.
+        reason: Why it ended otherwise than DEPLOYED.
+        warnings: What does not stop it, but should be known.
+        training: ``arn``, and ``ended_at`` where it has.
+        metrics: ``accuracy``, ``macro_f1``, ``test_examples``, ``labels``, ``confusion_matrix``.
+        gate: What the quality gate found, see :class:`bot.retraining.gate.Verdict`.
+        endpoint: ``name`` and ``arn``, once it was asked for.
+        execution_arn: The execution of the state machine.
+        notified: Whether the notice of a rejected dataset is out.
+        pruned_at: When its model was deleted; empty while it exists.
+        timeline: ``{"at", "event"}`` in order.
+    """
+
+    run_id: str
+    created_at: str
+    dataset: dict[str, Any]
+    settings: dict[str, Any]
+    status: Status = Status.STARTING
+    heldout: dict[str, Any] = dataclasses.field(default_factory=dict)
+    reason: str = ""
+    warnings: list[str] = dataclasses.field(default_factory=list)
+    training: dict[str, Any] = dataclasses.field(default_factory=dict)
+    metrics: dict[str, Any] = dataclasses.field(default_factory=dict)
+    gate: dict[str, Any] = dataclasses.field(default_factory=dict)
+    endpoint: dict[str, Any] = dataclasses.field(default_factory=dict)
+    execution_arn: str = ""
+    notified: bool = False
+    pruned_at: str = ""
+    timeline: list[dict[str, str]] = dataclasses.field(default_factory=list)
+
+    @property
+    def order(self) -> tuple[str, str]:
+        """Sorts runs by age."""
+        return self.created_at, self.run_id
+
+    @property
+    def uri(self) -> str:
+        """Where the dataset is, ``s3://…``."""
+        return f"s3://{self.dataset['bucket']}/{self.dataset['key']}"
+
+    def noted(self, event: str, **changes: Any) -> Run:
+        """Return the run with ``changes`` and a line in its timeline."""
+        timeline = [*self.timeline, {"at": now(), "event": event}]
+        return dataclasses.replace(self, timeline=timeline, **changes)
+
+    def moved(self, status: Status, **changes: Any) -> Run:
+        """Return the run with another status; nothing changes where it has that already."""
+        return self if self.status == status else self.noted(status.value, status=status, **changes)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the run as ``record.json`` holds it."""
+        return {**dataclasses.asdict(self), "status": self.status.value}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Run:
+        """Read a ``record.json``; fields of other versions of this program are left out."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        values = {key: value for key, value in content.items() if key in known}
+        return cls(**{**values, "status": Status(values["status"])})
+
+
+@dataclasses.dataclass(frozen=True)
+class Pointer:
+    """Content of ``live.json``: run ids, empty where there is none.
+
+    Attributes:
+        live: The run that answers.
+        previous: The one that answered before.
+        deploying: The one on its way to the endpoint; no other may touch that meanwhile.
+    """
+
+    live: str = ""
+    previous: str = ""
+    deploying: str = ""
+
+
+def run_id(bucket: str, key: str, version: str) -> str:
+    """Return ``r-`` and 16 hexadecimal digits, the same for the same version of an object.
+
+    Args:
+        bucket: Bucket of the dataset.
+        key: Its key.
+        version: Its version id, or its ETag where the bucket keeps no versions.
+    """
+    return "r-" + hashlib.sha256("\n".join((bucket, key, version)).encode()).hexdigest()[:16]
+
+
+def now() -> str:
+    """Return the time as the log writes it, ISO 8601 in UTC."""
+    return timestamp(datetime.datetime.now(datetime.timezone.utc))
+
+
+def timestamp(time: datetime.datetime) -> str:
+    """Return ``time`` as the log writes it: all of the same length, they sort as texts."""
+    return time.astimezone(datetime.timezone.utc).isoformat(timespec="milliseconds")
+
+
+class Registry:
+    """The runs of one pipeline.
+
+    Args:
+        bucket: The artifact bucket.
+        s3: Client of S3; None makes one.
+    """
+
+    def __init__(self, bucket: str, s3: Any = None) -> None:
+        self.bucket = bucket
+        self._s3 = s3 or client("s3", connections=_READERS)
+
+    # --- runs ---
+
+    def run(self, run_id: str) -> Run:
+        """Return a run.
+
+        Raises:
+            UserError: There is none of that id.
+        """
+        found = self.find(run_id)
+        if found is None:
+            raise UserError(f"There is no run '{run_id}' in the bucket '{self.bucket}'.")
+        return found
+
+    def find(self, run_id: str) -> Run | None:
+        """Return a run, None where there is none."""
+        content, _ = self._read(f"runs/{run_id}/record.json")
+        return Run.from_json(content) if content else None
+
+    def runs(self) -> list[Run]:
+        """Return all runs, newest first."""
+        with aws_errors(f"list the runs in the bucket '{self.bucket}'"):
+            pages = self._s3.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix="runs/", Delimiter="/"
+            )
+            ids = [
+                item["Prefix"].split("/")[1]
+                for page in pages
+                for item in page.get("CommonPrefixes", [])
+            ]
+        with concurrent.futures.ThreadPoolExecutor(_READERS) as pool:
+            found = [run for run in pool.map(self.find, ids) if run]
+        return sorted(found, key=lambda run: run.order, reverse=True)
+
+    def create(self, run: Run) -> bool:
+        """Write a new run; return False, and change nothing, where it exists."""
+        return self._write(f"runs/{run.run_id}/record.json", run.to_json(), None)
+
+    def update(self, run_id: str, change: Callable[[Run], Run]) -> Run:
+        """Change a run; ``change`` is called again where somebody else was faster."""
+
+        def changed(content: dict[str, Any] | None) -> Run:
+            if content is None:
+                raise UserError(f"There is no run '{run_id}' in the bucket '{self.bucket}'.")
+            return change(Run.from_json(content))
+
+        return self._swap(f"runs/{run_id}/record.json", changed, Run.to_json)
+
+    # --- the live run ---
+
+    def pointer(self) -> Pointer:
+        """Return which run is live."""
+        content, _ = self._read(LIVE_KEY)
+        return Pointer(**content) if content else Pointer()
+
+    def change_pointer(self, change: Callable[[Pointer], Pointer]) -> Pointer:
+        """Change which run is live; ``change`` is called again where somebody else was faster."""
+        return self._swap(
+            LIVE_KEY, lambda content: change(Pointer(**(content or {}))), dataclasses.asdict
+        )
+
+    # --- files of a run ---
+
+    def key(self, run_id: str, name: str) -> str:
+        """Return the key of a file of a run."""
+        return f"runs/{run_id}/{name}"
+
+    def uri(self, run_id: str, name: str) -> str:
+        """Return the address of a file or folder of a run, ``s3://…``."""
+        return f"s3://{self.bucket}/{self.key(run_id, name)}"
+
+    def put(self, run_id: str, name: str, content: bytes) -> None:
+        """Write a file of a run; one that exists is replaced."""
+        key = self.key(run_id, name)
+        with aws_errors(f"write 's3://{self.bucket}/{key}'"):
+            self._s3.put_object(Bucket=self.bucket, Key=key, Body=content)
+
+    def get(self, run_id: str, name: str) -> bytes:
+        """Read a file of a run."""
+        key = self.key(run_id, name)
+        with aws_errors(f"read 's3://{self.bucket}/{key}'"):
+            content: bytes = self._s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+        return content
+
+    def delete(self, run_id: str, name: str) -> None:
+        """Delete a file of a run; none is no error."""
+        key = self.key(run_id, name)
+        with aws_errors(f"delete 's3://{self.bucket}/{key}'"):
+            self._s3.delete_object(Bucket=self.bucket, Key=key)
+
+    # --- S3 ---
+
+    def _read(self, key: str) -> tuple[dict[str, Any] | None, str | None]:
+        """Return content and ETag of a JSON object; None and None where there is none."""
+        try:
+            with aws_errors(f"read 's3://{self.bucket}/{key}'"):
+                answer = self._s3.get_object(Bucket=self.bucket, Key=key)
+                return json.loads(answer["Body"].read()), answer["ETag"]
+        except AwsError as error:
+            if error.code == "NoSuchKey":
+                return None, None
+            raise
+
+    def _write(self, key: str, content: Any, etag: str | None) -> bool:
+        """Replace the object with that ETag, or make it (None); False where that is not it."""
+        condition = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
+        body = json.dumps(content, ensure_ascii=False, indent=1).encode()
+        try:
+            with aws_errors(f"write 's3://{self.bucket}/{key}'"):
+                self._s3.put_object(
+                    Bucket=self.bucket,
+                    Key=key,
+                    Body=body,
+                    ContentType="application/json",
+                    **condition,
+                )
+        except AwsError as error:
+            if error.code in _LOST_RACE:
+                return False
+            raise
+        return True
+
+    def _swap(
+        self,
+        key: str,
+        change: Callable[[dict[str, Any] | None], T],
+        to_json: Callable[[T], dict[str, Any]],
+    ) -> T:
+        for _ in range(_ATTEMPTS):
+            content, etag = self._read(key)
+            changed = change(content)
+            new = to_json(changed)
+            if new == content or self._write(key, new, etag):
+                return changed
+        raise AwsError(f"'s3://{self.bucket}/{key}' keeps changing: try again.", "Conflict")
