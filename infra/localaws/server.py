@@ -13,6 +13,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from infra.localaws.background import Background
+from infra.localaws.comprehend import Comprehend
 from infra.localaws.faults import Faults
 from infra.localaws.gateway import Gateway
 from infra.localaws.processes import Children
@@ -47,8 +48,10 @@ class Server:
     def __init__(self, settings: Settings, port: int = 0) -> None:
         self._background = Background(settings)
         self._children = Children()
-        self._services: dict[str, Any] = {}
         self._faults = Faults()
+        self._services: dict[str, Any] = {
+            "comprehend": Comprehend(settings, self._faults, self._background),
+        }
         gateway = Gateway(
             DomainDispatcherApplication(create_backend_app),
             self._services,
