@@ -40,7 +40,12 @@ _NOT_FOUND = {
     "ExecutionDoesNotExist",
     "StateMachineDoesNotExist",
 }
-_EXISTS = {"ResourceInUseException", "ResourceInUse", "ExecutionAlreadyExists"}
+_EXISTS = {
+    "ConflictException",
+    "ExecutionAlreadyExists",
+    "ResourceInUse",
+    "ResourceInUseException",
+}
 _BAD_CREDENTIALS = {
     "NoCredentialsError",
     "ProfileNotFound",

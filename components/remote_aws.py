@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
 from bot.errors import UserError
@@ -46,8 +46,9 @@ _INPUT = {
     "TextSizeLimitExceededException",
     "ValidationException",
 }
-# Codes that stay until somebody acts, besides those of missing things and bad credentials.
-_PERMANENT = {"NoRegionError", "ResourceUnavailableException"}
+# Codes of an endpoint that does not exist or is not in service, besides the usual ones:
+# Comprehend's and SageMaker's.
+_GONE = {"ResourceUnavailableException", "ValidationError"}
 
 
 def client_options(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,11 +109,25 @@ class RenewedClient(Generic[Client]):
             raise RemoteError(str(error), Fault.PERMANENT, type(error).__name__) from error
 
 
+def label_difference(intents: Iterable[str], labels: Iterable[str]) -> str:
+    """Return in words how a model's labels differ from the intents of the training data.
+
+    Empty where they do not.
+    """
+    wanted, got = set(intents), set(labels)
+    missing, surplus = sorted(wanted - got), sorted(got - wanted)
+    parts = []
+    if missing:
+        parts.append(f"it does not know {', '.join(missing)}.")
+    if surplus:
+        parts.append(f"it knows {', '.join(surplus)} besides, without an example here.")
+    return " ".join(parts)
+
+
 def _remote_error(error: AwsError, gone: str) -> RemoteError:
-    if error.not_found or error.code == "ResourceUnavailableException":
+    if error.not_found or error.code in _GONE:
         return RemoteError(f"{error} {gone}", Fault.PERMANENT, error.code)
     if error.code in _INPUT:
         return RemoteError(str(error), Fault.INPUT, error.code)
-    if error.bad_credentials or error.code in _PERMANENT:
-        return RemoteError(str(error), Fault.PERMANENT, error.code)
-    return RemoteError(str(error), Fault.TRANSIENT, error.code)
+    permanent = error.bad_credentials or error.code == "NoRegionError"
+    return RemoteError(str(error), Fault.PERMANENT if permanent else Fault.TRANSIENT, error.code)

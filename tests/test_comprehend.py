@@ -392,7 +392,7 @@ def test_other_intents_are_refused_with_the_difference(
     train(config, tmp_path / "trained")
     other = {**GREETING}
     del other["WHO_IS"]
-    expected = "does not know GREET. It knows WHO_IS besides"
+    expected = "does not know GREET. it knows WHO_IS besides"
     with pytest.raises(ComprehendTrainingError, match=expected):
         train(use(config), tmp_path / "used", other)
 

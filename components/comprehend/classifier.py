@@ -24,9 +24,10 @@ from components.camembert import CamembertIntentClassifier
 from components.comprehend.config import DEFAULTS, region_of, training_settings, validate
 from components.comprehend.documents import MAXIMUM_TEXT_BYTES
 from components.comprehend.service import Comprehend
-from components.comprehend.trained import DamagedFileError, Trained, read, write
+from components.comprehend.trained import Trained, read, write
 from components.comprehend.training import Show, train, use_endpoint
 from components.intent_classifier import answer, examples_of
+from components.record import DamagedRecordError
 from components.remote import Ranking, RemoteClassifier, RemoteSettings
 from components.remote_aws import RenewedClient, client_options
 
@@ -34,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 _GONE = "Look with `bot comprehend endpoint status`; `bot comprehend endpoint start` starts it."
 # Files beside this package whose change makes another classifier.
-_HELPERS = ("aws.py", "intent_classifier.py", "remote.py", "remote_aws.py")
+_HELPERS = ("aws.py", "intent_classifier.py", "record.py", "remote.py", "remote_aws.py")
 
 
 class ComprehendTrainingError(RasaException):
@@ -206,7 +207,7 @@ class ComprehendIntentClassifier(IntentClassifier, GraphComponent):
         try:
             with model_storage.read_from(resource) as folder:
                 trained = read(folder)
-        except DamagedFileError as error:
+        except DamagedRecordError as error:
             raise DamagedModelError(str(error)) from error
         except ValueError:  # Rasa's way to say that the resource does not exist.
             logger.warning(

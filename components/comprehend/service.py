@@ -250,16 +250,9 @@ class Comprehend:
 
     def endpoints(self) -> list[Endpoint]:
         """Return every endpoint of the account in this region."""
-        found = []
-        # There is no paginator in older versions of botocore.
-        request: dict[str, Any] = {}
         with aws_errors("list the endpoints"):
-            while True:
-                page = self._client.list_endpoints(**request)
-                found += [_endpoint(item) for item in page["EndpointPropertiesList"]]
-                if not page.get("NextToken"):
-                    return found
-                request["NextToken"] = page["NextToken"]
+            pages = self._client.get_paginator("list_endpoints").paginate()
+            return [_endpoint(item) for page in pages for item in page["EndpointPropertiesList"]]
 
     def endpoint(self, name_or_arn: str) -> Endpoint | None:
         """Return an endpoint by name or ARN; None where there is none."""

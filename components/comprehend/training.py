@@ -18,6 +18,7 @@ from components.aws import AwsError
 from components.comprehend.documents import Documents, to_csv
 from components.comprehend.service import FAILED, IN_PROGRESS, READY, Comprehend, Endpoint, Version
 from components.comprehend.trained import Trained
+from components.remote_aws import label_difference
 
 logger = logging.getLogger(__name__)
 
@@ -58,18 +59,6 @@ def use_endpoint(service: Comprehend, name_or_arn: str, intents: Iterable[str]) 
             f"training data: {difference} Train a version on these data, or set 'train'."
         )
     return Trained(endpoint.arn, endpoint.model_arn, sorted(matrix.labels), matrix.metrics())
-
-
-def label_difference(intents: Iterable[str], labels: Iterable[str]) -> str:
-    """Return in words how the labels of a model differ from the intents of the training data."""
-    wanted, got = set(intents), set(labels)
-    missing, surplus = sorted(wanted - got), sorted(got - wanted)
-    parts = []
-    if missing:
-        parts.append(f"it does not know {', '.join(missing)}.")
-    if surplus:
-        parts.append(f"It knows {', '.join(surplus)} besides, without an example here.")
-    return " ".join(parts)
 
 
 def train(

@@ -1,0 +1,208 @@
+"""``bot comprehend …``: what an Amazon Comprehend endpoint does and costs."""
+
+from __future__ import annotations
+
+import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from components.comprehend.service import Comprehend, Endpoint, Version
+
+app = typer.Typer(help="Amazon Comprehend, the other intent classifier.", no_args_is_help=True)
+endpoint_app = typer.Typer(
+    help="Start, stop and watch an endpoint: it is charged as long as it exists, used or not.",
+    no_args_is_help=True,
+)
+app.add_typer(endpoint_app, name="endpoint")
+
+Name = Annotated[
+    str, typer.Option("--endpoint", envvar="COMPREHEND_ENDPOINT", help="Name of the endpoint.")
+]
+Classifier = Annotated[
+    str | None,
+    typer.Option(help="Name of the classifier; by default that of the endpoint."),
+]
+VersionName = Annotated[
+    str | None,
+    typer.Option("--version", help="Name of the version; by default the last one trained."),
+]
+Units = Annotated[
+    int | None,
+    typer.Option(
+        min=1, max=10, help="Inference units, each for 100 characters and 2 texts a second [1]."
+    ),
+]
+Region = Annotated[str | None, typer.Option(help="AWS region; by default that of AWS's chain.")]
+RoleArn = Annotated[
+    str | None,
+    typer.Option(help="Role that may create and delete the endpoint, for the scheduler."),
+]
+
+_DEFAULT = "skills-bot"
+
+
+@endpoint_app.command()
+def start(
+    endpoint: Name = _DEFAULT,
+    classifier: Classifier = None,
+    version: VersionName = None,
+    units: Units = None,
+    region: Region = None,
+    wait: Annotated[bool, typer.Option(help="Wait until it answers.")] = True,
+    poll_seconds: Annotated[float, typer.Option(help="Seconds between two looks.")] = 10,
+    time_limit: Annotated[float, typer.Option(help="Seconds to wait at most.")] = 3600,
+) -> None:
+    """Create the endpoint, or change the version or the units of one that exists."""
+    from components.comprehend.service import Comprehend
+    from components.comprehend.training import deploy
+
+    service = Comprehend(region)
+    found = service.endpoint(endpoint)
+    if found and not version:
+        model_arn = found.desired_model_arn
+    else:
+        model_arn = _version(service, classifier or endpoint, version).arn
+    wanted = units or (found.units if found else 1)
+    console = Console(highlight=False, soft_wrap=True)
+    if wait:
+        with console.status("") as status:
+            started = deploy(
+                service,
+                endpoint,
+                model_arn,
+                wanted,
+                status.update,
+                poll_seconds=poll_seconds,
+                time_limit=time_limit,
+            )
+    else:
+        started = service.deploy(endpoint, model_arn, wanted)
+    _show(started, console)
+
+
+@endpoint_app.command()
+def stop(
+    endpoint: Name = _DEFAULT,
+    region: Region = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete the endpoint; the trained version stays."""
+    from components.comprehend.service import Comprehend
+
+    service = Comprehend(region)
+    found = service.endpoint(endpoint)
+    if found is None:
+        typer.echo(f"There is no endpoint '{endpoint}' in {service.region}.")
+        return
+    if not yes:
+        typer.confirm(
+            f"Delete the endpoint '{endpoint}'? Bots that ask it then answer by their fallback, "
+            "or not at all.",
+            abort=True,
+        )
+    service.delete_endpoint(found.arn)
+    typer.echo(f"The endpoint '{endpoint}' is being deleted. It cost about {_so_far(found)}.")
+
+
+@endpoint_app.command()
+def status(endpoint: Name = _DEFAULT, region: Region = None) -> None:
+    """Show the state of the endpoint, its version and what it has cost."""
+    from components.comprehend.schedule import Schedules
+    from components.comprehend.service import Comprehend
+
+    console = Console(highlight=False, soft_wrap=True)
+    service = Comprehend(region)
+    found = service.endpoint(endpoint)
+    if found:
+        _show(found, console)
+    else:
+        console.print(f"There is no endpoint '{endpoint}' in {service.region}; none is charged.")
+    for verb, entry in zip(("starts", "stops"), Schedules(region).get(endpoint), strict=True):
+        if entry:
+            console.print(f"Schedule  {verb} at {entry.expression}, {entry.timezone}")
+
+
+@endpoint_app.command()
+def schedule(
+    endpoint: Name = _DEFAULT,
+    classifier: Classifier = None,
+    version: VersionName = None,
+    units: Units = None,
+    start: Annotated[str, typer.Option(help="When to create it; answers 15 min later.")] = "07:30",
+    stop: Annotated[str, typer.Option(help="When to delete it.")] = "19:00",
+    days: Annotated[str, typer.Option(help="Such as MON-FRI or MON,WED.")] = "MON-FRI",
+    timezone: Annotated[str, typer.Option(help="IANA time zone.")] = "Europe/Paris",
+    role_arn: RoleArn = None,
+    region: Region = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the schedule.")] = False,
+) -> None:
+    """Have the endpoint exist in office hours only; again after a training, for the new version."""
+    from bot.errors import UserError
+    from components.comprehend.schedule import OfficeHours, Schedules
+    from components.comprehend.service import Comprehend
+
+    schedules = Schedules(region)
+    if remove:
+        removed = schedules.remove(endpoint)
+        typer.echo("Schedule removed." if removed else f"'{endpoint}' had no schedule.")
+        return
+    if not role_arn:
+        raise UserError(
+            "Give --role-arn: the role by which EventBridge Scheduler creates and deletes the "
+            "endpoint. docs/components/comprehend.md says what it must be allowed."
+        )
+    hours = OfficeHours(start, stop, days, timezone)
+    chosen = _version(Comprehend(region), classifier or endpoint, version)
+    schedules.set(endpoint, chosen.arn, units or 1, hours, role_arn)
+    typer.echo(
+        f"The endpoint '{endpoint}' is created with the version '{chosen.name}' at {start} and "
+        f"deleted at {stop}, {days}, {timezone}."
+    )
+
+
+def _version(service: Comprehend, classifier: str, name: str | None) -> Version:
+    """Return the version of this name, or the last one trained."""
+    from bot.errors import UserError
+    from components.comprehend.service import READY
+
+    versions = service.versions(classifier)
+    ready = [one for one in versions if one.state == READY and name in (None, one.name)]
+    if ready:
+        return ready[0]
+    listed = ", ".join(f"{one.name} ({one.status})" for one in versions) or "none"
+    raise UserError(
+        f"The classifier '{classifier}' has no trained version{f' {name!r}' if name else ''} in "
+        f"{service.region}. Versions: {listed}. Train one with `rasa train` or the pipeline, or "
+        "choose another one: --classifier, --version, --region."
+    )
+
+
+def _show(endpoint: Endpoint, console: Console) -> None:
+    from bot.comparison import prices
+
+    price = prices.read().find("comprehend-endpoint")
+    rate = endpoint.units * price.price
+    message = f" ({endpoint.message})" if endpoint.message else ""
+    console.print(f"Endpoint  {endpoint.arn}")
+    console.print(f"State     {endpoint.status}{message}", markup=False)
+    console.print(f"Model     {endpoint.model_arn}")
+    if endpoint.desired_model_arn != endpoint.model_arn:
+        console.print(f"          changing to {endpoint.desired_model_arn}")
+    console.print(f"Units     {endpoint.units}")
+    console.print(f"Since     {endpoint.created.astimezone(datetime.timezone.utc):%F %H:%M} UTC")
+    console.print(
+        f"Cost      about {_so_far(endpoint)} so far, ${rate * 3600:.2f} an hour "
+        f"(${price.price} a unit and second; {price.source}, {price.date})"
+    )
+
+
+def _so_far(endpoint: Endpoint) -> str:
+    """Return what the endpoint has cost, as if its units had never changed."""
+    from bot.comparison import prices
+
+    age = datetime.datetime.now(datetime.timezone.utc) - endpoint.created
+    price = prices.read().find("comprehend-endpoint").price
+    return f"${endpoint.units * age.total_seconds() * price:.2f}"
