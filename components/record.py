@@ -12,10 +12,6 @@ Record = TypeVar("Record")
 _VERSION = "format_version"
 
 
-class DamagedRecordError(Exception):
-    """The file is missing, damaged or of another version; the message names it and the way out."""
-
-
 def write(path: Path, record: Any, version: int) -> None:
     """Write a dataclass, of JSON types only, to ``path``."""
     content = {_VERSION: version, **dataclasses.asdict(record)}
@@ -26,18 +22,12 @@ def read(path: Path, kind: type[Record], version: int) -> Record:
     """Read a dataclass ``kind`` from ``path``.
 
     Raises:
-        DamagedRecordError: The file is not what :func:`write` wrote for this ``version``.
+        OSError: There is no such file.
+        ValueError: It is of another version, or no JSON.
+        LookupError, TypeError, AttributeError: It holds something else.
     """
-    try:
-        content = json.loads(path.read_text("utf-8"))
-        found = content.pop(_VERSION)
-        if found == version:
-            return kind(**content)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise DamagedRecordError(
-            f"{path} is missing or damaged ({error!r}). Train again with `rasa train`."
-        ) from error
-    raise DamagedRecordError(
-        f"{path} has format version {found}; this component reads {version}. Train again with "
-        "`rasa train`."
-    )
+    content = json.loads(path.read_text("utf-8"))
+    found = content.pop(_VERSION)
+    if found != version:
+        raise ValueError(f"{path.name} has format version {found}, {version} is expected")
+    return kind(**content)

@@ -52,11 +52,7 @@ def write(folder: Path, served: Served) -> None:
 
 
 def read(folder: Path) -> Served:
-    """Read ``sagemaker.json`` from ``folder``.
-
-    Raises:
-        DamagedRecordError: It is missing, damaged or of another version.
-    """
+    """Read ``sagemaker.json`` from ``folder``; raises as :func:`components.record.read`."""
     return record.read(folder / _FILE, Served, FORMAT_VERSION)
 
 
@@ -93,9 +89,7 @@ def configuration_of(endpoint: str, region: str | None, **options: Any) -> tuple
     return region, found["EndpointConfigName"]
 
 
-def use_endpoint(
-    endpoint: str, region: str | None, examples: Sequence[tuple[str, str]]
-) -> Served:
+def use_endpoint(endpoint: str, region: str | None, examples: Sequence[tuple[str, str]]) -> Served:
     """Check that an endpoint is in service and tells exactly the intents of the examples apart.
 
     Args:

@@ -6,12 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from rasa.nlu.classifiers import LABEL_RANKING_LENGTH
-from rasa.shared.exceptions import InvalidConfigException
-
 from bot.errors import UserError
 from components import remote_aws
 from components.aws import split_s3_uri
+from components.camembert import config as camembert
 from components.comprehend.documents import (
     CLASSIFIER_NAME_LENGTH,
     ENDPOINT_NAME_LENGTH,
@@ -20,6 +18,7 @@ from components.comprehend.documents import (
     check_name,
 )
 from components.validation import (
+    ConfigError,
     Rule,
     check_config,
     integer,
@@ -45,7 +44,8 @@ DEFAULTS: dict[str, Any] = {
     # Null, or the configuration of a CamembertIntentClassifier, trained beside, that answers
     # while the endpoint does not.
     "fallback": None,
-    "ranking_length": LABEL_RANKING_LENGTH,
+    # Intents in the ranking, as many as with Rasa's own classifiers; 0 for all.
+    "ranking_length": 10,
     **remote_aws.DEFAULTS,
 }
 
@@ -132,22 +132,19 @@ def validate(config: Mapping[str, Any]) -> None:
     """Check a complete configuration (defaults merged in).
 
     Raises:
-        InvalidConfigException: A key is unknown, a value is out of its range, or two values
+        ConfigError: A key is unknown, a value is out of its range, or two values
             contradict each other.
     """
     check_config(COMPONENT, config, RULES)
     if config["train"] is not None:
         check_config(f"'train' of {COMPONENT}", training_settings(config), TRAIN_RULES)
         if config["endpoint"].startswith("arn:"):
-            raise InvalidConfigException(
+            raise ConfigError(
                 f"{COMPONENT} in config.yml: 'train' starts the endpoint of the name 'endpoint'; "
                 "give its name alone, not an ARN."
             )
     if config["fallback"] is not None:
-        from components.camembert.config import DEFAULTS as CAMEMBERT_DEFAULTS
-        from components.camembert.config import validate as validate_camembert
-
-        validate_camembert({**CAMEMBERT_DEFAULTS, **config["fallback"]})
+        camembert.validate({**camembert.DEFAULTS, **config["fallback"]})
 
 
 def training_settings(config: Mapping[str, Any]) -> dict[str, Any]:

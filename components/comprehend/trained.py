@@ -36,9 +36,5 @@ def write(folder: Path, trained: Trained) -> None:
 
 
 def read(folder: Path) -> Trained:
-    """Read ``comprehend.json`` from ``folder``.
-
-    Raises:
-        DamagedRecordError: It is missing, damaged or of another version.
-    """
+    """Read ``comprehend.json`` from ``folder``; raises as :func:`components.record.read`."""
     return record.read(folder / _FILE, Trained, FORMAT_VERSION)
