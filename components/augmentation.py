@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from bot.text import fold
+from components.typos import double, drop, swap
 
 
 def _split(words: str) -> list[str]:
@@ -170,9 +171,4 @@ class Augmenter:
         if len(word) < 4 or not word.isalpha():
             return word
         at = self._random.randrange(1, len(word) - 1)
-        kind = self._random.randrange(3)
-        if kind == 0:
-            return word[:at] + word[at + 1 :]
-        if kind == 1:
-            return word[:at] + word[at] + word[at:]
-        return word[:at] + word[at + 1] + word[at] + word[at + 2 :]
+        return self._random.choice((drop, double, swap))(word, at)

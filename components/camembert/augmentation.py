@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 from bot.text import fold
+from components.typos import double, drop, swap
 
 # Letters beside each other on an AZERTY keyboard.
 _NEIGHBOURS = {
@@ -61,20 +62,15 @@ def _abbreviated(text: str, rng: random.Random) -> str:
 
 def _typo(text: str, rng: random.Random) -> str:
     """Drop, double, swap or replace one letter in about every twelve."""
-    letters = list(text)
     for _ in range(max(1, len(text) // 12)):
-        positions = [index for index, char in enumerate(letters) if char.isalpha()]
+        positions = [index for index, char in enumerate(text) if char.isalpha()]
         if len(positions) < 4:
             break
-        index = rng.choice(positions)
-        kind = rng.randrange(4)
-        if kind == 0:
-            letters[index] = ""
-        elif kind == 1:
-            letters[index] *= 2
-        elif kind == 2 and index + 1 < len(letters):
-            letters[index], letters[index + 1] = letters[index + 1], letters[index]
+        at = rng.choice(positions)
+        slip = rng.choice((drop, double, swap, None))
+        if slip is None or (slip is swap and at + 1 == len(text)):
+            near = rng.choice(_NEIGHBOURS.get(text[at].lower(), text[at]))
+            text = text[:at] + near + text[at + 1 :]
         else:
-            letters[index] = rng.choice(_NEIGHBOURS.get(letters[index].lower(), letters[index]))
-        letters = list("".join(letters))
-    return "".join(letters)
+            text = slip(text, at)
+    return text
