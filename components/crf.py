@@ -8,13 +8,11 @@ import logging
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import rasa.shared.utils.io
-from rasa.engine.graph import ExecutionContext, GraphComponent
 from rasa.engine.recipes.default_recipe import DefaultV1Recipe
 from rasa.engine.storage.resource import Resource
 from rasa.engine.storage.storage import ModelStorage
@@ -27,7 +25,6 @@ from rasa.nlu.utils.bilou_utils import (
     tag_without_prefix,
 )
 from rasa.shared.constants import INTENT_MESSAGE_PREFIX
-from rasa.shared.exceptions import RasaException
 from rasa.shared.nlu.constants import (
     ENTITIES,
     ENTITY_ATTRIBUTE_END,
@@ -40,15 +37,11 @@ from rasa.shared.nlu.constants import (
 from rasa.shared.nlu.training_data.message import Message
 from rasa.shared.nlu.training_data.training_data import TrainingData
 
-import bot.text
-import components.augmentation
-import components.lexicon
-import components.tokenizer
-import components.words
 from components.augmentation import Augmenter, Example, entity_runs
+from components.component import TrainableComponent, source_fingerprint
 from components.lexicon import Lexicon, word_key
 from components.tokenizer import token_spans
-from components.validation import Rule, check_config, integer, number
+from components.validation import Rule, integer, number
 from components.words import french_words, pack, unpack, word_list_path
 
 if TYPE_CHECKING:
@@ -71,21 +64,9 @@ for _start in (
 ):
     warnings.filterwarnings("ignore", message=_start, category=UserWarning)
 
-_RULES: dict[str, Rule] = {
-    "variants": integer(0, 50),
-    "max_iterations": integer(1),
-    "L1_c": number(0, 100),
-    "L2_c": number(0, 100),
-    "seed": integer(0),
-}
-
-
-class DamagedModelError(RasaException):
-    """A trained component cannot be read back; the message names the file."""
-
 
 @DefaultV1Recipe.register(DefaultV1Recipe.ComponentType.ENTITY_EXTRACTOR, is_trainable=True)
-class FrenchCRFEntityExtractor(GraphComponent, EntityExtractorMixin):
+class FrenchCRFEntityExtractor(TrainableComponent, EntityExtractorMixin):
     """Rasa's CRFEntityExtractor for short French messages without capitals and accents.
 
     It differs in what it sees (folded words, their shape, the words around them, what the lookup
@@ -93,6 +74,15 @@ class FrenchCRFEntityExtractor(GraphComponent, EntityExtractorMixin):
     (variants of each example with other names, see :mod:`components.augmentation`) and in how it
     is stored (the trained model; Rasa's trains again on each load).
     """
+
+    FILES = ("crf.json", "crf.bin")
+    RULES: ClassVar[Mapping[str, Rule]] = {
+        "variants": integer(0, 50),
+        "max_iterations": integer(1),
+        "L1_c": number(0, 100),
+        "L2_c": number(0, 100),
+        "seed": integer(0),
+    }
 
     @classmethod
     def required_components(cls) -> list[type]:
@@ -119,20 +109,10 @@ class FrenchCRFEntityExtractor(GraphComponent, EntityExtractorMixin):
         }
 
     def __init__(
-        self,
-        config: dict[str, Any],
-        model_storage: ModelStorage,
-        resource: Resource,
+        self, config: dict[str, Any], model_storage: ModelStorage, resource: Resource
     ) -> None:
-        """Create the extractor.
-
-        Raises:
-            InvalidConfigException: a key is unknown or a value is out of range.
-        """
-        self._config = {**self.get_default_config(), **config}
-        check_config(type(self).__name__, self._config, _RULES)
-        self._model_storage = model_storage
-        self._resource = resource
+        """Create an untrained extractor (see parent class)."""
+        super().__init__(config, model_storage, resource)
         self._lexicon = Lexicon({})
         self._ordinary: Counter[str] = Counter()
         self._french: dict[str, int] = {}
@@ -143,29 +123,18 @@ class FrenchCRFEntityExtractor(GraphComponent, EntityExtractorMixin):
         self._lock = threading.Lock()
 
     @classmethod
-    def create(
-        cls,
-        config: dict[str, Any],
-        model_storage: ModelStorage,
-        resource: Resource,
-        execution_context: ExecutionContext,
-    ) -> FrenchCRFEntityExtractor:
-        """Create an untrained component (see parent class)."""
-        return cls(config, model_storage, resource)
-
-    @classmethod
     def fingerprint_addon(cls, config: dict[str, Any]) -> str | None:
-        """Return a hash of the helper modules, which Rasa's own fingerprint does not see."""
-        modules = (
-            bot.text,
-            components.augmentation,
-            components.lexicon,
-            components.tokenizer,
-            components.words,
+        """Return a digest of the helper modules, and of whether there is a list of words."""
+        return source_fingerprint(
+            __name__,
+            "bot.text",
+            "components.augmentation",
+            "components.lexicon",
+            "components.tokenizer",
+            "components.typos",
+            "components.words",
+            facts=(word_list_path() is None,),
         )
-        paths = [Path(__file__), *[Path(str(module.__file__)) for module in modules]]
-        sources: list[Any] = [path.read_text(encoding="utf-8") for path in paths]
-        return rasa.shared.utils.io.deep_container_fingerprint([*sources, word_list_path() is None])
 
     def train(self, training_data: TrainingData) -> Resource:
         """Learn from the annotated examples and store the model."""
@@ -179,7 +148,7 @@ class FrenchCRFEntityExtractor(GraphComponent, EntityExtractorMixin):
             if message.get(TEXT) and message.get(TOKENS_NAMES[TEXT])
         ]
         self._ordinary = _ordinary_words(examples)
-        augmenter = Augmenter(_name_pools(examples, self._lexicon), seed=self._config["seed"])
+        augmenter = Augmenter(_name_pools(examples, self._lexicon), seed=self.config["seed"])
         with self._model_storage.write_to(self._resource) as directory:
             path = directory / "crf.bin"
             self._fit(examples, augmenter, path)
@@ -202,15 +171,15 @@ class FrenchCRFEntityExtractor(GraphComponent, EntityExtractorMixin):
         trainer = pycrfsuite.Trainer(algorithm="lbfgs", verbose=False)
         trainer.set_params(
             {
-                "c1": self._config["L1_c"],
-                "c2": self._config["L2_c"],
-                "max_iterations": self._config["max_iterations"],
+                "c1": self.config["L1_c"],
+                "c2": self.config["L2_c"],
+                "max_iterations": self.config["max_iterations"],
                 "feature.possible_transitions": True,
             }
         )
         for example in examples:
             # What has no entity is varied once, so that small letters alone mean nothing.
-            copies = self._config["variants"]
+            copies = self.config["variants"]
             if not entity_runs(example.tags):
                 copies = min(copies, 1)
             own = {
@@ -226,43 +195,20 @@ class FrenchCRFEntityExtractor(GraphComponent, EntityExtractorMixin):
                 trainer.append(self._features(version.words, version.gaps, own), version.tags)
         trainer.train(str(path))
 
-    @classmethod
-    def load(
-        cls,
-        config: dict[str, Any],
-        model_storage: ModelStorage,
-        resource: Resource,
-        execution_context: ExecutionContext,
-        **kwargs: Any,
-    ) -> FrenchCRFEntityExtractor:
-        """Load a trained component.
+    def _read(self, folder: Path) -> None:
+        meta, model = ((folder / name).read_bytes() for name in self.FILES)
+        data = json.loads(meta)
+        if data["format"] != _FORMAT:
+            raise ValueError(f"format {data['format']}, this version reads {_FORMAT}")
+        if hashlib.sha256(model).hexdigest() != data["sha256"]:
+            raise ValueError("crf.bin is not what was stored")
+        self._lexicon = Lexicon.from_json(data["lexicon"])
+        self._ordinary = Counter(data["ordinary"])
+        self._french = unpack(data["french"])
+        self._open(model)
 
-        Raises:
-            DamagedModelError: the stored files are damaged or of another version.
-        """
-        component = cls(config, model_storage, resource)
-        try:
-            with model_storage.read_from(resource) as directory:
-                files = [directory / name for name in ("crf.json", "crf.bin")]
-                contents = [path.read_bytes() for path in files]
-        except ValueError:
-            # Nothing was stored: the training data had no entities.
-            return component
-        except OSError as error:
-            raise DamagedModelError(_damaged(cls, resource, str(error))) from error
-        try:
-            meta = json.loads(contents[0])
-            if meta["format"] != _FORMAT:
-                raise ValueError(f"format {meta['format']}, this version reads {_FORMAT}")
-            if hashlib.sha256(contents[1]).hexdigest() != meta["sha256"]:
-                raise ValueError("crf.bin is not what was stored")
-            component._lexicon = Lexicon.from_json(meta["lexicon"])
-            component._ordinary = Counter(meta["ordinary"])
-            component._french = unpack(meta["french"])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DamagedModelError(_damaged(cls, resource, repr(error))) from error
-        component._open(contents[1])
-        return component
+    def _nothing_stored(self) -> None:
+        """Stay as it is: the training data had no entities."""
 
     def _open(self, model: bytes) -> None:
         import pycrfsuite
@@ -402,13 +348,6 @@ class FrenchCRFEntityExtractor(GraphComponent, EntityExtractorMixin):
                 names = self._lexicon.lookup([word_key(part)])
                 known[index].update(f"part-{name.entity}" for name in names)
         return known
-
-
-def _damaged(component: type, resource: Resource, reason: str) -> str:
-    return (
-        f"{component.__name__}: the model part '{resource.name}' (crf.json, crf.bin) cannot be "
-        f"used: {reason}. Train the model again."
-    )
 
 
 def _gaps(text: str, tokens: Sequence[Token]) -> list[str]:

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
-import rasa.shared.utils.io
 import regex
-from rasa.engine.graph import ExecutionContext, GraphComponent
 from rasa.engine.recipes.default_recipe import DefaultV1Recipe
 from rasa.engine.storage.resource import Resource
 from rasa.engine.storage.storage import ModelStorage
 from rasa.nlu.constants import ENTITY_ATTRIBUTE_CONFIDENCE_TYPE
 from rasa.nlu.extractors.extractor import EntityExtractorMixin
 from rasa.shared.constants import INTENT_MESSAGE_PREFIX
-from rasa.shared.exceptions import InvalidConfigException, RasaException
+from rasa.shared.exceptions import InvalidConfigException
 from rasa.shared.nlu.constants import (
     ENTITIES,
     ENTITY_ATTRIBUTE_END,
@@ -30,12 +28,11 @@ from rasa.shared.nlu.constants import (
 from rasa.shared.nlu.training_data.message import Message
 from rasa.shared.nlu.training_data.training_data import TrainingData
 
-import bot.text
-import components.lexicon
-import components.tokenizer
+from bot.text import fold
+from components.component import TrainableComponent, source_fingerprint
 from components.lexicon import Lexicon, Match, join_keys, typo_budget, word_key, word_set
 from components.tokenizer import APOSTROPHES, token_spans
-from components.validation import Rule, check_config, integer, optional, unknown_name
+from components.validation import Rule, integer, optional, unknown_name
 
 logger = logging.getLogger(__name__)
 
@@ -78,25 +75,8 @@ def _entity_list() -> Rule:
     )
 
 
-_RULES: dict[str, Rule] = {
-    "entities": optional(_entity_list()),
-    "fuzzy": _entity_list(),
-    "confirm": _entity_list(),
-    "stands_for": Rule(
-        "a mapping of entity names to entity names",
-        lambda value: (
-            isinstance(value, dict)
-            and all(isinstance(name, str) for pair in value.items() for name in pair)
-        ),
-    ),
-    "min_length": integer(1, 50),
-    "min_fuzzy_length": integer(3, 50),
-    "max_characters": optional(integer(1)),
-}
-
-
 @DefaultV1Recipe.register(DefaultV1Recipe.ComponentType.ENTITY_EXTRACTOR, is_trainable=True)
-class GazetteerEntityExtractor(GraphComponent, EntityExtractorMixin):
+class GazetteerEntityExtractor(TrainableComponent, EntityExtractorMixin):
     """Extracts names of lookup tables and their synonyms; the last word on every entity.
 
     Case, accents, hyphens and small typos are forgiven; ``C++``, ``C#`` and ``.NET`` are names
@@ -104,6 +84,23 @@ class GazetteerEntityExtractor(GraphComponent, EntityExtractorMixin):
     found is cleaned, merged with what the lookup tables know (the longer one stays, the
     gazetteer's on a tie) and given its canonical value.
     """
+
+    FILES = ("gazetteer.json",)
+    RULES: ClassVar[Mapping[str, Rule]] = {
+        "entities": optional(_entity_list()),
+        "fuzzy": _entity_list(),
+        "confirm": _entity_list(),
+        "stands_for": Rule(
+            "a mapping of entity names to entity names",
+            lambda value: (
+                isinstance(value, dict)
+                and all(isinstance(name, str) for pair in value.items() for name in pair)
+            ),
+        ),
+        "min_length": integer(1, 50),
+        "min_fuzzy_length": integer(3, 50),
+        "max_characters": optional(integer(1)),
+    }
 
     @staticmethod
     def get_default_config() -> dict[str, Any]:
@@ -128,55 +125,26 @@ class GazetteerEntityExtractor(GraphComponent, EntityExtractorMixin):
         }
 
     def __init__(
-        self,
-        config: dict[str, Any],
-        model_storage: ModelStorage,
-        resource: Resource,
-        lexicon: Lexicon | None = None,
-        ordinary: Iterable[str] = (),
+        self, config: dict[str, Any], model_storage: ModelStorage, resource: Resource
     ) -> None:
-        """Create the extractor.
-
-        Args:
-            config: see :meth:`get_default_config`.
-            model_storage: where the component is stored.
-            resource: its name there.
-            lexicon: the names to find.
-            ordinary: keys of words that are no typos of a name (see ``word_key``).
-
-        Raises:
-            InvalidConfigException: a key is unknown or a value is out of range.
-        """
-        self._config = {**self.get_default_config(), **config}
-        check_config(type(self).__name__, self._config, _RULES)
-        self._model_storage = model_storage
-        self._resource = resource
-        self._fuzzy = frozenset(self._config["fuzzy"])
-        self._confirm = frozenset(self._config["confirm"])
-        self._stands_for: dict[str, str] = dict(self._config["stands_for"])
-        self._min_length: int = self._config["min_length"]
-        self._min_fuzzy_length: int = self._config["min_fuzzy_length"]
-        self._max_characters: int | None = self._config["max_characters"]
-        self._lexicon = lexicon or Lexicon({})
-        self._ordinary = frozenset(ordinary)
-
-    @classmethod
-    def create(
-        cls,
-        config: dict[str, Any],
-        model_storage: ModelStorage,
-        resource: Resource,
-        execution_context: ExecutionContext,
-    ) -> GazetteerEntityExtractor:
-        """Create an untrained component (see parent class)."""
-        return cls(config, model_storage, resource)
+        """Create an untrained extractor (see parent class)."""
+        super().__init__(config, model_storage, resource)
+        self._fuzzy = frozenset(self.config["fuzzy"])
+        self._confirm = frozenset(self.config["confirm"])
+        self._stands_for: dict[str, str] = dict(self.config["stands_for"])
+        self._min_length: int = self.config["min_length"]
+        self._min_fuzzy_length: int = self.config["min_fuzzy_length"]
+        self._max_characters: int | None = self.config["max_characters"]
+        self._lexicon = Lexicon({})
+        # Keys of words that are no typos of a name (see ``word_key``).
+        self._ordinary: frozenset[str] = frozenset()
 
     @classmethod
     def fingerprint_addon(cls, config: dict[str, Any]) -> str | None:
-        """Return a hash of the helper modules, which Rasa's own fingerprint does not see."""
-        modules = (bot.text, components.lexicon, components.tokenizer)
-        paths = [Path(__file__), *[Path(str(module.__file__)) for module in modules]]
-        return rasa.shared.utils.io.deep_container_fingerprint([path.read_text() for path in paths])
+        """Return a digest of the helper modules."""
+        return source_fingerprint(
+            __name__, "bot.text", "components.lexicon", "components.tokenizer"
+        )
 
     def train(self, training_data: TrainingData) -> Resource:
         """Learn the lookup tables, synonyms and ordinary words of the training data.
@@ -185,7 +153,7 @@ class GazetteerEntityExtractor(GraphComponent, EntityExtractorMixin):
             InvalidConfigException: ``entities`` names a lookup table that does not exist.
         """
         tables = {table["name"] for table in training_data.lookup_tables}
-        wanted = self._config["entities"]
+        wanted = self.config["entities"]
         for name in wanted or ():
             if name not in tables:
                 raise InvalidConfigException(
@@ -212,34 +180,15 @@ class GazetteerEntityExtractor(GraphComponent, EntityExtractorMixin):
             partial.write_text(text, encoding="utf-8")
             partial.replace(directory / "gazetteer.json")
 
-    @classmethod
-    def load(
-        cls,
-        config: dict[str, Any],
-        model_storage: ModelStorage,
-        resource: Resource,
-        execution_context: ExecutionContext,
-        **kwargs: Any,
-    ) -> GazetteerEntityExtractor:
-        """Load a trained component.
+    def _read(self, folder: Path) -> None:
+        data = json.loads((folder / "gazetteer.json").read_text(encoding="utf-8"))
+        if data["format"] != _FORMAT:
+            raise ValueError(f"format {data['format']}, this version reads {_FORMAT}")
+        self._lexicon = Lexicon.from_json(data["lexicon"])
+        self._ordinary = frozenset(str(word) for word in data["ordinary"])
 
-        Raises:
-            DamagedGazetteerError: the stored file is damaged or of another version.
-        """
-        try:
-            with model_storage.read_from(resource) as directory:
-                content = (directory / "gazetteer.json").read_text(encoding="utf-8")
-            data = json.loads(content)
-            if data["format"] != _FORMAT:
-                raise ValueError(f"format {data['format']}, this version reads {_FORMAT}")
-            lexicon = Lexicon.from_json(data["lexicon"])
-            ordinary = [str(word) for word in data["ordinary"]]
-        except (ValueError, KeyError, TypeError, OSError) as error:
-            raise DamagedGazetteerError(
-                f"{cls.__name__}: the model part '{resource.name}' (gazetteer.json) cannot be "
-                f"used: {error}. Train the model again."
-            ) from error
-        return cls(config, model_storage, resource, lexicon, ordinary)
+    def _nothing_stored(self) -> None:
+        raise self._damaged("it is missing")
 
     def process(self, messages: list[Message]) -> list[Message]:
         """Set the final entities of each message; never raises."""
@@ -369,7 +318,7 @@ class GazetteerEntityExtractor(GraphComponent, EntityExtractorMixin):
             following.start - here.end <= 1
             and not text[here.end : following.start].strip(" -")
             and _VERSION.fullmatch(version)
-            and not _COUNTED.match(bot.text.fold(text[following.end : following.end + 20]))
+            and not _COUNTED.match(fold(text[following.end : following.end + 20]))
         ):
             return match._replace(last=match.last + 1)
         return match
@@ -428,10 +377,6 @@ class GazetteerEntityExtractor(GraphComponent, EntityExtractorMixin):
         return None
 
 
-class DamagedGazetteerError(RasaException):
-    """The stored gazetteer cannot be read back; the message names the file."""
-
-
 def _overlap(start: int, end: int, entity: dict[str, Any]) -> bool:
     return start < entity[ENTITY_ATTRIBUTE_END] and entity[ENTITY_ATTRIBUTE_START] < end
 
@@ -474,7 +419,7 @@ def _inside_name(gap: str) -> bool:
     """Whether what stands between two pieces of a name is part of it."""
     if gap.strip(f" -{APOSTROPHES}") == "":
         return "\n" not in gap
-    parts = [bot.text.fold(part) for part in regex.split(rf"[\s{APOSTROPHES}-]+", gap) if part]
+    parts = [fold(part) for part in regex.split(rf"[\s{APOSTROPHES}-]+", gap) if part]
     # « et », « ou », « à » stand between two people; a particle belongs to one.
     return len(parts) <= 2 and all(part in _PARTICLES - {"d", "des"} for part in parts)
 

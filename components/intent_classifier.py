@@ -48,7 +48,7 @@ def answer(
         if pending:
             rankings = rank([message.get(TEXT) for message in pending])
     except Exception:  # a turn that raises leaves the user without any answer
-        logger.exception(f"{len(pending)} message(s) could not be classified.")
+        logger.exception(f"The classifier could not classify {len(pending)} message(s).")
     by_message = dict(zip(map(id, pending), rankings, strict=True))
     for message in messages:
         _set_intent(message, by_message.get(id(message), []), length)

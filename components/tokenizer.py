@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import regex
 from rasa.engine.graph import ExecutionContext
@@ -14,7 +15,8 @@ from rasa.nlu.tokenizers.tokenizer import Token, Tokenizer
 from rasa.shared.nlu.constants import TEXT
 from rasa.shared.nlu.training_data.message import Message
 
-from components.validation import Rule, boolean, check_config, integer, optional, text
+from components.component import Component
+from components.validation import Rule, boolean, integer, optional, text
 
 APOSTROPHES = "'’ʼ‘´`＇"
 
@@ -59,17 +61,8 @@ def token_spans(text: str, limit: int | None = None) -> list[tuple[int, int]]:
     return spans
 
 
-_RULES: dict[str, Rule] = {
-    "intent_tokenization_flag": boolean(),
-    "intent_split_symbol": text(),
-    "token_pattern": optional(text()),
-    "prefix_separator_symbol": optional(text()),
-    "max_tokens": optional(integer(1)),
-}
-
-
 @DefaultV1Recipe.register(DefaultV1Recipe.ComponentType.MESSAGE_TOKENIZER, is_trainable=False)
-class FrenchTokenizer(Tokenizer):
+class FrenchTokenizer(Component, Tokenizer):
     """Splits French text into words, keeping the names of technologies and people whole.
 
     ``C++``, ``C#``, ``.NET``, ``Node.js``, ``CI/CD``, ``3.11``, ``Jean-François`` and e-mail
@@ -77,6 +70,14 @@ class FrenchTokenizer(Tokenizer):
     that an entity may begin before or after it, and so is the pronoun of an inversion
     (``connaît`` + ``il``).
     """
+
+    RULES: ClassVar[Mapping[str, Rule]] = {
+        "intent_tokenization_flag": boolean(),
+        "intent_split_symbol": text(),
+        "token_pattern": optional(text()),
+        "prefix_separator_symbol": optional(text()),
+        "max_tokens": optional(integer(1)),
+    }
 
     @staticmethod
     def supported_languages() -> list[str] | None:
@@ -102,8 +103,8 @@ class FrenchTokenizer(Tokenizer):
         Raises:
             InvalidConfigException: a key is unknown or a value is out of range.
         """
+        self.validate_config(config)
         config = {**self.get_default_config(), **config}
-        check_config(type(self).__name__, config, _RULES)
         super().__init__(config)
         self._max_tokens: int | None = config["max_tokens"]
 

@@ -7,10 +7,14 @@ import difflib
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from rasa.shared.exceptions import InvalidConfigException
+from bot.errors import UserError
 
 # Rasa adds these to every component's configuration; they are not ours to refuse.
 _RASA_KEYS = frozenset({"name", "finetuning_epoch_fraction"})
+
+
+class ConfigError(UserError):
+    """A configuration cannot be used; the message says what to write instead."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +99,7 @@ def check_config(component: str, config: Mapping[str, Any], rules: Mapping[str, 
         rules: A rule for every key that the component knows.
 
     Raises:
-        InvalidConfigException: A key is unknown or a value breaks its rule; the message names
+        ConfigError: A key is unknown or a value breaks its rule; the message names
             every fault and, for an unknown key, the nearest valid one.
     """
     faults = []
@@ -106,4 +110,4 @@ def check_config(component: str, config: Mapping[str, Any], rules: Mapping[str, 
         elif key not in _RASA_KEYS and not key.startswith("__"):
             faults.append(f"'{key}' is not a key of this component. {unknown_name(key, rules)}")
     if faults:
-        raise InvalidConfigException(f"{component} in config.yml: {' '.join(faults)}")
+        raise ConfigError(f"{component} in config.yml: {' '.join(faults)}")

@@ -13,16 +13,18 @@ import numpy as np
 import pytest
 from rasa.engine.storage.local_model_storage import LocalModelStorage
 from rasa.engine.storage.resource import Resource
+from rasa.nlu.classifiers import LABEL_RANKING_LENGTH
 from rasa.shared.exceptions import InvalidConfigException
 from rasa.shared.nlu.constants import INTENT
 
 from components.camembert import CamembertIntentClassifier, served_model
 from components.camembert import encoder as encoders
 from components.camembert.calibration import fit_temperature, softmax
-from components.camembert.classifier import DamagedModelError
 from components.camembert.config import DEFAULTS, RULES
 from components.camembert.served_model import ServedModel
-from components.camembert.training import TrainingError, fine_tune
+from components.camembert.training import fine_tune
+from components.component import DamagedModelError, TrainingError
+from components.validation import ConfigError
 from tests.intent_classifier_contract import (
     EXAMPLES,
     IntentClassifierContract,
@@ -83,6 +85,10 @@ def folder_of(classifier: TrainedClassifier) -> Path:
 def test_every_key_has_a_default_and_a_rule() -> None:
     assert set(DEFAULTS) == set(RULES)
     CamembertIntentClassifier.validate_config({})
+
+
+def test_the_ranking_is_as_long_as_with_rasas_classifiers() -> None:
+    assert DEFAULTS["ranking_length"] == LABEL_RANKING_LENGTH
 
 
 @pytest.mark.parametrize(
@@ -360,6 +366,31 @@ print(sorted({{"torch", "transformers", "onnx", "huggingface_hub"}} & set(sys.mo
     assert result.stdout.splitlines()[-1] == "[]"
 
 
+def test_all_but_the_component_works_without_rasa() -> None:
+    """Other servers train and serve the model too."""
+    script = """
+import importlib, pkgutil, sys
+sys.modules["rasa"] = None
+import components.camembert
+names = {module.name for module in pkgutil.iter_modules(components.camembert.__path__)}
+for name in names - {"classifier"}:
+    importlib.import_module(f"components.camembert.{name}")
+from components.camembert.config import DEFAULTS, validate
+from components.validation import ConfigError
+validate(DEFAULTS)
+try:
+    validate({**DEFAULTS, "epochs": 0})
+except ConfigError as error:
+    print(error)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False,
+        cwd=Path(__file__).parents[1],
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "'epochs' is 0" in result.stdout
+
+
 class _Unreachable:
     """A model that must not be asked."""
 
@@ -432,13 +463,13 @@ def test_a_model_of_another_version_is_refused(copied: TrainedClassifier) -> Non
 
 
 def test_a_missing_folder_is_named() -> None:
-    with pytest.raises(InvalidConfigException, match=r"'\./nowhere' does not exist"):
+    with pytest.raises(ConfigError, match=r"'\./nowhere' does not exist"):
         encoders.find_encoder("./nowhere", "main", None)
 
 
 def test_an_incomplete_folder_is_named(tiny_encoder: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes((tiny_encoder / "config.json").read_bytes())
-    with pytest.raises(InvalidConfigException, match=r"lacks tokenizer.json, model.safetensors"):
+    with pytest.raises(ConfigError, match=r"lacks tokenizer.json, model.safetensors"):
         encoders.find_encoder(str(tmp_path), "main", None)
 
 
@@ -468,9 +499,9 @@ def test_without_the_hub_the_offline_encoder_is_used_with_one_warning(
 
 @pytest.mark.usefixtures("no_hub")
 def test_without_hub_and_offline_encoder_the_message_shows_the_way_out() -> None:
-    with pytest.raises(InvalidConfigException, match="bot encoder fetch almanach/camembert-base"):
+    with pytest.raises(ConfigError, match="bot encoder fetch almanach/camembert-base"):
         encoders.find_encoder("almanach/camembert-base", "main", None)
-    with pytest.raises(InvalidConfigException, match="bot encoder build"):
+    with pytest.raises(ConfigError, match="bot encoder build"):
         encoders.find_encoder("almanach/camembert-base", "main", "models/encoders/missing")
 
 

@@ -17,7 +17,8 @@ from rasa.shared.nlu.training_data.message import Message
 from rasa.shared.nlu.training_data.training_data import TrainingData
 
 from components.augmentation import Augmenter, Example, entity_runs, entity_tags
-from components.crf import DamagedModelError, FrenchCRFEntityExtractor
+from components.component import DamagedModelError
+from components.crf import FrenchCRFEntityExtractor
 from components.tokenizer import FrenchTokenizer
 
 CONTEXT = ExecutionContext(GraphSchema({}))

@@ -17,7 +17,8 @@ from rasa.shared.nlu.constants import ENTITIES, TEXT
 from rasa.shared.nlu.training_data.message import Message
 from rasa.shared.nlu.training_data.training_data import TrainingData
 
-from components.gazetteer import DamagedGazetteerError, GazetteerEntityExtractor
+from components.component import DamagedModelError
+from components.gazetteer import GazetteerEntityExtractor
 from components.lexicon import Lexicon, typo_budget, word_key
 
 LOOKUPS = {
@@ -495,12 +496,12 @@ def test_a_damaged_file_is_refused_by_name(storage: LocalModelStorage, content: 
     trained(storage)
     with storage.write_to(Resource("gazetteer")) as directory:
         (directory / "gazetteer.json").write_bytes(content)
-    with pytest.raises(DamagedGazetteerError, match=r"gazetteer\.json.*Train the model again"):
+    with pytest.raises(DamagedModelError, match=r"gazetteer\.json.*Train the model again"):
         GazetteerEntityExtractor.load(config(), storage, Resource("gazetteer"), CONTEXT)
 
 
 def test_a_missing_file_is_refused_by_name(storage: LocalModelStorage) -> None:
-    with pytest.raises(DamagedGazetteerError, match="gazetteer"):
+    with pytest.raises(DamagedModelError, match="gazetteer"):
         GazetteerEntityExtractor.load(config(), storage, Resource("gazetteer"), CONTEXT)
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rasa.nlu.classifiers import LABEL_RANKING_LENGTH
-from rasa.shared.exceptions import InvalidConfigException
-
 from components.validation import (
+    ConfigError,
     Rule,
     boolean,
     check_config,
@@ -57,7 +55,8 @@ DEFAULTS: dict[str, Any] = {
     "precision": "int8",
     "threads": 2,
     "calibration": True,
-    "ranking_length": LABEL_RANKING_LENGTH,
+    # Intents in the ranking, as many as with Rasa's own classifiers; 0 for all.
+    "ranking_length": 10,
     # What a text gets of which the vocabulary knows nothing: no intent, or the nearest one.
     "unknown_text": "reject",
 }
@@ -96,17 +95,17 @@ def validate(config: Mapping[str, Any]) -> None:
     """Check a complete configuration (defaults merged in).
 
     Raises:
-        InvalidConfigException: A key is unknown, a value is out of its range, or two values
+        ConfigError: A key is unknown, a value is out of its range, or two values
             contradict each other.
     """
     check_config(COMPONENT, config, RULES)
     if config["freeze_layers"] > 0 and not config["freeze_embeddings"]:
-        raise InvalidConfigException(
+        raise ConfigError(
             f"{COMPONENT} in config.yml: 'freeze_layers' above 0 needs 'freeze_embeddings: true', "
             "since the frozen layers stand on the embeddings."
         )
     if config["validation_share"] == 0 and (config["calibration"] or config["patience"]):
-        raise InvalidConfigException(
+        raise ConfigError(
             f"{COMPONENT} in config.yml: early stopping ('patience') and 'calibration' are fitted "
             "on held-out examples. Set 'validation_share' above 0, or set 'patience: null' and "
             "'calibration: false'."

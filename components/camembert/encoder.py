@@ -6,9 +6,11 @@ import dataclasses
 import functools
 import hashlib
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from rasa.shared.exceptions import InvalidConfigException
+from components.validation import ConfigError
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +41,11 @@ class Encoder:
         return self.used != self.name
 
 
+def configured_encoder(config: Mapping[str, Any]) -> Encoder:
+    """Return the encoder that a complete configuration asks for (see :func:`find_encoder`)."""
+    return find_encoder(config["encoder"], config["revision"], config["offline_encoder"])
+
+
 def find_encoder(name: str, revision: str, offline_encoder: str | None) -> Encoder:
     """Return the encoder ``name``, or the offline encoder where the hub cannot be reached.
 
@@ -51,13 +58,13 @@ def find_encoder(name: str, revision: str, offline_encoder: str | None) -> Encod
         offline_encoder: Folder of the stand-in; ``None`` to do without.
 
     Raises:
-        InvalidConfigException: The encoder is nowhere to be had; the message says what to do.
+        ConfigError: The encoder is nowhere to be had; the message says what to do.
     """
     folder = Path(name)
     if folder.is_dir():
         return _local(folder, name)
     if folder.is_absolute() or name.startswith((".", "~")) or len(folder.parts) != 2:
-        raise InvalidConfigException(
+        raise ConfigError(
             f"The encoder folder '{name}' does not exist (looked for '{folder.absolute()}'). Give "
             "an existing folder or a name on the hub such as 'almanach/camembert-base'."
         )
@@ -75,7 +82,7 @@ def _local(folder: Path, name: str) -> Encoder:
     if not any((folder / file).is_file() for file in _WEIGHT_FILES):
         missing.append(" or ".join(_WEIGHT_FILES))
     if missing:
-        raise InvalidConfigException(
+        raise ConfigError(
             f"The encoder folder '{folder}' lacks {', '.join(missing)}. Fetch it again with "
             f"`bot encoder fetch NAME`, or build the offline encoder with `bot encoder build`."
         )
@@ -108,7 +115,7 @@ def _download(name: str, revision: str) -> Path | ConnectionError:
             )
         )
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
-        raise InvalidConfigException(
+        raise ConfigError(
             f"The hub has no encoder '{name}' at revision '{revision}'. Check the keys 'encoder' "
             "and 'revision' in config.yml."
         ) from error
@@ -122,13 +129,13 @@ def _fall_back(name: str, offline_encoder: str | None, error: Exception) -> Enco
         f"'{FETCHED_ENCODERS / name}' here"
     )
     if offline_encoder is None:
-        raise InvalidConfigException(
+        raise ConfigError(
             f"The encoder '{name}' cannot be downloaded and 'offline_encoder' is null. {way_out}, "
             "give a local folder as 'encoder', or name an offline encoder."
         ) from error
     folder = Path(offline_encoder)
     if not folder.is_dir():
-        raise InvalidConfigException(
+        raise ConfigError(
             f"The encoder '{name}' cannot be downloaded and the offline encoder '{folder}' does "
             f"not exist. Build it with `bot encoder build`. Or: {way_out.lower()}."
         ) from error

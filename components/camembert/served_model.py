@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bot.errors import UserError
 from components.camembert.calibration import softmax
 from components.camembert.onnx_graph import (
     ATTENTION_MASK,
@@ -44,7 +45,7 @@ _BATCH = 64
 MINIMUM_AGREEMENT = 0.99
 
 
-class ServedModelError(Exception):
+class ServedModelError(UserError):
     """The files of a trained classifier are missing, damaged or of another version."""
 
 

@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from rasa.shared.exceptions import RasaException
 from torch import nn
 from torch.nn import functional
 from tqdm.auto import tqdm
 
+from bot.errors import UserError
 from components.camembert.augmentation import augment
 from components.camembert.calibration import fit_temperature
 from components.camembert.encoder import Encoder
@@ -36,7 +36,7 @@ MINIMUM_EXAMPLES = 2
 _SUPPORTED = ("camembert", "roberta", "xlm-roberta", "bert")
 
 
-class TrainingError(RasaException):
+class TrainingError(UserError):
     """The classifier cannot be trained; the message says what to change."""
 
 

@@ -1,0 +1,51 @@
+"""From examples to a served model on disk: the whole training, for whoever runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from components.camembert.encoder import configured_encoder
+from components.camembert.served_model import Metadata, write
+from components.camembert.training import TrainedModel, fine_tune
+
+
+def train_and_write(
+    texts: Sequence[str],
+    labels: Sequence[str],
+    config: Mapping[str, Any],
+    folder: Path,
+    start: TrainedModel | None = None,
+) -> Metadata:
+    """Fine-tune the configured encoder and write what serving needs.
+
+    Args:
+        texts: Training sentences.
+        labels: The intent of each sentence.
+        config: A complete and valid configuration (see :mod:`components.camembert.config`).
+        folder: Where to write the served model; made if missing.
+        start: A model to go on from; its labels must be the same.
+
+    Returns:
+        The metadata as written.
+
+    Raises:
+        ConfigError: The encoder is nowhere to be had.
+        TrainingError: A single intent, too few examples, or an encoder of another family.
+    """
+    encoder = configured_encoder(config)
+    trained = fine_tune(texts, labels, encoder, config, start)
+    metadata = Metadata(
+        labels=trained.labels,
+        max_length=config["max_length"],
+        text_prefix=config["text_prefix"],
+        pad_id=trained.pad_id,
+        precision=config["precision"],
+        temperature=trained.temperature,
+        architecture=trained.architecture,
+        encoder={"name": encoder.name, "used": encoder.used, "revision": encoder.revision},
+        validation=trained.validation,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    return write(folder, trained, metadata, encoder.path / "tokenizer.json", texts)
