@@ -7,13 +7,13 @@ MAKEFLAGS += --no-print-directory
 
 PORT ?= 5005
 ACTIONS_PORT ?= 5055
-BENCHMARKS ?= serving directory entities
+AWS_PORT ?= 4566
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 BOT := $(VENV)/bin/bot
 ENCODER := models/encoders/e5-small-fr/encoder.json
-SOURCES := bot components actions benchmarks tests
+SOURCES := bot components actions infra benchmarks tests
 
 # $(call step,TITLE,COMMAND): announce COMMAND, run it with its output kept aside, say how long it
 # took; a sign of life every 15 s; when it fails, the end of its output and its status.
@@ -43,7 +43,7 @@ export NO_PYTHON310
 .PHONY: help
 help: ## Print this menu
 	@printf 'Usage: make TARGET\n\n'
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-8s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-13s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@printf '\nStart here: make run\n'
 
 .PHONY: setup
@@ -75,12 +75,20 @@ bench: setup ## Run the benchmarks; tables to results/bench/
 		printf '→ benchmarks/%s.py\n' "$$name"; \
 		$(PYTHON) -m benchmarks.$$name | tee results/bench/$$name.md; done
 
+.PHONY: localaws
+localaws: setup ## A local stand-in for AWS, for trying and testing [AWS_PORT=4566]
+	@$(PYTHON) -m infra.localaws --port $(AWS_PORT)
+
+.PHONY: pipeline-demo
+pipeline-demo: setup ## Dataset in S3 to live endpoint, both ways, on the local AWS
+	@$(PYTHON) -m infra.demo
+
 .PHONY: lint
 lint: setup ## Check style, formatting, types and the dataset
 	@$(VENV)/bin/ruff check --quiet $(SOURCES)
 	@$(VENV)/bin/ruff format --check --quiet $(SOURCES) || { \
 		$(VENV)/bin/ruff format --check $(SOURCES); exit 1; }
-	@$(VENV)/bin/mypy bot components actions
+	@$(VENV)/bin/mypy bot components actions infra
 	@$(BOT) dataset validate
 
 .PHONY: clean
