@@ -32,11 +32,11 @@ import yaml
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from bot.evaluation import OFF_TOPIC
+from components.camembert.build import train_and_write
 from components.camembert.calibration import softmax
 from components.camembert.config import DEFAULTS
-from components.camembert.encoder import find_encoder
-from components.camembert.served_model import Metadata, ServedModel, write
-from components.camembert.training import fine_tune
+from components.camembert.encoder import configured_encoder
+from components.camembert.served_model import ServedModel
 
 Pairs = list[tuple[str, str]]
 
@@ -53,15 +53,8 @@ def read(path: Path) -> Pairs:
 
 def train(pairs: Pairs, config: dict[str, Any], folder: Path) -> ServedModel:
     """Fine-tune on ``pairs`` and return the served model."""
-    encoder = find_encoder(config["encoder"], config["revision"], config["offline_encoder"])
     texts = [text for text, _ in pairs]
-    trained = fine_tune(texts, [intent for _, intent in pairs], encoder, config)
-    metadata = Metadata(
-        trained.labels, config["max_length"], config["text_prefix"], trained.pad_id,
-        config["precision"], trained.temperature, trained.architecture, {}, trained.validation,
-    )  # fmt: skip
-    folder.mkdir(parents=True)
-    write(folder, trained, metadata, encoder.path / "tokenizer.json", texts)
+    train_and_write(texts, [intent for _, intent in pairs], config, folder)
     return ServedModel(folder, config["threads"])
 
 
@@ -72,7 +65,7 @@ def vectors(texts: list[str], config: dict[str, Any]) -> np.ndarray:
     from components.camembert import training
     from components.camembert.tokenization import SentenceTokenizer
 
-    encoder = find_encoder(config["encoder"], config["revision"], config["offline_encoder"])
+    encoder = configured_encoder(config)
     network = training._Network(training._load_encoder(encoder), config, classes=2).eval()
     tokenizer = SentenceTokenizer(
         encoder.path / "tokenizer.json",

@@ -23,7 +23,10 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformers import CamembertConfig
 
 TOKENIZER = Path("models/encoders/e5-small-fr/tokenizer.json")
 SENTENCES = [
@@ -41,43 +44,48 @@ LABELS = ["HOW_ARE_YOU", "OUT_OF_SCOPE", "WHO_IS", "WHO_KNOWS_ABOUT"]
 WAYS = ("transformers", "onnx fp32", "onnx int8")
 
 
-def build(folder: Path, size: str) -> None:
-    """Write the same random classifier for both: a transformers folder and two served models."""
-    import torch
+def camembert_config(**shape: int) -> CamembertConfig:
+    """Return the configuration of camembert-base with the vocabulary of :data:`TOKENIZER`."""
     from tokenizers import Tokenizer
-    from transformers import (
-        CamembertConfig,
-        CamembertForSequenceClassification,
-        PreTrainedTokenizerFast,
-    )
+    from transformers import CamembertConfig
 
-    from components.camembert import served_model
-    from components.camembert.config import DEFAULTS
-    from components.camembert.training import TrainedModel, _architecture, _export, _Network
-
-    tokenizer = Tokenizer.from_file(str(TOKENIZER))
-    shape: dict[str, int] = (
-        {}
-        if size == "base"
-        else {"hidden_size": 384, "num_attention_heads": 12, "intermediate_size": 1536}
-    )
-    config = CamembertConfig(
-        vocab_size=tokenizer.get_vocab_size(),
+    return CamembertConfig(
+        vocab_size=Tokenizer.from_file(str(TOKENIZER)).get_vocab_size(),
         max_position_embeddings=514,
         type_vocab_size=1,
         pad_token_id=1,
         bos_token_id=0,
         eos_token_id=2,
-        num_labels=len(LABELS),
         **shape,
     )
+
+
+def build(folder: Path, size: str) -> None:
+    """Write the same random classifier for both: a transformers folder and two served models."""
+    import torch
+    from tokenizers import Tokenizer
+    from transformers import CamembertForSequenceClassification, PreTrainedTokenizerFast
+
+    from components.camembert import served_model
+    from components.camembert.config import DEFAULTS
+    from components.camembert.training import TrainedModel, _architecture, _export, _Network
+
+    shape: dict[str, int] = (
+        {}
+        if size == "base"
+        else {"hidden_size": 384, "num_attention_heads": 12, "intermediate_size": 1536}
+    )
     torch.manual_seed(0)
+    config = camembert_config(num_labels=len(LABELS), **shape)
     model = CamembertForSequenceClassification(config).eval()
     model.save_pretrained(folder / "transformers")
     PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>",
+        tokenizer_object=Tokenizer.from_file(str(TOKENIZER)),
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
         unk_token="<unk>",
-    ).save_pretrained(folder / "transformers")  # fmt: skip
+    ).save_pretrained(folder / "transformers")
     network = _Network(model.roberta, {**DEFAULTS, "pooling": "cls", "head": "linear"}, len(LABELS))
     for precision in ("fp32", "int8"):
         target = folder / f"onnx {precision}"

@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from benchmarks.serving import TOKENIZER
+from benchmarks.serving import TOKENIZER, camembert_config
 from components.camembert.config import DEFAULTS
 from components.camembert.encoder import find_encoder
 from components.camembert.training import fine_tune
@@ -28,19 +28,10 @@ from components.camembert.training import fine_tune
 def random_encoder(folder: Path) -> str:
     """Write an encoder of the size of camembert-base with random weights; return its folder."""
     import torch
-    from tokenizers import Tokenizer
-    from transformers import CamembertConfig, CamembertModel
+    from transformers import CamembertModel
 
     torch.manual_seed(0)
-    config = CamembertConfig(
-        vocab_size=Tokenizer.from_file(str(TOKENIZER)).get_vocab_size(),
-        max_position_embeddings=514,
-        type_vocab_size=1,
-        pad_token_id=1,
-        bos_token_id=0,
-        eos_token_id=2,
-    )
-    CamembertModel(config).save_pretrained(folder)
+    CamembertModel(camembert_config()).save_pretrained(folder)
     shutil.copyfile(TOKENIZER, folder / "tokenizer.json")
     return str(folder)
 
