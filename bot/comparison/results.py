@@ -284,7 +284,7 @@ class Significance:
         measure: What is compared: ``accuracy`` or ``macro_f1``.
         difference: First minus second, with its interval where the test has one.
         statistic: The test's statistic: Student's t, or for McNemar's test the number of examples
-            that only the first one has right.
+            that only the first one has right; null where the differences do not vary.
         p_value: Two-sided.
         pairs: Pairs: splits, or examples on which only one of the two is right.
     """
@@ -295,7 +295,7 @@ class Significance:
     second: str
     measure: str
     difference: Interval
-    statistic: float
+    statistic: float | None
     p_value: float
     pairs: int
 
