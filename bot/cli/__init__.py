@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from bot.cli import comprehend, cost, dataset, directory, encoder, evaluate, run
+from bot.cli import comprehend, cost, dataset, directory, encoder, evaluate, pipeline, run
 from bot.errors import UserError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app.add_typer(dataset.app, name="dataset")
 app.add_typer(directory.app, name="directory")
 app.add_typer(encoder.app, name="encoder")
 app.add_typer(comprehend.app, name="comprehend")
+app.add_typer(pipeline.app, name="pipeline")
 app.command("run")(run.run)
 app.command("shell")(run.shell)
 app.command("train")(run.train)

@@ -29,7 +29,18 @@ not. The stage ``failure`` is for whatever the state machine caught (``error`` i
 
 from __future__ import annotations
 
+import logging
 from typing import Any
+
+from bot.errors import UserError
+from bot.retraining import backends
+from bot.retraining.deployment import Deployment
+from bot.retraining.intake import Intake
+from bot.retraining.registry import Registry
+from bot.retraining.settings import Settings
+
+logging.getLogger("bot.retraining").setLevel(logging.INFO)
+log = logging.getLogger(__name__)
 
 
 def start_training(event: dict[str, Any], context: Any = None) -> dict[str, Any]:
@@ -48,9 +59,20 @@ def start_training(event: dict[str, Any], context: Any = None) -> dict[str, Any]
         ALREADY_STARTED, REJECTED_DATASET (after a notice with the reasons) or IGNORED.
 
     Raises:
-        AwsError: AWS refuses or cannot be reached; Lambda shall call again.
+        AwsError: AWS refuses or cannot be reached; Lambda shall call again. The other datasets of
+            the event were taken in all the same.
     """
-    raise NotImplementedError
+    intake = Intake(*_parts())
+    runs, failures = [], []
+    for record in event.get("Records", []):
+        try:
+            runs.append(intake.take(record))
+        except UserError as error:
+            log.error("%s", error)
+            failures.append(error)
+    if failures:
+        raise failures[0]
+    return {"runs": runs}
 
 
 def check_model_status(event: dict[str, Any], context: Any = None) -> dict[str, Any]:
@@ -60,8 +82,19 @@ def check_model_status(event: dict[str, Any], context: Any = None) -> dict[str, 
 
     Raises:
         AwsError: AWS refuses or cannot be reached; Step Functions shall call again.
+        UserError: There is no such run or stage.
     """
-    raise NotImplementedError
+    deployment = Deployment(*_parts())
+    stage = event["stage"]
+    if stage == "training":
+        answer = deployment.check_training(event["run_id"])
+    elif stage == "endpoint":
+        answer = deployment.check_endpoint(event["run_id"])
+    elif stage == "failure":
+        answer = deployment.fail(event["run_id"], event.get("error") or {})
+    else:
+        raise UserError(f"'{stage}' is no stage; there are training, endpoint and failure.")
+    return answer.to_json()
 
 
 def create_endpoint(event: dict[str, Any], context: Any = None) -> dict[str, Any]:
@@ -71,5 +104,12 @@ def create_endpoint(event: dict[str, Any], context: Any = None) -> dict[str, Any
 
     Raises:
         AwsError: AWS refuses or cannot be reached; Step Functions shall call again.
+        UserError: There is no such run, or the result of its training is damaged.
     """
-    raise NotImplementedError
+    return Deployment(*_parts()).deploy(event["run_id"]).to_json()
+
+
+def _parts() -> tuple[Settings, Registry, backends.Backend]:
+    settings = Settings.from_environment()
+    registry = Registry(settings.artifact_bucket)
+    return settings, registry, backends.create(settings, registry)

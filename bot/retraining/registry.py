@@ -20,6 +20,8 @@ from bot.errors import UserError
 from components.aws import AwsError, aws_errors, client
 
 LIVE_KEY = "live.json"
+# In the folder of a run: what it is trained and measured on, as it was put.
+DATASET_FILE, HELDOUT_FILE = "train/dataset.json", "test/dataset.json"
 _LOST_RACE = {"PreconditionFailed", "ConditionalRequestConflict"}
 _READERS = 8
 _ATTEMPTS = 10
@@ -155,6 +157,10 @@ def timestamp(time: datetime.datetime) -> str:
     return time.astimezone(datetime.timezone.utc).isoformat(timespec="milliseconds")
 
 
+def _key(run_id: str, name: str) -> str:
+    return f"runs/{run_id}/{name}"
+
+
 class Registry:
     """The runs of one pipeline.
 
@@ -182,7 +188,7 @@ class Registry:
 
     def find(self, run_id: str) -> Run | None:
         """Return a run, None where there is none."""
-        content, _ = self._read(f"runs/{run_id}/record.json")
+        content, _ = self._read(_key(run_id, "record.json"))
         return Run.from_json(content) if content else None
 
     def runs(self) -> list[Run]:
@@ -202,7 +208,7 @@ class Registry:
 
     def create(self, run: Run) -> bool:
         """Write a new run; return False, and change nothing, where it exists."""
-        return self._write(f"runs/{run.run_id}/record.json", run.to_json(), None)
+        return self._write(_key(run.run_id, "record.json"), run.to_json(), None)
 
     def update(self, run_id: str, change: Callable[[Run], Run]) -> Run:
         """Change a run; ``change`` is called again where somebody else was faster."""
@@ -212,7 +218,7 @@ class Registry:
                 raise UserError(f"There is no run '{run_id}' in the bucket '{self.bucket}'.")
             return change(Run.from_json(content))
 
-        return self._swap(f"runs/{run_id}/record.json", changed, Run.to_json)
+        return self._swap(_key(run_id, "record.json"), changed, Run.to_json)
 
     # --- the live run ---
 
@@ -229,32 +235,26 @@ class Registry:
 
     # --- files of a run ---
 
-    def key(self, run_id: str, name: str) -> str:
-        """Return the key of a file of a run."""
-        return f"runs/{run_id}/{name}"
-
     def uri(self, run_id: str, name: str) -> str:
         """Return the address of a file or folder of a run, ``s3://…``."""
-        return f"s3://{self.bucket}/{self.key(run_id, name)}"
+        return f"s3://{self.bucket}/{_key(run_id, name)}"
 
     def put(self, run_id: str, name: str, content: bytes) -> None:
         """Write a file of a run; one that exists is replaced."""
-        key = self.key(run_id, name)
-        with aws_errors(f"write 's3://{self.bucket}/{key}'"):
-            self._s3.put_object(Bucket=self.bucket, Key=key, Body=content)
+        with aws_errors(f"write '{self.uri(run_id, name)}'"):
+            self._s3.put_object(Bucket=self.bucket, Key=_key(run_id, name), Body=content)
 
     def get(self, run_id: str, name: str) -> bytes:
         """Read a file of a run."""
-        key = self.key(run_id, name)
-        with aws_errors(f"read 's3://{self.bucket}/{key}'"):
-            content: bytes = self._s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+        with aws_errors(f"read '{self.uri(run_id, name)}'"):
+            answer = self._s3.get_object(Bucket=self.bucket, Key=_key(run_id, name))
+            content: bytes = answer["Body"].read()
         return content
 
     def delete(self, run_id: str, name: str) -> None:
         """Delete a file of a run; none is no error."""
-        key = self.key(run_id, name)
-        with aws_errors(f"delete 's3://{self.bucket}/{key}'"):
-            self._s3.delete_object(Bucket=self.bucket, Key=key)
+        with aws_errors(f"delete '{self.uri(run_id, name)}'"):
+            self._s3.delete_object(Bucket=self.bucket, Key=_key(run_id, name))
 
     # --- S3 ---
 

@@ -105,6 +105,11 @@ class Settings:
         """Name of the classifier and of the endpoint, ``<project>-<environment>``."""
         return f"{self.project}-{self.environment}"
 
+    def tags(self, run_id: str = "") -> dict[str, str]:
+        """Return the tags of what the pipeline makes, of a run or of all."""
+        tags = {"project": self.project, "environment": self.environment}
+        return {**tags, "run": run_id} if run_id else tags
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
         """Read the settings; a variable that is empty counts as not set.
@@ -125,6 +130,12 @@ class Settings:
     def to_json(self) -> dict[str, Any]:
         """Return the settings as the log keeps them; there is no secret in them."""
         return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Settings:
+        """Read what the log keeps; settings of other versions of this program are left out."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        return cls(**{key: value for key, value in content.items() if key in known})
 
 
 def _converted(variable: str, text: str, kind: str) -> Any:

@@ -1,0 +1,64 @@
+"""The words of the notices."""
+
+from __future__ import annotations
+
+from bot.retraining.registry import Run
+from bot.retraining.settings import Settings
+
+_REASONS_SHOWN = 20
+_HEADLINES = {
+    "DEPLOYED": "the new model is live",
+    "REJECTED_DATASET": "the dataset was rejected",
+    "TRAINING_FAILED": "the training failed",
+    "REJECTED": "the new model was not good enough",
+    "SUPERSEDED": "a newer dataset is live already",
+    "DEPLOYMENT_FAILED": "the deployment failed",
+    "FAILED": "the retraining failed",
+}
+
+
+def subject(settings: Settings, run: Run) -> str:
+    """Return the subject of a run's notice: ASCII, at most 100 characters, as SNS demands."""
+    return f"[{settings.name} {settings.backend}] {_HEADLINES[run.status.value]} ({run.run_id})"
+
+
+def message(settings: Settings, run: Run, bucket: str, advice: str = "") -> str:
+    """Return the text of a run's notice.
+
+    Args:
+        settings: Of the pipeline.
+        run: The run, at its end.
+        bucket: Where its record is.
+        advice: What to do now.
+    """
+    headline = _HEADLINES[run.status.value]
+    lines = [headline[0].upper() + headline[1:] + "."]
+    if run.reason:
+        reasons = run.reason.splitlines()
+        lines += ["", *reasons[:_REASONS_SHOWN]]
+        if len(reasons) > _REASONS_SHOWN:
+            lines.append(f"… and {len(reasons) - _REASONS_SHOWN} more.")
+    if advice:
+        lines += ["", advice]
+    version = run.dataset.get("version_id")
+    lines += [
+        "",
+        f"Dataset: {run.uri}" + (f" (version {version})" if version else ""),
+        f"SHA-256: {run.dataset['sha256']}",
+    ]
+    if run.dataset["examples"]:
+        counts = ", ".join(f"{name} {n}" for name, n in sorted(run.dataset["intents"].items()))
+        lines.append(f"Examples: {run.dataset['examples']} ({counts})")
+    if run.metrics:
+        lines.append(
+            f"Held-out set: accuracy {run.metrics['accuracy']:.4f}, macro-F1 "
+            f"{run.metrics['macro_f1']:.4f} on {run.metrics['test_examples']} examples"
+        )
+    if run.gate:
+        lines.append(f"Quality gate: {run.gate['reason']}")
+    if run.endpoint:
+        lines.append(f"Endpoint: {run.endpoint['name']}")
+    if run.warnings:
+        shown = [f"- {warning}" for warning in run.warnings[:_REASONS_SHOWN]]
+        lines += ["", f"Warnings ({len(run.warnings)}):", *shown]
+    return "\n".join([*lines, "", f"Log: s3://{bucket}/runs/{run.run_id}/record.json"])
