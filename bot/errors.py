@@ -1,6 +1,8 @@
-"""Errors that a user can mend."""
+"""Errors that a user can mend, and errors in logs."""
 
 from __future__ import annotations
+
+import traceback
 
 
 class UserError(Exception):
@@ -8,3 +10,14 @@ class UserError(Exception):
 
     The command line prints it without a traceback and exits with status 1.
     """
+
+
+def describe(error: BaseException) -> str:
+    """Return what ``error`` is and where it happened, for a log.
+
+    Not its message, which may quote what a user has typed; nor those of the errors behind it.
+    """
+    where = "".join(traceback.format_tb(error.__traceback__))
+    cause = error.__cause__ or error.__context__
+    behind = f"\nbecause of {describe(cause)}" if cause is not None else ""
+    return f"{type(error).__qualname__}\n{where}{behind}".rstrip()

@@ -1,0 +1,1 @@
+"""The bot's own Rasa channels; ``credentials.yml`` names them by their module path."""

@@ -1,0 +1,261 @@
+"""Stored conversations: history, deletion, retention, and forgetting a person.
+
+They are the events in Rasa's SQL tracker store (SQLite or PostgreSQL), table ``events``: one row an
+event, ``data`` its JSON. Every method blocks; :exc:`sqlalchemy.exc.SQLAlchemyError` says that the
+database is in trouble.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    delete,
+    func,
+    inspect,
+    or_,
+    select,
+)
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from bot.channels.turns import Event, Turn, idempotency_key, stored_turn
+from bot.text import fold
+
+# For how long a message sent again is known, in seconds.
+IDEMPOTENCY_SECONDS = 24 * 3600
+
+# As rasa.core.tracker_store.SQLTrackerStore.SQLEvent defines it, so that the command line need not
+# import Rasa; a test compares both.
+events = Table(
+    "events",
+    MetaData(),
+    Column("id", Integer, primary_key=True),
+    Column("sender_id", String(255), nullable=False, index=True),
+    Column("type_name", String(255), nullable=False),
+    Column("timestamp", Float),
+    Column("intent_name", String(255)),
+    Column("action_name", String(255)),
+    Column("data", Text),
+)
+# Rasa's own index has the sender alone, and reads all that somebody ever said at each message.
+_recent = Index("ix_events_sender_id_timestamp", events.c.sender_id, events.c.timestamp)
+
+_Row = tuple[int, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who is to be forgotten. ``texts`` are what identifies them in a text."""
+
+    id: str
+    texts: tuple[str, ...]
+
+
+class Conversations:
+    """The conversations in the tracker store behind ``engine``."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        # What people say would otherwise be in the message of a database error, and in the logs.
+        engine.hide_parameters = True
+
+    def prepare(self) -> None:
+        """Create the index that looking into recent turns needs, unless it is there."""
+        with suppress(SQLAlchemyError):  # another process creates it at this moment
+            _recent.create(self.engine, checkfirst=not self._has_index())
+
+    def _has_index(self) -> bool:
+        listed = inspect(self.engine).get_indexes(events.name)
+        return any(index["name"] == _recent.name for index in listed)
+
+    def ping(self) -> None:
+        """Ask the database for a sign of life."""
+        with self.engine.connect() as connection:
+            connection.execute(select(events.c.id).limit(1)).first()
+
+    # -- turns --------------------------------------------------------------------------------
+
+    def answered(self, conversation_id: str, key: str) -> Turn | None:
+        """Return the turn whose message came with that idempotency key lately."""
+        row = events.c
+        query = (
+            select(row.id, row.data)
+            .where(
+                row.sender_id == conversation_id,
+                row.timestamp > time.time() - IDEMPOTENCY_SECONDS,
+                row.type_name == "user",
+                row.data.contains(key, autoescape=True),
+            )
+            .order_by(row.id)
+        )
+        with self.engine.connect() as connection:
+            for identifier, data in connection.execute(query):
+                if idempotency_key(json.loads(data)) == key:
+                    rows = self._rows(connection, conversation_id, identifier)
+                    return stored_turn(event for _, event in next(split_turns(rows)))
+        return None
+
+    def page(
+        self, conversation_id: str, limit: int, before: int | None = None
+    ) -> tuple[list[Turn], int | None]:
+        """Return the last ``limit`` turns (before ``before``), oldest first.
+
+        And what to give as ``before`` for the page before, None where there is none.
+        """
+        row = events.c
+        begins = (
+            select(row.id)
+            .where(row.sender_id == conversation_id, row.type_name == "user")
+            .order_by(row.id.desc())
+            .limit(limit + 1)
+        )
+        if before is not None:
+            begins = begins.where(row.id < before)
+        with self.engine.connect() as connection:
+            first = list(connection.execute(begins).scalars())
+            if not first:
+                return [], None
+            start = first[:limit][-1]
+            rows = self._rows(connection, conversation_id, start, before)
+        turns = [stored_turn(event for _, event in turn) for turn in split_turns(rows)]
+        return turns, start if len(first) > limit else None
+
+    @staticmethod
+    def _rows(
+        connection: Connection, conversation_id: str, start: int, before: int | None = None
+    ) -> list[_Row]:
+        row = events.c
+        query = select(row.id, row.data).where(row.sender_id == conversation_id, row.id >= start)
+        if before is not None:
+            query = query.where(row.id < before)
+        found = connection.execute(query.order_by(row.id))
+        return [(identifier, json.loads(data)) for identifier, data in found]
+
+    # -- deletion -----------------------------------------------------------------------------
+
+    def delete(self, conversation_id: str) -> int:
+        """Delete a conversation; return how many events it had."""
+        with self._deletion() as connection:
+            query = delete(events).where(events.c.sender_id == conversation_id)
+            return int(connection.execute(query).rowcount)
+
+    def purge(self, seconds: float) -> int:
+        """Delete the sessions that ended more than ``seconds`` ago; return how many events.
+
+        A session that was going on at that time stays whole until all of it is old enough.
+        """
+        row, limit = events.c, time.time() - seconds
+        over = select(row.sender_id).group_by(row.sender_id).having(func.max(row.timestamp) < limit)
+        started = events.alias("started")
+        last_start = (
+            select(func.max(started.c.timestamp))
+            .where(
+                started.c.sender_id == row.sender_id,
+                started.c.type_name == "session_started",
+                started.c.timestamp <= limit,
+            )
+            .scalar_subquery()
+        )
+        with self._deletion() as connection:
+            query = delete(events).where(or_(row.sender_id.in_(over), row.timestamp < last_start))
+            return int(connection.execute(query).rowcount)
+
+    def forget(self, person: Person) -> int:
+        """Delete the turns of everybody's conversations in which ``person`` occurs.
+
+        Returns how many. The rest of the conversations stays: turns are cut out whole, so Rasa can
+        go on with what is left.
+        """
+        forgotten = 0
+        for conversation_id in self._mentioning(person):
+            with self._deletion() as connection:
+                rows = self._rows(connection, conversation_id, start=0)
+                doomed = []
+                for turn in split_turns(rows):
+                    if any(mentions(event, person) for _, event in turn):
+                        doomed += [identifier for identifier, _ in turn]
+                        forgotten += 1
+                # What a session took over from the one before it, and summaries of older versions.
+                inside = set(doomed)
+                doomed += [i for i, e in rows if i not in inside and mentions(e, person)]
+                for start in range(0, len(doomed), 500):
+                    chunk = doomed[start : start + 500]
+                    connection.execute(delete(events).where(events.c.id.in_(chunk)))
+        return forgotten
+
+    def _mentioning(self, person: Person) -> list[str]:
+        """Return the conversations in which ``person`` may occur."""
+        found: set[str] = set()
+        with self.engine.connect() as connection:
+            query = select(events.c.sender_id, events.c.data)
+            for sender_id, data in connection.execution_options(stream_results=True).execute(query):
+                if sender_id not in found and mentions(json.loads(data), person):
+                    found.add(sender_id)
+        return sorted(found)
+
+    @contextmanager
+    def _deletion(self) -> Iterator[Connection]:
+        """A transaction; on SQLite one that overwrites what it deletes."""
+        with self.engine.connect() as connection:
+            if connection.dialect.name == "sqlite":
+                connection.exec_driver_sql("PRAGMA secure_delete = ON")
+            with connection.begin():
+                yield connection
+
+
+def split_turns(rows: Sequence[_Row]) -> Iterator[list[_Row]]:
+    """Give each user's message with what follows it, up to the next one or the session's end."""
+    turn: list[_Row] = []
+    for identifier, event in rows:
+        kind = event.get("event")
+        starts_session = kind == "session_started" or (
+            kind == "action" and event.get("name") == "action_session_start"
+        )
+        if (kind == "user" or starts_session) and turn:
+            yield turn
+            turn = []
+        if kind == "user" or (turn and not starts_session):
+            turn.append((identifier, event))
+    if turn:
+        yield turn
+
+
+def mentions(event: Event, person: Person) -> bool:
+    """Return whether ``person`` occurs in ``event``: their id as a value or in a button's payload,
+    or one of their texts (whatever case and accents) in a text."""
+    payload = f'"{person.id}"'
+    texts = tuple(map(fold, person.texts))
+
+    def occurs(text: str) -> bool:
+        if text == person.id or payload in text:
+            return True
+        folded = fold(text)
+        return any(part in folded for part in texts)
+
+    return any(map(occurs, _strings(event)))
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """Give every text in ``value``."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _strings(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _strings(item)

@@ -1,0 +1,380 @@
+"""The mobile channel: JSON and server-sent events for apps, one conversation for each user.
+
+``openapi.yml`` is its contract, docs/mobile.md its manual. ``credentials.yml`` registers it::
+
+    bot.channels.mobile.MobileInput:
+      jwks: https://id.example.com/keys
+      issuer: https://id.example.com
+      audience: skills-bot
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from rasa.core.agent import Agent
+from rasa.core.channels.channel import InputChannel, UserMessage
+from rasa.core.lock_store import LockError
+from rasa.shared.core.constants import DEFAULT_INTENTS
+from rasa.shared.exceptions import RasaException
+from redis.exceptions import RedisError
+from sanic import Blueprint, Sanic
+from sanic.exceptions import SanicException
+from sanic.request import Request as HttpRequest
+from sanic.response import HTTPResponse
+from sqlalchemy.exc import SQLAlchemyError
+
+from bot import exposure
+from bot.channels import contract, http, limits, readiness
+from bot.channels.auth import (
+    DEVELOPMENT_ISSUER,
+    DEVELOPMENT_TOKEN_SECONDS,
+    Authenticator,
+    Caller,
+    DevelopmentKey,
+    KeySet,
+)
+from bot.channels.exchange import (
+    LOCK_POLL_SECONDS,
+    Exchange,
+    Exchanges,
+    conversations_of,
+    fail_loudly,
+)
+from bot.channels.problems import ProblemError, invalid, of_status, unavailable
+from bot.channels.settings import Settings
+from bot.channels.tracing import trace_of
+from bot.channels.turns import CHANNEL_NAME, Request
+from bot.errors import UserError, describe
+
+logger = logging.getLogger(__name__)
+
+VERSION_PATH = "/v1"
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+EXPOSED_HEADERS = "Trace-Id, Retry-After, Idempotency-Replayed, WWW-Authenticate"
+ALLOWED_HEADERS = "Authorization, Content-Type, Idempotency-Key, Traceparent"
+PREFLIGHT_SECONDS = "600"
+
+KEEP_ALIVE_SECONDS = 10.0
+# A client that takes nothing for so long has gone.
+SEND_SECONDS = 30.0
+# How long the last answers may take when the server stops.
+FINISH_SECONDS = 10.0
+PURGE_INTERVAL_SECONDS = 3600.0
+
+Handler = Callable[[HttpRequest], Awaitable["HTTPResponse | None"]]
+
+
+class MobileInput(InputChannel):
+    """Rasa's side of the channel: settings, routes and background work."""
+
+    @classmethod
+    def name(cls) -> str:
+        """Return the channel's name, which is in its addresses: ``/webhooks/mobile``."""
+        return CHANNEL_NAME
+
+    @classmethod
+    def from_credentials(cls, credentials: dict[str, Any] | None) -> MobileInput:
+        """Return the channel with the settings of ``credentials.yml``.
+
+        Raises:
+            RasaException: a setting is wrong, or a public server would have no authentication.
+        """
+        try:
+            return cls(Settings.of(credentials, development=exposure.is_development()))
+        except UserError as error:
+            raise RasaException(str(error)) from error
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.development_key: DevelopmentKey | None = None
+        if settings.jwks is None:
+            secret = settings.development_secret or secrets.token_urlsafe(48)
+            self.development_key = DevelopmentKey(secret)
+        self.authenticator = Authenticator(
+            self.development_key or KeySet(str(settings.jwks)),
+            DEVELOPMENT_ISSUER if self.development_key else settings.issuer,
+            settings.audience,
+            settings.required_scope,
+        )
+        self.rate_limiter = limits.RateLimiter(settings.requests_per_minute, settings.burst)
+        self.exchanges = Exchanges()
+
+    def blueprint(self, on_new_message: Callable[[UserMessage], Awaitable[Any]]) -> Blueprint:
+        """Return the routes.
+
+        ``on_new_message`` stays unused: it takes the conversation's lock by itself, and says
+        nothing where there is no model.
+        """
+        blueprint = Blueprint("mobile")
+        routes: dict[str, dict[str, Handler]] = {
+            "messages": {"POST": self._messages},
+            "history": {"GET": self._history},
+            "conversation": {"DELETE": self._delete},
+            "config": {"GET": self._config},
+            "development/token": {"POST": self._development_token},
+            "health": {"GET": self._health},
+            "ready": {"GET": self._ready},
+            "openapi.json": {"GET": self._openapi},
+        }
+        for path, handlers in routes.items():
+            self._add_route(blueprint, path.replace("/", "_"), f"{VERSION_PATH}/{path}", handlers)
+        self._add_route(blueprint, "unknown", "/<unknown:path>", {})
+        blueprint.middleware(self._add_cors_headers, attach_to="response")
+        blueprint.listener("before_server_start")(self._take_over_errors)
+        blueprint.listener("after_server_start")(self._start)
+        blueprint.listener("before_server_stop")(self._stop)
+        return blueprint
+
+    # -- the server ---------------------------------------------------------------------------
+
+    def _take_over_errors(self, app: Sanic, _: Any) -> None:
+        """Answer with problems where Sanic would with HTML, beneath our address only."""
+
+        def handle(request: HttpRequest, error: Exception) -> HTTPResponse | None:
+            if not str(getattr(request, "path", "")).startswith(f"/webhooks/{CHANNEL_NAME}"):
+                return None
+            return self._error_response(request, error)
+
+        app.error_handler.add(Exception, handle)
+
+    async def _start(self, app: Sanic, _: Any) -> None:
+        agent = _agent(app)
+        if agent is not None:
+            fail_loudly(agent)
+        try:
+            await asyncio.to_thread(conversations_of(agent).prepare)
+        except (ProblemError, SQLAlchemyError) as error:
+            logger.error("The mobile channel cannot answer: %s", error)
+        if self.settings.retention_days is not None:
+            app.add_task(self._purge_for_ever(app, self.settings.retention_days * 86400))
+
+    async def _stop(self, app: Sanic, _: Any) -> None:
+        await self.exchanges.finish(FINISH_SECONDS)
+
+    async def _purge_for_ever(self, app: Sanic, seconds: float) -> None:
+        while True:
+            try:
+                purge = conversations_of(_agent(app)).purge
+                if number := await asyncio.to_thread(purge, seconds):
+                    logger.info("Retention: %d events of old conversations deleted.", number)
+            except (ProblemError, SQLAlchemyError) as error:
+                logger.error("Old conversations could not be deleted: %s", describe(error))
+            await asyncio.sleep(PURGE_INTERVAL_SECONDS)
+
+    # -- every request ------------------------------------------------------------------------
+
+    def _add_route(
+        self, blueprint: Blueprint, name: str, path: str, handlers: Mapping[str, Handler]
+    ) -> None:
+        async def handle(request: HttpRequest, **_: str) -> HTTPResponse | None:
+            request.ctx.trace = trace_of(request.headers.get("traceparent"))
+            try:
+                if not handlers:
+                    raise ProblemError("not-found", "There is no such resource.")
+                handler = handlers.get(request.method)
+                if handler is None:
+                    allowed = ", ".join([*handlers, "OPTIONS"])
+                    raise ProblemError(
+                        "method-not-allowed", f"Allowed: {allowed}.", headers={"Allow": allowed}
+                    )
+                return await handler(request)
+            except Exception as error:
+                return self._error_response(request, error)
+
+        # `stream`: the body is not read before the handler knows who sends it.
+        blueprint.add_route(handle, path, methods=METHODS, name=name, stream=True)
+
+    def _error_response(self, request: HttpRequest, error: Exception) -> HTTPResponse:
+        if isinstance(error, ProblemError):
+            return http.problem_response(request, error)
+        if isinstance(error, SanicException):
+            return http.problem_response(request, of_status(error.status_code))
+        logger.error("[%s] %s", http.trace_id(request), describe(error))
+        if isinstance(error, (SQLAlchemyError, LockError, RedisError)):
+            return http.problem_response(request, unavailable("A store of the bot fails."))
+        problem = ProblemError("internal", "The request could not be answered.")
+        return http.problem_response(request, problem)
+
+    def _add_cors_headers(self, request: HttpRequest, response: HTTPResponse) -> None:
+        response.headers["Vary"] = "Origin"
+        origin = request.headers.get("origin")
+        if origin not in self.settings.origins:
+            return
+        response.headers["Access-Control-Allow-Origin"] = origin
+        response.headers["Access-Control-Expose-Headers"] = EXPOSED_HEADERS
+        if request.method == "OPTIONS":
+            response.headers["Access-Control-Allow-Methods"] = "GET, POST, DELETE"
+            response.headers["Access-Control-Allow-Headers"] = ALLOWED_HEADERS
+            response.headers["Access-Control-Max-Age"] = PREFLIGHT_SECONDS
+
+    async def _caller(self, request: HttpRequest) -> Caller:
+        """Return who calls, if they may now."""
+        caller = await self.authenticator.caller(request.headers.get("authorization"))
+        self.rate_limiter.take(caller.conversation_id)
+        return caller
+
+    # -- the conversation ---------------------------------------------------------------------
+
+    async def _messages(self, request: HttpRequest) -> HTTPResponse | None:
+        caller = await self._caller(request)
+        streamed = http.prefers_events(request.headers.get("accept"))
+        key = http.header(request, "Idempotency-Key")
+        body = await limits.read_body(request, self.settings.body_bytes)
+        question = contract.user_message(contract.parse_json(body))
+        message = Request(question, caller, request.ctx.trace, key)
+        _refuse_commands(message.text)
+        agent = _agent(request.app)
+        if agent is None or not agent.is_ready():
+            raise unavailable("The bot has no model.")
+        exchange = self.exchanges.begin(agent, message)
+        if streamed:
+            await self._stream(request, exchange)
+            return None
+        turn = await self._patiently(exchange.task)
+        return http.json_response(request, turn, _replay_header(exchange))
+
+    async def _patiently(self, awaitable: Awaitable[Any]) -> Any:
+        """Wait for an exchange, which goes on where the client or our patience has gone."""
+        try:
+            return await asyncio.wait_for(asyncio.shield(awaitable), self.settings.turn_seconds)
+        except asyncio.TimeoutError:
+            raise _slow() from None
+
+    async def _stream(self, request: HttpRequest, exchange: Exchange) -> None:
+        await self._patiently(exchange.accepted())
+        response = await request.respond(
+            content_type=http.EVENT_STREAM,
+            headers={
+                **http.response_headers(request),
+                **_replay_header(exchange),
+                "X-Accel-Buffering": "no",  # nginx would collect the events
+            },
+        )
+        assert response is not None
+
+        async def send(text: str) -> None:
+            await asyncio.wait_for(response.send(text.encode()), SEND_SECONDS)
+
+        await send(http.event("turn", {**exchange.turn, "replies": [], "suggestions": []}))
+        deadline = time.monotonic() + self.settings.turn_seconds
+        try:
+            patience = min(KEEP_ALIVE_SECONDS, self.settings.turn_seconds)
+            async for reply in exchange.replies(patience):
+                if reply is not None:
+                    await send(http.event("reply", reply))
+                elif time.monotonic() < deadline:
+                    await send(": still working on it\n\n")
+                else:
+                    raise _slow()
+            await send(http.event("done", await exchange.task))
+        except ProblemError as problem:
+            await send(http.event("error", problem.body(http.trace_id(request))))
+
+    async def _history(self, request: HttpRequest) -> HTTPResponse:
+        caller = await self._caller(request)
+        http.require_json(request.headers.get("accept"))
+        limit, before = http.page_of(request)
+        page = conversations_of(_agent(request.app)).page
+        turns, following = await asyncio.to_thread(page, caller.conversation_id, limit, before)
+        next_page = None if following is None else str(following)
+        return http.json_response(request, {"turns": turns, "next": next_page})
+
+    async def _delete(self, request: HttpRequest) -> HTTPResponse:
+        caller = await self._caller(request)
+        agent = _agent(request.app)
+        delete = conversations_of(agent).delete
+        assert agent is not None
+        # Not while a message is being answered, whose events would be left over.
+        async with agent.lock_store.lock(
+            caller.conversation_id, wait_time_in_seconds=LOCK_POLL_SECONDS
+        ):
+            await asyncio.to_thread(delete, caller.conversation_id)
+        return HTTPResponse(status=204, headers=http.response_headers(request))
+
+    # -- the service --------------------------------------------------------------------------
+
+    async def _config(self, request: HttpRequest) -> HTTPResponse:
+        text = contract.document()["components"]["schemas"]["TextMessage"]["properties"]["text"]
+        settings, external = self.settings, self.development_key is None
+        config = {
+            "name": "skills-bot",
+            "sign_in": {
+                "mode": "external" if external else "development",
+                "issuer": settings.issuer if external else None,
+                "audience": settings.audience,
+            },
+            "limits": {
+                "text_characters": text["maxLength"],
+                "body_bytes": settings.body_bytes,
+                "requests_per_minute": settings.requests_per_minute,
+            },
+            "retention_days": settings.retention_days,
+        }
+        return http.json_response(request, config)
+
+    async def _development_token(self, request: HttpRequest) -> HTTPResponse:
+        if self.development_key is None:
+            raise ProblemError("not-found", "Tokens come from the identity provider.")
+        _require_own_page(request)
+        asked = contract.parse_json(await limits.read_body(request, self.settings.body_bytes))
+        contract.check("TokenRequest", asked)
+        token = self.development_key.issue(
+            asked.get("subject", "demo"), asked.get("scope", ""), self.settings.audience
+        )
+        return http.json_response(
+            request,
+            {
+                "access_token": token,
+                "token_type": "Bearer",
+                "expires_in": DEVELOPMENT_TOKEN_SECONDS,
+            },
+        )
+
+    async def _health(self, request: HttpRequest) -> HTTPResponse:
+        return http.json_response(request, {"status": "ok"})
+
+    async def _ready(self, request: HttpRequest) -> HTTPResponse:
+        passed = await readiness.checks(_agent(request.app))
+        checks = {name: "ok" if good else "failing" for name, good in passed.items()}
+        if not all(passed.values()):
+            raise unavailable("Not all that an answer needs is there.", checks=checks)
+        return http.json_response(request, {"status": "ready", "checks": checks})
+
+    async def _openapi(self, request: HttpRequest) -> HTTPResponse:
+        headers = http.response_headers(request)
+        return HTTPResponse(contract.as_json(), headers=headers, content_type=http.JSON)
+
+
+def _agent(app: Sanic) -> Agent | None:
+    return getattr(app.ctx, "agent", None)
+
+
+def _replay_header(exchange: Exchange) -> dict[str, str]:
+    return {"Idempotency-Replayed": "true"} if exchange.replayed else {}
+
+
+def _slow() -> ProblemError:
+    return unavailable("The answer takes long: send the message again with its Idempotency-Key.")
+
+
+def _refuse_commands(text: str) -> None:
+    """Raise a problem for Rasa's own commands, such as ``/restart``, which nobody is to give."""
+    command = text[1:].partition("{")[0].strip() if text.startswith("/") else ""
+    if command in DEFAULT_INTENTS:
+        raise invalid("", "no message may be a command of Rasa")
+
+
+def _require_own_page(request: HttpRequest) -> None:
+    """Raise a problem for a page elsewhere that led a browser here by a name of its own."""
+    host, origin = request.headers.get("host"), request.headers.get("origin")
+    for address in (f"//{host}" if host else None, origin):
+        if address and not exposure.is_loopback(urlsplit(str(address)).hostname or ""):
+            raise ProblemError("forbidden", "Tokens are for pages of this machine only.")

@@ -1,0 +1,145 @@
+"""The settings of the mobile channel in ``credentials.yml``; docs/mobile.md lists them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+from bot import exposure
+from bot.errors import UserError
+
+CHANNEL = "bot.channels.mobile.MobileInput"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """See docs/mobile.md. Without ``jwks`` the channel issues tokens itself, for development."""
+
+    jwks: str | None = None
+    issuer: str | None = None
+    audience: str | None = None
+    required_scope: str | None = None
+    development_secret: str | None = None
+    origins: tuple[str, ...] = ()
+    requests_per_minute: float = 30.0
+    burst: int = 10
+    body_bytes: int = 16 * 1024
+    turn_seconds: float = 30.0
+    retention_days: float | None = 30.0
+
+    @classmethod
+    def of(cls, credentials: Mapping[str, Any] | None, *, development: bool) -> Settings:
+        """Return the settings of ``credentials``; an empty text stands for « not set ».
+
+        Args:
+            development: whether the server is one for development (:mod:`bot.exposure`).
+
+        Raises:
+            UserError: a setting is wrong, or nobody could be authenticated in production.
+        """
+        given = {
+            name: value
+            for name, value in dict(credentials or {}).items()
+            if not (isinstance(value, str) and not value.strip())
+        }
+        unknown = sorted(given.keys() - {field.name for field in fields(cls)})
+        if unknown:
+            raise UserError(f"credentials.yml, {CHANNEL}: there is no setting {unknown[0]}.")
+        values: dict[str, Any] = {
+            **{name: _text(given, name) for name in _TEXTS if name in given},
+            **{name: _number(given, name) for name in _NUMBERS if name in given},
+        }
+        if "origins" in given:
+            values["origins"] = _origins(given["origins"])
+        settings = cls(**values)
+        settings._require_authentication(development)
+        return settings
+
+    def _require_authentication(self, development: bool) -> None:
+        if self.jwks is None:
+            if not development:
+                raise UserError(
+                    "The mobile channel would know nobody: on a public address it needs the "
+                    "public keys of your identity provider. Set MOBILE_JWKS (file or https "
+                    "address of a JWK Set), MOBILE_ISSUER and MOBILE_AUDIENCE, or listen on "
+                    "127.0.0.1. See docs/mobile.md."
+                )
+            return
+        if self.issuer is None or self.audience is None:
+            raise UserError(
+                "credentials.yml: jwks needs issuer and audience beside it (MOBILE_ISSUER, "
+                "MOBILE_AUDIENCE), or tokens for other applications would open this one."
+            )
+        if self.development_secret is not None:
+            raise UserError(
+                "credentials.yml: development_secret and jwks exclude each other; tokens signed "
+                "with a secret (HS256) are for development only."
+            )
+        address = urlsplit(self.jwks)
+        if address.scheme == "http" and not exposure.is_loopback(address.hostname or ""):
+            raise UserError(f"The keys must come by https, not from {self.jwks}.")
+        if address.scheme not in ("https", "http", "") or (
+            not address.scheme and not Path(self.jwks).is_file()
+        ):
+            raise UserError(f"MOBILE_JWKS: {self.jwks} is neither a file nor an https address.")
+
+
+_TEXTS = ("jwks", "issuer", "audience", "required_scope", "development_secret")
+_NUMBERS = ("requests_per_minute", "burst", "body_bytes", "turn_seconds", "retention_days")
+
+
+def _text(given: Mapping[str, Any], name: str) -> str:
+    if not isinstance(given[name], str):
+        raise UserError(f"credentials.yml, {CHANNEL}: {name} must be a text.")
+    return str(given[name]).strip()
+
+
+def _number(given: Mapping[str, Any], name: str) -> Any:
+    value = given[name]
+    if name == "retention_days" and value is None:
+        return None
+    try:
+        # From an environment variable it comes as a text.
+        number = float(value) if not isinstance(value, bool) else 0.0
+        if not 0 < number < float("inf"):
+            raise ValueError
+    except (TypeError, ValueError):
+        raise UserError(
+            f"credentials.yml, {CHANNEL}: {name} must be a number above 0, not {value!r}."
+        ) from None
+    return max(1, int(number)) if name in ("burst", "body_bytes") else number
+
+
+def _origins(value: Any) -> tuple[str, ...]:
+    listed = value.split() if isinstance(value, str) else value
+    if not isinstance(listed, list):
+        raise UserError(f"credentials.yml, {CHANNEL}: origins must be a list.")
+    for origin in listed:
+        parts = urlsplit(origin if isinstance(origin, str) else "")
+        if parts.scheme not in ("https", "http") or not parts.netloc or origin.count("/") != 2:
+            raise UserError(
+                f"credentials.yml, {CHANNEL}: {origin!r} is no origin such as "
+                "https://people.example.com."
+            )
+    return tuple(listed)
+
+
+def read_credentials(path: Path) -> dict[str, Any]:
+    """Return the channels of a credentials file, variables expanded as Rasa does.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    try:
+        loaded = yaml.safe_load(os.path.expandvars(path.read_text(encoding="utf-8")))
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
+    if loaded is not None and not isinstance(loaded, dict):
+        raise UserError(f"{path} does not hold channels with their settings.")
+    return loaded or {}

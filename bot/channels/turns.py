@@ -1,0 +1,131 @@
+"""Turns as the contract shows them, made from what Rasa says or has stored."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from bot.channels import contract
+from bot.channels.auth import Caller
+from bot.channels.tracing import Trace
+
+CHANNEL_NAME = "mobile"
+
+# Under these keys in the metadata of the user's message: for ourselves, and for the action server.
+OWN_METADATA = "mobile"
+CALLER_METADATA = "caller"
+TRACEPARENT_METADATA = "traceparent"
+
+Turn = dict[str, Any]
+Event = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A message that a user sends: a ``UserMessage`` of the contract, and what belongs to it."""
+
+    question: Mapping[str, Any]
+    caller: Caller
+    trace: Trace
+    idempotency_key: str | None = None
+
+    @property
+    def text(self) -> str:
+        """What Rasa is to understand."""
+        return str(self.question["text" if self.question["type"] == "text" else "payload"])
+
+    def new_turn(self) -> Turn:
+        """Return a turn of this message, still without replies."""
+        now = datetime.now(timezone.utc)
+        return {
+            "id": uuid.uuid4().hex,
+            "trace_id": self.trace.trace_id,
+            "created_at": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "question": dict(self.question),
+            "replies": [],
+            "suggestions": [],
+        }
+
+    def metadata(self, turn: Turn) -> dict[str, Any]:
+        """Return what is stored with the message, and sent to the action server."""
+        return {
+            OWN_METADATA: {
+                "type": self.question["type"],
+                "title": self.question.get("title"),
+                "trace_id": turn["trace_id"],
+                "created_at": turn["created_at"],
+                "idempotency_key": self.idempotency_key,
+            },
+            CALLER_METADATA: {
+                "subject": self.caller.subject,
+                "scopes": sorted(self.caller.scopes),
+            },
+            TRACEPARENT_METADATA: self.trace.traceparent,
+        }
+
+
+def add_reply(turn: Turn, message: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Add one message of the bot to ``turn``; return the reply, None where nothing is to be seen.
+
+    Args:
+        message: ``text`` and the fields of a ``BotUttered`` event's data.
+    """
+    quick_replies = _buttons(message.get("quick_replies"))
+    if quick_replies:
+        turn["suggestions"] = quick_replies
+    text, card = message.get("text"), message.get("custom")
+    if not (isinstance(card, Mapping) and card.get("type") in contract.card_types()):
+        card = None
+    if not text and card is None:
+        return None
+    reply = {
+        "id": f"{turn['id']}-{len(turn['replies'])}",
+        "text": text or "",
+        "buttons": _buttons(message.get("buttons")),
+        "card": card,
+    }
+    turn["replies"].append(reply)
+    return reply
+
+
+def _buttons(value: Any) -> list[dict[str, str]]:
+    return [
+        {"title": str(button["title"]), "payload": str(button["payload"])}
+        for button in (value if isinstance(value, Sequence) else ())
+        if isinstance(button, Mapping) and button.get("title") and button.get("payload")
+    ]
+
+
+def stored_turn(events: Iterable[Event]) -> Turn:
+    """Return the turn of stored ``events``: the user's message, and what follows up to the next."""
+    iterator = iter(events)
+    user = next(iterator)
+    own = (user.get("metadata") or {}).get(OWN_METADATA) or {}
+    text = str(user.get("text") or "")
+    question = {"type": "text", "text": text}
+    if own.get("type") == "postback":
+        title = {"title": own["title"]} if own.get("title") else {}
+        question = {"type": "postback", "payload": text, **title}
+    since = datetime.fromtimestamp(user.get("timestamp") or 0, timezone.utc)
+    turn: Turn = {
+        "id": str(user.get("message_id")),
+        "trace_id": own.get("trace_id") or "0" * 32,
+        "created_at": own.get("created_at") or since.isoformat().replace("+00:00", "Z"),
+        "question": question,
+        "replies": [],
+        "suggestions": [],
+    }
+    for event in iterator:
+        if event.get("event") == "bot":
+            add_reply(turn, {"text": event.get("text"), **(event.get("data") or {})})
+    return turn
+
+
+def idempotency_key(event: Event) -> str | None:
+    """Return the key that came with the stored message of a user."""
+    own = (event.get("metadata") or {}).get(OWN_METADATA) or {}
+    key = own.get("idempotency_key")
+    return key if isinstance(key, str) else None
