@@ -23,11 +23,13 @@ def read(path: Path, kind: type[Record], version: int) -> Record:
 
     Raises:
         OSError: There is no such file.
-        ValueError: It is of another version, or no JSON.
-        LookupError, TypeError, AttributeError: It holds something else.
+        ValueError: It is damaged or of another version.
     """
-    content = json.loads(path.read_text("utf-8"))
-    found = content.pop(_VERSION)
-    if found != version:
-        raise ValueError(f"{path.name} has format version {found}, {version} is expected")
-    return kind(**content)
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        found = content.pop(_VERSION)
+        if found == version:
+            return kind(**content)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path.name} is damaged ({error!r})") from error
+    raise ValueError(f"{path.name} has format version {found}, {version} is expected")

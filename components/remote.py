@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 Clock = Callable[[], float]
 # Intents with their scores (0 to 1), best first.
 Ranking = list[tuple[str, float]]
-# Asks the service; one ranking a text, in order. Called from several threads at once.
+# Asks a classifier; one ranking a text, in order.
 Ask = Callable[[Sequence[str]], list[Ranking]]
 
 _COUNTERS = ("texts", "cached", "unanswered", "requests", "opened")
@@ -212,14 +212,17 @@ class RemoteClassifier:
 
     Args:
         name: What is asked, for the log: ``"The Comprehend endpoint 'skills-bot'"``.
-        ask: Asks the service; it raises :class:`RemoteError`, and must end some day by timeouts
-            of its own.
+        ask: Asks the service, from several threads at once; it raises :class:`RemoteError`, and
+            must end some day by timeouts of its own.
         labels: The intents that the bot knows; others are left out of the rankings.
         settings: The limits.
         batch: Texts that one request may hold.
         max_bytes: Longer texts, in bytes of UTF-8, are never sent; None sends all.
-        advice: What happens to messages while the breaker is open, for the log.
         clock: Seconds of a clock that never goes back.
+
+    Attributes:
+        fallback: Asks a local classifier for the texts that the service leaves unanswered; None
+            where there is none.
     """
 
     def __init__(
@@ -231,7 +234,6 @@ class RemoteClassifier:
         *,
         batch: int = 1,
         max_bytes: int | None = None,
-        advice: str = "Messages go without an intent meanwhile.",
         clock: Clock = time.monotonic,
     ) -> None:
         self._name = name
@@ -240,7 +242,7 @@ class RemoteClassifier:
         self._settings = settings
         self._batch = batch
         self._max_bytes = max_bytes
-        self._advice = advice
+        self.fallback: Ask | None = None
         self._cache = Cache(settings.cache_size, settings.cache_seconds, clock)
         self._breaker = Breaker(settings.breaker_failures, settings.breaker_seconds, clock)
         self._pool = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="remote")
@@ -265,6 +267,19 @@ class RemoteClassifier:
         with self._lock:
             counted = {key: self._counts[key] for key in _COUNTERS}
             return {**counted, "failures": dict(self._failures)}
+
+    def rank(self, texts: Sequence[str]) -> list[Ranking]:
+        """Return the ranking of each text, from the service or else from the fallback.
+
+        Empty where neither tells.
+        """
+        rankings = self.classify(texts)
+        unanswered = [index for index, ranking in enumerate(rankings) if ranking is None]
+        if unanswered and self.fallback:
+            local = self.fallback([texts[index] for index in unanswered])
+            for index, ranking in zip(unanswered, local, strict=True):
+                rankings[index] = ranking
+        return [ranking or [] for ranking in rankings]
 
     def classify(self, texts: Sequence[str]) -> list[Ranking | None]:
         """Return the ranking of each text; None where there is no answer, or none that is known.
@@ -384,10 +399,15 @@ class RemoteClassifier:
             news = before is State.CLOSED or error.code != self._reported
             self._reported = error.code
         self._count(opened=1)
-        seconds = self._settings.breaker_seconds
+        meanwhile = (
+            "The local classifier answers meanwhile."
+            if self.fallback
+            else "Messages go without an intent meanwhile."
+        )
         logger.log(
             logging.WARNING if news else logging.DEBUG,
-            f"{self._name} is not asked for {seconds:g} s: {error} {self._advice}",
+            f"{self._name} is not asked for {self._settings.breaker_seconds:g} s: {error} "
+            f"{meanwhile}",
         )
 
     def _known(self, ranking: Ranking) -> Ranking | None:

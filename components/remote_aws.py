@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
 from bot.errors import UserError
 from components.aws import AwsError
-from components.remote import Fault, RemoteError, RemoteSettings
+from components.remote import Ask, Fault, RemoteClassifier, RemoteError, RemoteSettings
 from components.validation import Rule, integer, number, optional, text
+
+logger = logging.getLogger(__name__)
 
 Client = TypeVar("Client")
 
@@ -107,6 +110,36 @@ class RenewedClient(Generic[Client]):
             raise _remote_error(error, gone) from error
         except UserError as error:
             raise RemoteError(str(error), Fault.PERMANENT, type(error).__name__) from error
+
+
+def connect(
+    name: str,
+    client: RenewedClient[Any],
+    ask: Ask,
+    labels: Collection[str],
+    config: Mapping[str, Any],
+    *,
+    batch: int = 1,
+    max_bytes: int | None = None,
+) -> RemoteClassifier:
+    """Return the way to an endpoint; it is not asked for anything yet.
+
+    Args:
+        name: What is asked, for the log.
+        client: What ``ask`` asks with. It is built now, since the first message shall not wait
+            for it; where it cannot be, the log says so and it is tried again later.
+        ask: Asks the endpoint.
+        labels: The intents that the bot knows.
+        config: The component's configuration, see :data:`DEFAULTS`.
+        batch: Texts that one request may hold.
+        max_bytes: Longer texts, in bytes of UTF-8, are never sent.
+    """
+    try:
+        client.get()
+    except UserError as error:
+        logger.warning(f"{name}: {error}")
+    settings = RemoteSettings.of(config)
+    return RemoteClassifier(name, ask, labels, settings, batch=batch, max_bytes=max_bytes)
 
 
 def label_difference(intents: Iterable[str], labels: Iterable[str]) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from rasa.nlu.classifiers.classifier import IntentClassifier
 from rasa.shared.nlu.training_data.message import Message
 from rasa.shared.nlu.training_data.training_data import TrainingData
 
+from bot.errors import UserError
+from components.camembert import sagemaker
 from components.camembert.config import DEFAULTS, validate
 from components.camembert.encoder import configured_encoder
 from components.camembert.served_model import ServedModel, read_trained
 from components.component import TrainableComponent, rasa_errors, source_fingerprint
 from components.intent_classifier import answer, examples_of
-from components.remote import Ranking
+from components.remote import Ranking, RemoteClassifier
 
 
 @DefaultV1Recipe.register(DefaultV1Recipe.ComponentType.INTENT_CLASSIFIER, is_trainable=True)
@@ -28,7 +31,11 @@ class CamembertIntentClassifier(TrainableComponent, IntentClassifier):
     """Intent classifier fine-tuned from CamemBERT, served with ONNX Runtime.
 
     It reads the raw text, so it needs no tokenizer or featurizer before it. See
-    ``docs/components/camembert.md`` for the configuration and the measurements behind it.
+    ``docs/components/camembert.md`` for the configuration and the measurements behind it, and
+    ``docs/components/sagemaker.md`` for serving it elsewhere.
+
+    Attributes:
+        remote: The way to the SageMaker endpoint, with its state and statistics; None without one.
     """
 
     FILES = ("model.onnx", "tokenizer.json", "metadata.json")
@@ -51,17 +58,22 @@ class CamembertIntentClassifier(TrainableComponent, IntentClassifier):
     def fingerprint_addon(cls, config: dict[str, Any]) -> str | None:
         """Digest of what decides the result beside the class source and the configuration.
 
-        That is the helper modules, and the encoder that is really used: training again is due
-        when one of them changes.
+        That is the helper modules, and the encoder that is really used, or the model behind the
+        SageMaker endpoint: training again is due when one of them changes. Where AWS cannot be
+        reached, that is left to the training to say.
         """
-        with rasa_errors():
-            encoder = configured_encoder({**DEFAULTS, **config})
-        return source_fingerprint(
-            "components.camembert",
-            "components.typos",
-            "bot.text",
-            facts=(encoder.used, encoder.revision),
-        )
+        settings = {**DEFAULTS, **config}
+        modules = ["components.camembert", "components.typos", "bot.text"]
+        facts: list[object] = []
+        if settings["sagemaker_endpoint"]:
+            modules += ["components.aws", "components.remote", "components.remote_aws"]
+            with contextlib.suppress(UserError):
+                facts += sagemaker.find(settings["sagemaker_endpoint"], settings["region"])
+        if _is_local(settings):
+            with rasa_errors():
+                encoder = configured_encoder(settings)
+            facts += [encoder.used, encoder.revision]
+        return source_fingerprint(*modules, facts=tuple(facts))
 
     def __init__(
         self, config: dict[str, Any], model_storage: ModelStorage, resource: Resource
@@ -69,17 +81,33 @@ class CamembertIntentClassifier(TrainableComponent, IntentClassifier):
         """Create an untrained classifier (see parent class)."""
         super().__init__(config, model_storage, resource)
         self._model: ServedModel | None = None
+        self.remote: RemoteClassifier | None = None
 
     def train(self, training_data: TrainingData) -> Resource:
         """Fine-tune the encoder on the intent examples and persist what serving needs.
 
+        With a SageMaker endpoint, check instead that it fits the examples.
+
         Raises:
-            TrainingError: A single intent or too few examples.
+            TrainingError: A single intent or too few examples; or the endpoint is not in service,
+                or tells other intents apart.
             InvalidConfigException: The encoder is nowhere to be had.
         """
+        examples = examples_of(training_data)
+        if self.config["sagemaker_endpoint"]:
+            with rasa_errors():
+                served = sagemaker.use_endpoint(
+                    self.config["sagemaker_endpoint"], self.config["region"], examples
+                )
+            with self._model_storage.write_to(self._resource) as folder:
+                sagemaker.write(folder, served)
+        if _is_local(self.config):
+            self._train_locally(examples)
+        return self._resource
+
+    def _train_locally(self, examples: list[tuple[str, str]]) -> None:
         from components.camembert.build import train_and_write
 
-        examples = examples_of(training_data)
         start = None
         if self._finetuning:
             with self._model_storage.read_from(self._resource) as folder, self._damage():
@@ -92,10 +120,13 @@ class CamembertIntentClassifier(TrainableComponent, IntentClassifier):
             with self._model_storage.write_to(self._resource) as folder:
                 for name in self.FILES:
                     shutil.copyfile(Path(scratch) / name, folder / name)
-        return self._resource
 
     def _read(self, folder: Path) -> None:
-        self._model = ServedModel(folder, self.config["threads"])
+        if _is_local(self.config):
+            self._model = ServedModel(folder, self.config["threads"])
+        if self.config["sagemaker_endpoint"]:
+            self.remote = sagemaker.connect_to(sagemaker.read(folder), self.config)
+            self.remote.fallback = self._rank_locally if self._model else None
 
     def process(self, messages: list[Message]) -> list[Message]:
         """Set ``intent`` and ``intent_ranking`` on each message; never raises.
@@ -107,14 +138,14 @@ class CamembertIntentClassifier(TrainableComponent, IntentClassifier):
 
     def rank(self, texts: Sequence[str]) -> list[Ranking]:
         """Return all intents for each text, the best first; empty where there is no telling."""
+        return self.remote.rank(texts) if self.remote else self._rank_locally(texts)
+
+    def _rank_locally(self, texts: Sequence[str]) -> list[Ranking]:
         if self._model is None:
             return [[] for _ in texts]
-        prediction = self._model.predict(texts)
-        reject_unknown = self.config["unknown_text"] == "reject"
-        labels = self._model.metadata.labels
-        return [
-            []
-            if unknown and reject_unknown
-            else [(labels[index], float(row[index])) for index in row.argsort()[::-1]]
-            for row, unknown in zip(prediction.probabilities, prediction.unknown, strict=True)
-        ]
+        return self._model.rank(texts, reject_unknown=self.config["unknown_text"] == "reject")
+
+
+def _is_local(config: Mapping[str, Any]) -> bool:
+    """Whether a model is trained and served in this process."""
+    return not config["sagemaker_endpoint"] or config["sagemaker_fallback"]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
+from components import remote_aws
 from components.validation import (
     ConfigError,
     Rule,
@@ -59,6 +61,12 @@ DEFAULTS: dict[str, Any] = {
     "ranking_length": 10,
     # What a text gets of which the vocabulary knows nothing: no intent, or the nearest one.
     "unknown_text": "reject",
+    # Null: trained and served in this process. Else the name of a SageMaker endpoint that serves
+    # a model of ours (infra/sagemaker): nothing is trained then, and it is asked within the limits
+    # below. With the fallback, a model is trained besides, and answers while the endpoint does not.
+    "sagemaker_endpoint": None,
+    "sagemaker_fallback": False,
+    **remote_aws.DEFAULTS,
 }
 
 RULES: dict[str, Rule] = {
@@ -88,6 +96,20 @@ RULES: dict[str, Rule] = {
     "calibration": boolean(),
     "ranking_length": integer(0),
     "unknown_text": one_of("reject", "classify"),
+    # The names that CreateEndpoint's API reference allows.
+    "sagemaker_endpoint": Rule(
+        "null or a name of up to 63 letters (without accents), digits and hyphens",
+        lambda value: (
+            value is None
+            or (
+                isinstance(value, str)
+                and len(value) <= 63
+                and bool(re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*", value))
+            )
+        ),
+    ),
+    "sagemaker_fallback": boolean(),
+    **remote_aws.RULES,
 }
 
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bot.errors import UserError
 from components import record
 from components.aws import AwsError, aws_errors, client
-from components.remote import Fault, Ranking, RemoteError
-from components.remote_aws import RenewedClient, label_difference
+from components.remote import Fault, Ranking, RemoteClassifier, RemoteError
+from components.remote_aws import RenewedClient, client_options, connect, label_difference
 
 # Texts in one request; the container takes more, but an answer shall come within the deadline.
 BATCH = 64
@@ -56,19 +56,18 @@ def read(folder: Path) -> Served:
     return record.read(folder / _FILE, Served, FORMAT_VERSION)
 
 
-def configuration_of(endpoint: str, region: str | None, **options: Any) -> tuple[str, str]:
+def find(endpoint: str, region: str | None) -> tuple[str, str]:
     """Return the region and the endpoint configuration of an endpoint in service.
 
     Args:
         endpoint: Name of the endpoint.
         region: Region; None takes that of AWS's chain.
-        options: Timeouts and attempts, see :func:`components.aws.client`.
 
     Raises:
         UserError: There is none, or it is not in service.
         AwsError: AWS refuses or cannot be reached.
     """
-    sagemaker = client("sagemaker", region, **options)
+    sagemaker = client("sagemaker", region)
     region = sagemaker.meta.region_name
     try:
         with aws_errors(f"read the SageMaker endpoint '{endpoint}'"):
@@ -100,7 +99,7 @@ def use_endpoint(endpoint: str, region: str | None, examples: Sequence[tuple[str
     Raises:
         UserError: It is not so; the message names the difference.
     """
-    region, configuration = configuration_of(endpoint, region)
+    region, configuration = find(endpoint, region)
     # Long timeouts: a serverless endpoint may have to start first.
     runtime = client("sagemaker-runtime", region, read_timeout=70)
     try:
@@ -117,28 +116,23 @@ def use_endpoint(endpoint: str, region: str | None, examples: Sequence[tuple[str
     return Served(endpoint, region, configuration, labels)
 
 
-class Endpoint:
-    """Asks an endpoint; to be called by :class:`components.remote.RemoteClassifier`.
+def connect_to(served: Served, config: Mapping[str, Any]) -> RemoteClassifier:
+    """Return the way to an endpoint; it is not asked for anything yet.
 
     Args:
         served: The endpoint.
-        options: Timeouts and attempts, see :func:`components.aws.client`.
+        config: The component's configuration, see :data:`components.remote_aws.DEFAULTS`.
     """
+    runtime: RenewedClient[Any] = RenewedClient(
+        lambda: client("sagemaker-runtime", served.region, **client_options(config))
+    )
 
-    def __init__(self, served: Served, **options: Any) -> None:
-        self._name = served.endpoint
-        self.client: RenewedClient[Any] = RenewedClient(
-            lambda: client("sagemaker-runtime", served.region, **options)
-        )
+    def ask(texts: Sequence[str]) -> list[Ranking]:
+        with runtime.asking(gone=_GONE) as lent:
+            return invoke(lent, served.endpoint, texts)
 
-    def ask(self, texts: Sequence[str]) -> list[Ranking]:
-        """Return the ranking of each text.
-
-        Raises:
-            RemoteError: It does not answer, or not as our container does.
-        """
-        with self.client.asking(gone=_GONE) as runtime:
-            return invoke(runtime, self._name, texts)
+    name = f"The SageMaker endpoint '{served.endpoint}' in {served.region}"
+    return connect(name, runtime, ask, served.labels, config, batch=BATCH)
 
 
 def invoke(runtime: Any, endpoint: str, texts: Sequence[str]) -> list[Ranking]:

@@ -23,11 +23,11 @@ from components.component import TrainableComponent, rasa_errors, source_fingerp
 from components.comprehend.config import DEFAULTS, region_of, training_settings, validate
 from components.comprehend.documents import MAXIMUM_TEXT_BYTES
 from components.comprehend.service import Comprehend
-from components.comprehend.trained import Trained, read, write
+from components.comprehend.trained import read, write
 from components.comprehend.training import Show, train, use_endpoint
 from components.intent_classifier import answer, examples_of
-from components.remote import Ranking, RemoteClassifier, RemoteSettings
-from components.remote_aws import RenewedClient, client_options
+from components.remote import Ranking, RemoteClassifier
+from components.remote_aws import RenewedClient, client_options, connect
 
 logger = logging.getLogger(__name__)
 
@@ -142,46 +142,37 @@ class ComprehendIntentClassifier(TrainableComponent, IntentClassifier):
         """Load a trained component and its fallback (see parent class)."""
         component = super().load(config, model_storage, resource, execution_context, **kwargs)
         if component.remote and component.config["fallback"] is not None:
-            component._fallback = CamembertIntentClassifier.load(
+            fallback = CamembertIntentClassifier.load(
                 component.config["fallback"],
                 model_storage,
                 component._fallback_resource(),
                 execution_context,
             )
+            component._fallback = fallback
+            component.remote.fallback = fallback.rank
         return component
 
     def _read(self, folder: Path) -> None:
-        self.remote = self._connect(read(folder))
-
-    def _fallback_resource(self) -> Resource:
-        """Return the fallback's place: a folder inside our own, so that both are kept together."""
-        return Resource(f"{self._resource.name}/fallback")
-
-    def _connect(self, trained: Trained) -> RemoteClassifier:
-        """Return the way to the endpoint; it is not asked for anything yet."""
+        trained = read(folder)
         region = trained.endpoint_arn.split(":")[3]
         client = RenewedClient(lambda: Comprehend(region, **client_options(self.config)))
-        try:
-            client.get()  # now, since the first message shall not wait for it
-        except UserError as error:
-            logger.warning(f"{type(self).__name__}: {error}")
 
         def ask(texts: Sequence[str]) -> list[Ranking]:
             with client.asking(gone=_GONE) as service:
                 return [service.classify(trained.endpoint_arn, text) for text in texts]
 
-        return RemoteClassifier(
+        self.remote = connect(
             f"The Comprehend endpoint '{trained.endpoint_arn}'",
+            client,
             ask,
             trained.labels,
-            RemoteSettings.of(self.config),
+            self.config,
             max_bytes=MAXIMUM_TEXT_BYTES,
-            advice=(
-                "The local classifier answers meanwhile."
-                if self.config["fallback"] is not None
-                else "Messages go without an intent meanwhile."
-            ),
         )
+
+    def _fallback_resource(self) -> Resource:
+        """Return the fallback's place: a folder inside our own, so that both are kept together."""
+        return Resource(f"{self._resource.name}/fallback")
 
     def process(self, messages: list[Message]) -> list[Message]:
         """Set ``intent`` and ``intent_ranking`` on each message; never raises.
@@ -192,17 +183,7 @@ class ComprehendIntentClassifier(TrainableComponent, IntentClassifier):
         return answer(messages, self._rank, self.config["ranking_length"])
 
     def _rank(self, texts: Sequence[str]) -> list[Ranking]:
-        """Return the ranking of each text, from the endpoint or else from the fallback."""
-        if self.remote is None:
-            return [[] for _ in texts]
-        rankings = self.remote.classify(texts)
-        unanswered = [
-            text for text, ranking in zip(texts, rankings, strict=True) if ranking is None
-        ]
-        if unanswered and self._fallback:
-            local = iter(self._fallback.rank(unanswered))
-            return [next(local) if ranking is None else ranking for ranking in rankings]
-        return [ranking or [] for ranking in rankings]
+        return self.remote.rank(texts) if self.remote else [[] for _ in texts]
 
 
 @contextlib.contextmanager
