@@ -11,6 +11,13 @@ from botocore.exceptions import UnknownServiceError
 
 from infra.localaws.protocol import AwsError, Call, service_model
 
+_TYPES: dict[str, Any] = {  # those of the keys that are no texts
+    "status": int,
+    "crash_caller": bool,
+    "delay_seconds": (int, float),
+    "times": (int, type(None)),
+}
+
 
 @dataclasses.dataclass
 class Fault:
@@ -22,8 +29,9 @@ class Fault:
         code: Error to answer; empty: none.
         message: The error's message, or the reason of ``outcome``.
         status: HTTP status of the error; 0: that of the service's model, 400 if it has none.
-        when: ``before``: nothing happens but the error. ``after``: the operation takes effect, and
-            only the caller does not learn of it.
+        crash_caller: Whether to kill the Lambda function that makes the request.
+        when: ``before``: the error or crash comes instead of the operation. ``after``: the
+            operation takes effect, and only the caller does not learn of it.
         delay_seconds: Local seconds before the answer, or until the faults are cleared. Longer
             than the caller's patience, it is a network that swallows packets.
         outcome: How what the operation starts shall end, ``IN_ERROR`` for instance; see README.md.
@@ -36,6 +44,7 @@ class Fault:
     code: str = ""
     message: str = ""
     status: int = 0
+    crash_caller: bool = False
     when: str = "before"
     delay_seconds: float = 0
     outcome: str = ""
@@ -55,20 +64,23 @@ class Fault:
         for name, value in values.items():
             if name not in known:
                 raise ValueError(f"'{name}' is no key of a fault; known: {', '.join(known)}.")
-            wanted = (int, float) if name in ("status", "delay_seconds", "times") else str
-            if not isinstance(value, wanted) and not (name == "times" and value is None):
+            if not isinstance(value, _TYPES.get(name, str)):
                 raise ValueError(f"'{name}' is {value!r}; it has the wrong type.")
         if "service" not in values:
             raise ValueError("'service' is missing.")
         fault = cls(**values)
         if fault.when not in ("before", "after"):
             raise ValueError(f"'when' is {fault.when!r}; it must be 'before' or 'after'.")
-        if not (fault.code or fault.delay_seconds or fault.outcome):
-            raise ValueError("One of 'code', 'delay_seconds' and 'outcome' must be given.")
+        if not (fault.code or fault.crash_caller or fault.delay_seconds or fault.outcome):
+            raise ValueError(
+                "One of 'code', 'crash_caller', 'delay_seconds' and 'outcome' must be given."
+            )
         return fault
 
     def error(self) -> AwsError:
         """Return the error to answer."""
+        if self.crash_caller:
+            return AwsError("InternalFailure", "The caller was killed by a fault", 500)
         status = self.status or _status(self.service, self.code)
         return AwsError(self.code, self.message or f"{self.code}, injected by a fault", status)
 

@@ -29,6 +29,7 @@ class Gateway:
         services: Our services by boto3's name; see :func:`infra.localaws.protocol.operation`.
         settings: To be shown and changed under ``/localaws/settings``.
         faults: To be set under ``/localaws/faults``.
+        crash: Kills the Lambda function that has an access key.
         reset: Forgets everything, for ``/localaws/reset``.
     """
 
@@ -38,6 +39,7 @@ class Gateway:
         services: Mapping[str, Any],
         settings: Settings,
         faults: Faults,
+        crash: Callable[[str], None],
         reset: Callable[[], None],
     ) -> None:
         self._moto = moto
@@ -48,6 +50,7 @@ class Gateway:
         }
         self._settings = settings
         self._faults = faults
+        self._crash = crash
         self._reset = reset
         self._calls: collections.deque[dict[str, Any]] = collections.deque(maxlen=_CALLS_KEPT)
 
@@ -69,12 +72,15 @@ class Gateway:
         fault = self._faults.of_request(call)
         if fault and fault.delay_seconds:
             self._faults.hold(fault.delay_seconds)
-        if fault and fault.code and fault.when == "before":
-            return protocol.error_response(call, fault.error())
-        response = self._perform(call)
-        if fault and fault.code and response.status_code < 400:
-            return protocol.error_response(call, fault.error())
-        return response
+        if fault is None or not (fault.code or fault.crash_caller):
+            return self._perform(call)
+        if fault.when == "after":
+            response = self._perform(call)
+            if response.status_code >= 400:
+                return response
+        if fault.crash_caller:
+            self._crash(call.access_key)
+        return protocol.error_response(call, fault.error())
 
     def _perform(self, call: Call) -> Response:
         method = self._operations.get((call.service, call.operation))
@@ -82,6 +88,8 @@ class Gateway:
             if method is None:
                 return self._forward(call.request)
             answer = method(call)
+            if answer is protocol.TO_MOTO:
+                return self._forward(call.request)
         except AwsError as error:
             return protocol.error_response(call, error)
         except NotImplementedError:  # moto's

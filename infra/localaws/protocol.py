@@ -24,8 +24,9 @@ from botocore.model import ServiceModel, Shape
 from werkzeug.wrappers import Request, Response
 
 ACCOUNT = "123456789012"  # moto's
+TO_MOTO = object()  # what an operation returns that leaves the rest to moto
 _SIGNING_NAMES = {"states": "stepfunctions", "monitoring": "cloudwatch"}
-_CREDENTIAL = re.compile(r"Credential=[^/]*/\d+/([^/]+)/([^/]+)/aws4_request")
+_CREDENTIAL = re.compile(r"Credential=([^/]*)/\d+/([^/]+)/([^/]+)/aws4_request")
 
 
 class AwsError(Exception):
@@ -55,6 +56,7 @@ class Call:
         service: Name that boto3 has for the service, ``stepfunctions`` for instance.
         operation: Name of the operation, ``StartExecution`` for instance; empty where unknown.
         region: The region it was signed for.
+        access_key: The access key it was signed with.
         path: The variables of a REST path.
     """
 
@@ -62,6 +64,7 @@ class Call:
     service: str
     operation: str
     region: str
+    access_key: str
     path: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
@@ -133,18 +136,18 @@ def identify(request: Request) -> Call | None:
     credential = _CREDENTIAL.search(request.headers.get("Authorization", ""))
     if credential is None:
         return None
-    region, signing_name = credential.groups()
+    access_key, region, signing_name = credential.groups()
     service = _SIGNING_NAMES.get(signing_name, signing_name)
     if service == "sagemaker" and request.path.startswith("/endpoints/"):
         service = "sagemaker-runtime"
     if target := request.headers.get("X-Amz-Target"):
-        return Call(request, service, target.rpartition(".")[2], region)
+        return Call(request, service, target.rpartition(".")[2], region, access_key)
     if request.mimetype == "application/x-www-form-urlencoded":
-        return Call(request, service, request.form.get("Action", ""), region)
+        return Call(request, service, request.form.get("Action", ""), region, access_key)
     for route in _routes(service):
         if (path := route.match(request)) is not None:
-            return Call(request, service, route.operation, region, path)
-    return Call(request, service, "", region)
+            return Call(request, service, route.operation, region, access_key, path)
+    return Call(request, service, "", region, access_key)
 
 
 def json_response(answer: dict[str, Any] | None, status: int = 200) -> Response:
@@ -235,6 +238,8 @@ def _routes(service: str) -> list[_Route]:
     routes = []
     for name in model.operation_names:
         operation_model = model.operation_model(name)
+        if operation_model.deprecated:  # S3 has some beside their successors
+            continue
         path, _, query = operation_model.http["requestUri"].partition("?")
         arguments: set[tuple[str, str | None]] = {
             (key, value or None) for key, value in parse_qsl(query, keep_blank_values=True)

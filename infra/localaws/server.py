@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from typing import Any
 
 from moto.core.base_backend import BackendDict
 from moto.core.config import default_user_config
@@ -16,7 +15,9 @@ from infra.localaws.background import Background
 from infra.localaws.comprehend import Comprehend
 from infra.localaws.faults import Faults
 from infra.localaws.gateway import Gateway
+from infra.localaws.lambda_ import Lambda
 from infra.localaws.processes import Children
+from infra.localaws.s3_events import S3
 from infra.localaws.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -49,22 +50,30 @@ class Server:
         self._background = Background(settings)
         self._children = Children()
         self._faults = Faults()
-        self._services: dict[str, Any] = {
-            "comprehend": Comprehend(settings, self._faults, self._background),
-        }
-        gateway = Gateway(
-            DomainDispatcherApplication(create_backend_app),
-            self._services,
-            settings,
-            self._faults,
-            self._reset,
-        )
         self._http: BaseWSGIServer = make_server(
-            HOST, port, gateway, threaded=True, request_handler=_Handler
+            HOST,
+            port,
+            DomainDispatcherApplication(create_backend_app),
+            threaded=True,
+            request_handler=_Handler,
         )
         self.url = f"http://{HOST}:{self._http.server_port}"
         os.environ["MOTO_PORT"] = str(self._http.server_port)  # where moto finds itself
         default_user_config["stepfunctions"] = {"execute_state_machine": True}
+        self._lambda = Lambda(self._background, self._children, self.url)
+        self._comprehend = Comprehend(settings, self._faults, self._background)
+        self._http.app = Gateway(
+            self._http.app,
+            {
+                "comprehend": self._comprehend,
+                "lambda": self._lambda,
+                "s3": S3(self._faults),
+            },
+            settings,
+            self._faults,
+            crash=self._lambda.crash,
+            reset=self._reset,
+        )
 
     def serve(self, ready: Callable[[str], None]) -> None:
         """Serve until :meth:`shutdown`.
@@ -80,13 +89,13 @@ class Server:
             self._background.stopping.set()
             self._faults.clear()
             self._children.close()
+            self._lambda.close()
 
     def shutdown(self) -> None:
         """Make :meth:`serve` return; may be called from any thread but its own."""
         self._http.shutdown()
 
     def _reset(self) -> None:
-        for service in self._services.values():
-            if hasattr(service, "reset"):
-                service.reset()
+        self._comprehend.reset()
+        self._lambda.reset()
         BackendDict.reset()

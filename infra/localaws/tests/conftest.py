@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import json
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -38,6 +41,57 @@ def bucket(s3: Any) -> str:
     s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
     return name
+
+
+class Functions:
+    """Makes Lambda functions from Python source."""
+
+    def __init__(self, aws: LocalAWS) -> None:
+        self.client = aws.client("lambda", retries={"total_max_attempts": 1}, read_timeout=120)
+        trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}}
+        self._role = aws.client("iam").create_role(
+            RoleName="lambda",
+            AssumeRolePolicyDocument=json.dumps(
+                {"Version": "2012-10-17", "Statement": [trust | {"Action": "sts:AssumeRole"}]}
+            ),
+        )["Role"]["Arn"]
+
+    def create(self, source: str, name: str = "function", **options: Any) -> str:
+        """Create a function from the source of ``main.py``, whose handler is ``handle``."""
+        return str(
+            self.client.create_function(
+                **{
+                    "FunctionName": name,
+                    "Runtime": "python3.13",
+                    "Role": self._role,
+                    "Handler": "main.handle",
+                    "Timeout": 60,
+                    "Code": {"ZipFile": zipped({"main.py": source})},
+                    **options,
+                }
+            )["FunctionArn"]
+        )
+
+    def invoke(self, event: Any = None, name: str = "function", **options: Any) -> Any:
+        """Invoke a function that must not fail; return its answer."""
+        answer = self.client.invoke(FunctionName=name, Payload=json.dumps(event), **options)
+        payload = answer["Payload"].read()
+        assert "FunctionError" not in answer, payload
+        return json.loads(payload)
+
+
+@pytest.fixture
+def functions(aws: LocalAWS) -> Functions:
+    return Functions(aws)
+
+
+def zipped(files: dict[str, str]) -> bytes:
+    """Return a zip file."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
 
 
 def eventually(read: Callable[[], Any], done: Callable[[Any], bool], patience: float = 30) -> Any:
