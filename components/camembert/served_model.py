@@ -31,6 +31,7 @@ from components.camembert.onnx_graph import (
     read_weights,
 )
 from components.camembert.tokenization import SentenceTokenizer
+from components.remote import Ranking
 
 if TYPE_CHECKING:
     from components.camembert.training import TrainedModel
@@ -247,6 +248,22 @@ class ServedModel:
         ids = self._tokenizer.ids(texts)
         unknown = np.array([self._tokenizer.is_unknown(item) for item in ids], dtype=bool)
         return Prediction(softmax(self._logits(ids)), unknown)
+
+    def rank(self, texts: Sequence[str], *, reject_unknown: bool = True) -> list[Ranking]:
+        """Return all intents of each text with their probabilities, the best first.
+
+        Args:
+            texts: What to classify.
+            reject_unknown: Whether a text of which the vocabulary knows nothing gets no intent.
+        """
+        prediction = self.predict(texts)
+        labels = self.metadata.labels
+        return [
+            []
+            if unknown and reject_unknown
+            else [(labels[index], float(row[index])) for index in row.argsort()[::-1]]
+            for row, unknown in zip(prediction.probabilities, prediction.unknown, strict=True)
+        ]
 
     def logits(self, texts: Sequence[str]) -> np.ndarray:
         """Return the calibrated logits, float64, texts x classes."""

@@ -208,6 +208,18 @@ def _fine_tune(
     )
 
 
+def held_out(labels: Sequence[str], config: Mapping[str, Any]) -> list[int]:
+    """Return which of the examples :func:`fine_tune` holds out for early stopping and calibration.
+
+    Args:
+        labels: The intent of each example.
+        config: A complete configuration.
+    """
+    names = sorted(set(labels))
+    classes = [names.index(label) for label in labels]
+    return _split(classes, config["validation_share"], random.Random(config["seed"]))[1]
+
+
 def _check_examples(labels: Sequence[str]) -> list[str]:
     counts = Counter(labels)
     if len(counts) < 2:

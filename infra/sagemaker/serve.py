@@ -13,12 +13,13 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import waitress
 
 from components.camembert.served_model import ServedModel, ServedModelError
+from components.remote import Ranking
 from components.validation import unknown_name
 from infra.sagemaker.folders import Folders
 
@@ -52,7 +53,7 @@ Environ = dict[str, Any]
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 
 
-class Refusal(Exception):
+class RequestError(Exception):
     """A request that gets no prediction.
 
     Attributes:
@@ -84,8 +85,8 @@ class Application:
         """Answer one request, in JSON in every case."""
         try:
             status, content = 200, self._answer(environ)
-        except Refusal as refusal:
-            status, content = refusal.status, {"error": str(refusal)}
+        except RequestError as error:
+            status, content = error.status, {"error": str(error)}
         except Exception:
             logger.exception("A request failed.")
             status, content = 500, {"error": "The classifier failed; its log says why."}
@@ -97,31 +98,31 @@ class Application:
     def _answer(self, environ: Environ) -> dict[str, Any]:
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
         if path not in ("/ping", "/invocations"):
-            raise Refusal(404, "There are two paths: GET /ping and POST /invocations.")
+            raise RequestError(404, "There are two paths: GET /ping and POST /invocations.")
         expected = "GET" if path == "/ping" else "POST"
         if method != expected:
-            raise Refusal(405, f"Use {expected} {path}.")
+            raise RequestError(405, f"Use {expected} {path}.")
         if self._model is None:
-            raise Refusal(503, self._fault)
+            raise RequestError(503, self._fault)
         if path == "/ping":
             return {}
         if not self._admitted.acquire(blocking=False):
-            raise Refusal(429, "Too many requests at once: add instances, or try again later.")
+            raise RequestError(429, "Too many requests at once: add instances, or try again later.")
         try:
             texts, top_k = parse(_read(environ))
             with self._running:
-                rankings = self._model.rank(texts, top_k)
+                rankings = self._model.rank(texts)
         finally:
             self._admitted.release()
-        return {"predictions": [_prediction(ranking) for ranking in rankings]}
+        return {"predictions": [_prediction(ranking[: top_k or None]) for ranking in rankings]}
 
 
 def _read(environ: Environ) -> bytes:
     kind = environ.get("CONTENT_TYPE", "").split(";")[0].strip().lower()
     if kind != "application/json":
-        raise Refusal(415, f"The content type is '{kind}'; send application/json.")
+        raise RequestError(415, f"The content type is '{kind}'; send application/json.")
     if int(environ.get("CONTENT_LENGTH") or 0) > MAXIMUM_BODY_BYTES:
-        raise Refusal(
+        raise RequestError(
             413, f"The body is larger than {MAXIMUM_BODY_BYTES} bytes: send fewer texts at once."
         )
     return environ["wsgi.input"].read()
@@ -135,41 +136,41 @@ def parse(body: bytes) -> tuple[list[str], int]:
             the list, and the parameters may be left out.
 
     Raises:
-        Refusal: It is something else; the message says what to send.
+        RequestError: It is something else; the message says what to send.
     """
     try:
         content = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise Refusal(400, f"The body is not JSON in UTF-8: {error}.") from error
+        raise RequestError(400, f"The body is not JSON in UTF-8: {error}.") from error
     if not isinstance(content, dict) or "inputs" not in content:
-        raise Refusal(422, 'Send an object: {"inputs": ["text", …]}.')
+        raise RequestError(422, 'Send an object: {"inputs": ["text", …]}.')
     parameters = content.get("parameters") or {}
     if not isinstance(parameters, dict):
-        raise Refusal(422, '\'parameters\' must be an object, such as {"top_k": 3}.')
+        raise RequestError(422, "'parameters' must be an object, such as {\"top_k\": 3}.")
     _refuse_unknown(content, {"inputs", "parameters"})
     _refuse_unknown(parameters, {"top_k"})
     texts = [content["inputs"]] if isinstance(content["inputs"], str) else content["inputs"]
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise Refusal(422, "'inputs' must be a text or a list of texts.")
+        raise RequestError(422, "'inputs' must be a text or a list of texts.")
     if not texts:
-        raise Refusal(422, "'inputs' is empty: send at least one text.")
+        raise RequestError(422, "'inputs' is empty: send at least one text.")
     if len(texts) > MAXIMUM_INPUTS:
-        raise Refusal(
+        raise RequestError(
             413, f"{len(texts)} texts are too many at once: send at most {MAXIMUM_INPUTS}."
         )
     top_k = parameters.get("top_k", DEFAULT_TOP_K)
     if not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 0:
-        raise Refusal(422, "'top_k' must be a whole number of at least 0 (0: all intents).")
+        raise RequestError(422, "'top_k' must be a whole number of at least 0 (0: all intents).")
     return texts, top_k
 
 
 def _refuse_unknown(given: dict[str, Any], known: set[str]) -> None:
     for key in given:
         if key not in known:
-            raise Refusal(422, f"'{key}' is not known. {unknown_name(key, known)}")
+            raise RequestError(422, f"'{key}' is not known. {unknown_name(key, known)}")
 
 
-def _prediction(ranking: Sequence[tuple[str, float]]) -> dict[str, Any]:
+def _prediction(ranking: Ranking) -> dict[str, Any]:
     """Return a text's answer; a text of which the vocabulary knows nothing has no intent."""
     intents = [{"name": name, "confidence": confidence} for name, confidence in ranking]
     return {

@@ -48,7 +48,8 @@ resource "aws_lambda_function" "this" {
   role             = aws_iam_role.lambda[each.key].arn
   runtime          = var.settings.lambda_runtime
   handler          = "bot.retraining.handlers.${each.key}"
-  filename         = var.settings.lambda_zip
+  s3_bucket        = aws_s3_object.lambda.bucket
+  s3_key           = aws_s3_object.lambda.key
   source_code_hash = filebase64sha256(var.settings.lambda_zip)
   memory_size      = each.value.memory
   timeout          = each.value.timeout
@@ -64,21 +65,16 @@ resource "aws_lambda_function" "this" {
     })
   }
 
-  # Where S3's event goes when the function has failed three times.
-  dynamic "dead_letter_config" {
-    for_each = each.key == "start_training" ? [aws_sqs_queue.dead_letters.arn] : []
-
-    content {
-      target_arn = dead_letter_config.value
-    }
-  }
-
   # The log group first, or Lambda makes one that keeps everything for ever.
-  depends_on = [
-    aws_cloudwatch_log_group.lambda,
-    aws_iam_role_policy.lambda,
-    aws_iam_role_policy.start_training,
-  ]
+  depends_on = [aws_cloudwatch_log_group.lambda]
+}
+
+# By way of S3, since the archive is then sent once and the functions are made at the same time.
+resource "aws_s3_object" "lambda" {
+  bucket      = var.artifact_bucket.name
+  key         = "lambda/${filesha256(var.settings.lambda_zip)}.zip"
+  source      = var.settings.lambda_zip
+  source_hash = filemd5(var.settings.lambda_zip)
 }
 
 resource "aws_cloudwatch_log_group" "lambda" {
@@ -86,6 +82,21 @@ resource "aws_cloudwatch_log_group" "lambda" {
 
   name              = "/aws/lambda/${each.value}"
   retention_in_days = var.settings.log_retention_days
+}
+
+# Where the event of a dataset goes when the function has failed three times.
+resource "aws_lambda_function_event_invoke_config" "start_training" {
+  function_name          = aws_lambda_function.this["start_training"].function_name
+  maximum_retry_attempts = 2
+
+  destination_config {
+    on_failure {
+      destination = aws_sqs_queue.dead_letters.arn
+    }
+  }
+
+  # Lambda tries the permission.
+  depends_on = [aws_iam_role_policy.start_training]
 }
 
 resource "aws_sqs_queue" "dead_letters" {
