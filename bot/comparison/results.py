@@ -41,7 +41,7 @@ class IntentScores:
     Attributes:
         precision: Share of the answers with this intent that are right; null where there are none.
         recall: Share of the examples of this intent that are recognised.
-        support: Scored examples of this intent in one pass over the material.
+        support: Scored examples of this intent, over all runs.
     """
 
     precision: Interval | None
