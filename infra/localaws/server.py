@@ -19,6 +19,7 @@ from infra.localaws.lambda_ import Lambda
 from infra.localaws.processes import Children
 from infra.localaws.s3_events import S3
 from infra.localaws.settings import Settings
+from infra.localaws.stepfunctions import StepFunctions
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +69,7 @@ class Server:
                 "comprehend": self._comprehend,
                 "lambda": self._lambda,
                 "s3": S3(self._faults),
+                "stepfunctions": StepFunctions(settings),
             },
             settings,
             self._faults,

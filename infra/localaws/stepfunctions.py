@@ -1,0 +1,158 @@
+"""Step Functions: moto's interpreter, with the operations that Terraform misses and a faster clock.
+
+https://docs.aws.amazon.com/step-functions/latest/apireference/
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from moto.stepfunctions.models import StateMachine
+from moto.stepfunctions.parser.asl.component.common.retry.jitter_strategy_decl import (
+    JitterStrategyDecl,
+)
+from moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_function import (
+    WaitFunction,
+)
+from moto.stepfunctions.parser.asl.eval.environment import Environment
+from moto.stepfunctions.parser.asl.parse.asl_parser import (
+    AmazonStateLanguageParser,
+    ASLParserException,
+)
+from moto.stepfunctions.parser.models import stepfunctions_parser_backends
+
+from infra.localaws.protocol import ACCOUNT, TO_MOTO, AwsError, Call, operation, page
+from infra.localaws.settings import Settings
+
+
+class StepFunctions:
+    """What moto lacks; the rest is moto's."""
+
+    def __init__(self, settings: Settings) -> None:
+        _scale_waits(settings)
+        StateMachine.__deepcopy__ = _copy_of_a_machine  # type: ignore[attr-defined]
+
+    @operation
+    def validate_state_machine_definition(self, call: Call) -> dict[str, Any]:
+        call.validate()
+        diagnostics = list(_diagnostics(call.params["definition"]))
+        return {
+            "result": "FAIL" if diagnostics else "OK",
+            "diagnostics": diagnostics,
+            "truncated": False,
+        }
+
+    @operation
+    def create_state_machine(self, call: Call) -> object:
+        return _checked(call)
+
+    @operation
+    def update_state_machine(self, call: Call) -> object:
+        return _checked(call)
+
+    @operation
+    def list_state_machine_versions(self, call: Call) -> dict[str, Any]:
+        call.validate()
+        arn = call.params["stateMachineArn"]
+        backend = stepfunctions_parser_backends[ACCOUNT][call.region]
+        machine = next((item for item in backend.state_machines if item.arn == arn), None)
+        if machine is None:
+            raise AwsError("StateMachineDoesNotExist", f"State Machine Does Not Exist: '{arn}'")
+        versions = [
+            {
+                "stateMachineVersionArn": version.arn,
+                "creationDate": version.creation_date.timestamp(),
+            }
+            for _, version in sorted(machine.versions.items(), reverse=True)
+        ]
+        items, token = page(versions, call)
+        return {"stateMachineVersions": items, **({"nextToken": token} if token else {})}
+
+
+def _checked(call: Call) -> object:
+    """Refuse a definition that moto takes and AWS does not."""
+    for diagnostic in _diagnostics(call.params.get("definition") or "{}"):
+        raise AwsError(
+            "InvalidDefinition",
+            f"Invalid State Machine Definition: '{diagnostic['code']}: {diagnostic['message']} at "
+            f"{diagnostic['location']}'",
+        )
+    return TO_MOTO
+
+
+def _diagnostics(definition: str) -> Iterator[dict[str, str]]:
+    """Yield what is wrong with a definition, in the form of ValidateStateMachineDefinition."""
+    try:
+        machine = json.loads(definition)
+    except ValueError as error:
+        yield _diagnostic("INVALID_JSON_DESCRIPTION", str(error), "/")
+        return
+    if not machine:  # an update without a definition
+        return
+    try:
+        AmazonStateLanguageParser.parse(definition)
+    except ASLParserException as error:
+        for message in error.errors:
+            yield _diagnostic("SCHEMA_VALIDATION_FAILED", message, "/")
+        return
+    except Exception as error:  # whatever moto's interpreter makes of it
+        yield _diagnostic("SCHEMA_VALIDATION_FAILED", str(error), "/")
+        return
+    yield from _missing_targets(machine, "")
+
+
+def _missing_targets(machine: dict[str, Any], path: str) -> Iterator[dict[str, str]]:
+    """Yield the transitions that lead nowhere, in a machine and those within it."""
+    states = machine.get("States", {})
+    targets = [(f"{path}/StartAt", machine.get("StartAt"))]
+    for name, state in states.items():
+        here = f"{path}/States/{name}"
+        targets += [(f"{here}/{key}", state[key]) for key in ("Next", "Default") if key in state]
+        for key in ("Choices", "Catch"):
+            targets += [
+                (f"{here}/{key}[{index}]/Next", rule.get("Next"))
+                for index, rule in enumerate(state.get(key, []))
+            ]
+        inner = [state[key] for key in ("Iterator", "ItemProcessor") if key in state]
+        for branch in [*state.get("Branches", []), *inner]:
+            yield from _missing_targets(branch, here)
+    for location, target in targets:
+        if target not in states:
+            message = f"Missing 'Next' target: {target}"
+            yield _diagnostic("MISSING_TRANSITION_TARGET", message, location)
+
+
+def _diagnostic(code: str, message: str, location: str) -> dict[str, str]:
+    return {"severity": "ERROR", "code": code, "message": message, "location": location}
+
+
+def _copy_of_a_machine(machine: StateMachine, _: dict[int, Any]) -> StateMachine:
+    """Return the copy that an execution works with.
+
+    moto would copy the executions along, and fail as long as one of them runs.
+    """
+    clone = copy.copy(machine)
+    clone.executions = []
+    return clone
+
+
+def _scale_waits(settings: Settings) -> None:
+    """Make Wait states and intervals between retries as much shorter as the settings say."""
+
+    def wait(_: WaitFunction, env: Environment, wait_seconds: float) -> None:
+        deadline = time.monotonic() + settings.scaled(wait_seconds)
+        while env.is_running() and (rest := deadline - time.monotonic()) > 0:
+            env.program_state_event.wait(rest)
+
+    retry_interval = JitterStrategyDecl._eval_body
+
+    def scaled_retry_interval(self: JitterStrategyDecl, env: Environment) -> None:
+        retry_interval(self, env)
+        env.stack.append(settings.scaled(env.stack.pop()))
+
+    WaitFunction._wait_interval = wait  # type: ignore[method-assign,assignment]
+    JitterStrategyDecl._eval_body = scaled_retry_interval  # type: ignore[method-assign]
