@@ -7,6 +7,7 @@ Credentials, region and endpoint come from AWS's own chain (environment, profile
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -156,19 +157,22 @@ def client(
         AwsError: No region is set, or the profile of AWS_PROFILE does not exist.
         UserError: The service is not offered in the region; the message says where it is.
     """
-    import boto3
+    import botocore.session
     from botocore.config import Config
 
     with aws_errors(f"open a client of '{service}'"):
-        session = boto3.session.Session(region_name=region)
+        session = botocore.session.Session()
+        session.register_component("data_loader", _loader())
+        region = region or session.get_config_variable("region")
         offered = session.get_available_regions(service)
-        if session.region_name and offered and session.region_name not in offered:
+        if region and offered and region not in offered:
             raise UserError(
-                f"Amazon offers no '{service}' in the region '{session.region_name}'. "
+                f"Amazon offers no '{service}' in the region '{region}'. "
                 f"Choose one of: {', '.join(offered)}."
             )
-        return session.client(
+        return session.create_client(
             service,
+            region,
             config=Config(
                 connect_timeout=connect_timeout,
                 read_timeout=read_timeout,
@@ -177,6 +181,14 @@ def client(
                 tcp_keepalive=True,
             ),
         )
+
+
+@functools.cache
+def _loader() -> Any:
+    """Return botocore's descriptions of the services, read once: that is what takes the time."""
+    from botocore.loaders import create_loader
+
+    return create_loader()
 
 
 def split_s3_uri(uri: str) -> tuple[str, str]:
