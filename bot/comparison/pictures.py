@@ -46,6 +46,7 @@ class Picture:
         """Return an SVG element for a page: in the page's colours, no name used twice."""
         element = self.svg[self.svg.index("<svg") :]
         element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)
+        element = re.sub(r' xmlns(:xlink)?="[^"]*"', "", element).replace("xlink:href", "href")
         element = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{self.name}-", element)
         element = element.replace(_INK, "currentColor")
         label = self.alternative.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
@@ -203,23 +204,29 @@ def draw_learning_curves(
     _clear(axes)
 
 
-def draw_latency_accuracy(axes: Axes, points: Mapping[str, Point], stand_ins: set[str]) -> None:
-    """Draw accuracy (y, with interval) against latency (x, seconds); hollow: a stand-in."""
+def draw_latency_accuracy(axes: Axes, points: Mapping[str, Point], hollow: set[str]) -> None:
+    """Draw accuracy (y, with interval) against latency (x, seconds).
+
+    Args:
+        axes: Where.
+        points: By name.
+        hollow: The names whose figures are a stand-in's.
+    """
     for (name, point), style in zip(points.items(), _styles(), strict=False):
-        hollow = name in stand_ins
         axes.errorbar(
             point.x * 1e3,
             point.y * 100,
             yerr=[[(point.y - point.low) * 100], [(point.high - point.y) * 100]],
-            label=f"{name} (stand-in)" if hollow else name,
+            label=name,
             color=style["color"],
             marker=style["marker"],
             markersize=8,
-            markerfacecolor="none" if hollow else style["color"],
+            markerfacecolor="none" if name in hollow else style["color"],
             linestyle="none",
             capsize=3,
         )
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:,g}")
     axes.set_xlabel("Latency of a question, p95, milliseconds (left is better)")
     axes.set_ylabel("Accuracy, %")
     axes.set_title("Latency against accuracy, with 95 % intervals")
@@ -237,7 +244,9 @@ def draw_shares(
         bars = axes.barh(
             at, [share * 100 for share in shares], height, label=label, color=_COLOURS[index]
         )
-        axes.bar_label(bars, [f"{share:.1%}" for share in shares], padding=3, fontsize="x-small")
+        axes.bar_label(
+            bars, [f"{share * 100:.1f} %" for share in shares], padding=3, fontsize="x-small"
+        )
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     axes.set_xlim(0, 112)

@@ -20,20 +20,22 @@ class Criterion:
     Attributes:
         key: Its name in files.
         title: Its name for people.
+        short: The same for the head of a column.
         weight: Its default weight, which is the original's coefficient.
     """
 
     key: str
     title: str
+    short: str
     weight: float
 
 
 CRITERIA = (
-    Criterion("speed", "Inference speed", 5),
-    Criterion("performance", "Model performance", 4),
-    Criterion("cost", "Cost", 4),
-    Criterion("creation", "Ease of creation", 3),
-    Criterion("industrialisation", "Ease of industrialisation", 2),
+    Criterion("speed", "Inference speed", "Speed", 5),
+    Criterion("performance", "Model performance", "Performance", 4),
+    Criterion("cost", "Cost", "Cost", 4),
+    Criterion("creation", "Ease of creation", "Creation", 3),
+    Criterion("industrialisation", "Ease of industrialisation", "Industrial.", 2),
 )
 DEFAULT_WEIGHTS: dict[str, float] = {one.key: one.weight for one in CRITERIA}
 
@@ -73,7 +75,8 @@ class Measure:
         """Return a value with its unit: ``"95 %"``."""
         if self.unit == "%":
             return f"{value * 100:.3g} %"
-        return f"{value:,.3g} {self.unit}".rstrip() if value < 1000 else f"{value:,.0f} {self.unit}"
+        number = f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
+        return f"{number} {self.unit}".rstrip()
 
     def rule(self) -> str:
         """Return the thresholds in words: ``"≤ 0.1 s: 5, ≤ 0.3 s: 4, …"``."""

@@ -45,9 +45,12 @@ class Grid:
             title=escape(self.title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD
         )
         for index, name in enumerate(self.header):
-            left = self.is_text(index)
-            side: Literal["left", "right"] = "left" if left else "right"
-            table.add_column(escape(name), justify=side, overflow="fold", no_wrap=not left)
+            side: Literal["left", "right"] = "left" if self.is_text(index) else "right"
+            # A number is never cut; its heading may take several lines.
+            cells = [len(row[index]) for row in self.rows] if side == "right" else [16]
+            table.add_column(
+                escape(name), justify=side, overflow="fold", min_width=max(cells, default=0)
+            )
         for index, row in enumerate(self.rows):
             style = "bold" if index in self.emphasised else None
             table.add_row(*map(escape, row), style=style)
@@ -65,8 +68,13 @@ class Grid:
             parts.append("\n".join(f"- {note}" for note in self.notes))
         return "\n\n".join(parts) + "\n"
 
-    def to_html(self) -> str:
-        """Return a table with caption, scopes for screen readers, and the notes below it."""
+    def to_html(self, identifier: str = "") -> str:
+        """Return a table with caption, scopes for screen readers, and the notes below it.
+
+        Args:
+            identifier: The table's ``id``, where a script has to find it.
+        """
+        named = f' id="{identifier}"' if identifier else ""
         head = "".join(
             f'<th scope="col"{_side(self.is_text(index))}>{html.escape(name)}</th>'
             for index, name in enumerate(self.header)
@@ -79,7 +87,7 @@ class Grid:
         # The frame scrolls on a narrow screen; the tab index lets a keyboard scroll it.
         return (
             f'<div class="table" role="region" tabindex="0" aria-label="{html.escape(self.title)}">'
-            f"<table>\n<caption>{html.escape(self.title)}</caption>\n"
+            f"<table{named}>\n<caption>{html.escape(self.title)}</caption>\n"
             f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
             + (f'\n<ul class="notes">{notes}</ul>' if notes else "")
         )

@@ -1,0 +1,147 @@
+"""From the raw figures of a comparison to the marks of its candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from bot.comparison import ease, rules
+from bot.comparison.cost_report import Costs
+from bot.comparison.ease import Fact
+from bot.comparison.results import CROSS_VALIDATION, HELD_OUT, Candidate, Interval, Performance
+from bot.comparison.rules import Mark, Measured
+
+# The sustained load that is marked.
+MARKED_CLIENTS = 16
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """A candidate with its marks, and what they rest on.
+
+    Attributes:
+        candidate: The candidate and its raw figures.
+        route: The way it is served, as in ``ease.yml``.
+        bill: Key of the way to serve whose bill it is marked by.
+        values: What is marked, by the key of the measure.
+        facts: The facts of both criteria of ease, by the key of the measure.
+        marks: By criterion.
+    """
+
+    candidate: Candidate
+    route: str
+    bill: str
+    values: dict[str, Measured]
+    facts: dict[str, Fact]
+    marks: dict[str, Mark]
+
+    @property
+    def label(self) -> str:
+        """The candidate's name in tables, which says where something stands in for a service."""
+        return label(self.candidate)
+
+
+def label(candidate: Candidate) -> str:
+    """Return a candidate's name, marked where something stands in for the service."""
+    return f"{candidate.name} (stand-in)" if candidate.stand_in else candidate.name
+
+
+def basis(candidates: Sequence[Candidate]) -> str:
+    """Return the protocol whose scores are marked: one that all scored candidates have.
+
+    Cross-validation where it can be; the held-out set otherwise, since the two do not compare.
+    """
+    scored = [one for one in candidates if one.cross_validation or one.held_out]
+    return CROSS_VALIDATION if all(one.cross_validation for one in scored) else HELD_OUT
+
+
+def performance(candidate: Candidate, protocol: str) -> Performance | None:
+    """Return a candidate's scores by a protocol."""
+    return candidate.cross_validation if protocol == CROSS_VALIDATION else candidate.held_out
+
+
+def route_of(candidate: Candidate) -> str:
+    """Return the way that a candidate is served, as ``ease.yml`` names it."""
+    if candidate.service:
+        return candidate.service
+    return "transformers" if "transformers" in candidate.definition else "in-process"
+
+
+def bill_of(route: str, costs: Costs) -> str:
+    """Return the way to serve whose bill a candidate gets: one that answers at any hour."""
+    bills = {
+        "comprehend": "comprehend-always",
+        "sagemaker": f"sagemaker-{costs.profile.hosting_instance}",
+    }
+    return bills.get(route, "in-process")
+
+
+def assess(
+    candidates: Sequence[Candidate], costs: Costs, root: Path = ease.ROOT
+) -> list[Assessment]:
+    """Mark candidates.
+
+    Args:
+        candidates: Their raw figures.
+        costs: The bills of all ways to serve.
+        root: The repository that the facts of ease are counted in.
+    """
+    protocol = basis(candidates)
+    return [_assess(candidate, protocol, costs, root) for candidate in candidates]
+
+
+def _assess(candidate: Candidate, protocol: str, costs: Costs, root: Path) -> Assessment:
+    route = route_of(candidate)
+    bill = bill_of(route, costs)
+    facts = ease.facts(route, _facts_of_run(candidate), root)
+    euros = costs.prices.euros(costs.option(bill).dollars())
+    values = {
+        **_speed(candidate),
+        **_performance(performance(candidate, protocol)),
+        "euros_a_month": Measured(euros),
+        **{key: Measured(fact.value) for key, fact in facts.items()},
+    }
+    return Assessment(candidate, route, bill, values, facts, rules.marks(values))
+
+
+def _facts_of_run(candidate: Candidate) -> dict[str, Fact]:
+    """Return the facts of ease that the run of the comparison holds."""
+    lines = yaml.safe_dump(candidate.definition, allow_unicode=True).splitlines()
+    source = "its lines in the configuration of the comparison"
+    found = {"creation_lines": Fact(len(lines), source, is_counted=True)}
+    if candidate.training:
+        minutes = candidate.training.seconds / 60
+        found["minutes_to_live"] = Fact(minutes, "its training in this run", is_counted=True)
+    return found
+
+
+def _speed(candidate: Candidate) -> dict[str, Measured]:
+    speed = candidate.speed
+    if speed is None:
+        return {}
+    found = {
+        "p95_spaced": Measured(speed.spaced.p95),
+        "p95_burst": Measured(speed.back_to_back.p95),
+    }
+    loads = {load.clients: load for load in speed.load}
+    if MARKED_CLIENTS in loads:
+        found["p95_load"] = Measured(loads[MARKED_CLIENTS].latency.p95)
+    return found
+
+
+def _performance(scores: Performance | None) -> dict[str, Measured]:
+    if scores is None:
+        return {}
+    found: dict[str, Interval | None] = {
+        "macro_f1": scores.macro_f1,
+        "false_accepts": scores.false_accepts,
+        "calibration_error": scores.calibration_error,
+    }
+    return {
+        key: Measured(interval.value, interval.low, interval.high)
+        for key, interval in found.items()
+        if interval
+    }

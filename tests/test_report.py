@@ -1,0 +1,472 @@
+"""The report of a comparison, from figures made by hand: tables, page, facts, pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+import html.parser
+import json
+import re
+import textwrap
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from bot.comparison import assessment, cost_report, ease, prices, report, report_tables, rules
+from bot.comparison.cost_report import Costs
+from bot.comparison.page import Page
+from bot.comparison.profile import Profile
+from bot.comparison.report import Report
+from bot.comparison.results import CROSS_VALIDATION, HELD_OUT, Confusion, Interval
+from bot.errors import UserError
+from tests import comparison_results as made
+
+LABEL = "Comprehend (stand-in)"
+
+
+@pytest.fixture(scope="module")
+def costs() -> Costs:
+    return cost_report.work_out(prices.read(), Profile())
+
+
+@pytest.fixture(scope="module")
+def whole(costs: Costs) -> Report:
+    return report.build(made.results(), costs)
+
+
+@pytest.fixture(scope="module")
+def folder(whole: Report, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("report")
+    report.write(whole, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def page(whole: Report) -> Page:
+    """The report without pictures, which take their time."""
+    return report.compose(whole, {})
+
+
+# --- marks ------------------------------------------------------------------------------------
+
+
+def test_candidates_are_marked_by_the_protocol_that_all_have(costs: Costs) -> None:
+    fixed = report.build(made.results(), costs)
+    trained = report.build(made.results(made.camembert(), made.diet()), costs)
+
+    assert fixed.protocol == HELD_OUT
+    assert trained.protocol == CROSS_VALIDATION
+    assert fixed.assessments[0].values["macro_f1"].value == pytest.approx(0.94)
+    assert trained.assessments[0].values["macro_f1"].value == pytest.approx(0.96)
+
+
+def test_marks_follow_from_the_figures(whole: Report) -> None:
+    values = whole.assessments[0].values
+    marks = whole.assessments[0].marks
+
+    # p95 of 6.5 and 7.15 ms and, with 16 clients in line, of 104 ms: 5, 5 and 4.
+    assert values["p95_load"].value == pytest.approx(0.104)
+    assert marks["speed"].value == pytest.approx(14 / 3)
+    # Macro-F1 94 % counts twice, false accepts 8 %, calibration error 3 %.
+    assert marks["performance"].value == pytest.approx((4 + 4 + 4 + 4) / 4)
+    assert marks["performance"].low < 4 < marks["performance"].high
+    assert marks["cost"].value == 5
+
+
+def test_each_way_to_serve_has_its_bill_and_its_facts(whole: Report, costs: Costs) -> None:
+    served = {one.candidate.key: (one.route, one.bill) for one in whole.assessments}
+
+    assert served == {
+        "camembert-int8": ("in-process", "in-process"),
+        "diet": ("in-process", "in-process"),
+        "comprehend": ("comprehend", "comprehend-always"),
+        "transformers": ("transformers", "in-process"),
+    }
+    sagemaker = dataclasses.replace(made.comprehend(), service="sagemaker")
+    (one,) = assessment.assess([sagemaker], costs)
+    assert (one.route, one.bill) == ("sagemaker", "sagemaker-ml.t2.medium")
+    assert one.marks["cost"].value == 4
+
+
+def test_a_failed_candidate_is_not_ranked_and_the_report_says_why(
+    whole: Report, page: Page
+) -> None:
+    assert whole.decision.unranked == {
+        "transformers pipeline": "no mark for inference speed, model performance"
+    }
+    text = page.to_markdown()
+    assert "## What failed" in text
+    assert "MemoryError: <no> room" in text
+    assert "Not ranked: transformers pipeline" in text
+
+
+def test_a_report_without_failures_has_no_section_for_them(costs: Costs) -> None:
+    content = report.compose(report.build(made.results(made.camembert()), costs), {})
+
+    assert "failures" not in [section.key for section in content.sections]
+
+
+def test_nothing_measured_is_still_a_report(costs: Costs) -> None:
+    nothing = report.build(made.results(made.failed()), costs)
+
+    assert report.verdict(nothing) == "No candidate could be ranked: each lacks a mark."
+    assert "–" in report.compose(nothing, {}).to_markdown()
+
+
+def test_weights_decide(costs: Costs) -> None:
+    """Comprehend is the more accurate of the two, and the dearer one."""
+    figures = made.results(made.diet(), made.comprehend())
+    nothing = dict.fromkeys(rules.DEFAULT_WEIGHTS, 0.0)
+
+    accurate = report.build(figures, costs, {**nothing, "performance": 1})
+    cheap = report.build(figures, costs, {**nothing, "cost": 1})
+
+    assert accurate.decision.winners == [LABEL]
+    assert cheap.decision.winners == ["DIETClassifier"]
+
+
+def test_equal_candidates_share_the_first_place(costs: Costs) -> None:
+    twin = dataclasses.replace(made.diet(), key="twin", name="Twin")
+
+    shared = report.build(made.results(made.diet(), twin), costs)
+
+    assert "DIETClassifier, Twin share the first place" in report.verdict(shared)
+
+
+# --- what the tables say ----------------------------------------------------------------------
+
+
+def test_every_table_with_a_stand_in_says_so(page: Page) -> None:
+    tables = re.split(r"\n(?=\*\*[^*|]+\*\*\n\n\|)", page.to_markdown())[1:]
+    with_it = [table for table in tables if "Comprehend (stand-in) " in table.partition("- ")[0]]
+
+    assert len(with_it) >= 10
+    for table in with_it:
+        assert made.STAND_IN in table, table
+    # Without the mark, the name stands in a row of the original's matrix alone.
+    assert len(re.findall(r"^\| \**Comprehend\** +[|¹²]", page.to_markdown(), re.MULTILINE)) == 1
+
+
+def test_tables_without_a_stand_in_do_not_speak_of_one(whole: Report) -> None:
+    grid = report_tables.scores_grid(whole, CROSS_VALIDATION, "Cross-validation")
+
+    assert not [note for note in grid.notes if made.STAND_IN in note]
+
+
+def test_the_report_names_machine_date_and_versions(page: Page) -> None:
+    text = page.to_markdown()
+
+    assert (
+        "Measured on 2026-11-23 on 2 cores of Test Processor with 8 GiB, Linux 6.1, Python 3.10.20."
+        in text
+    )
+    assert "| rasa | 3.6.21 |" in text
+    assert "tests/data/heldout.yml" in text
+    assert "A remark." in text
+
+
+def test_a_quick_run_is_called_one(costs: Costs) -> None:
+    figures = made.results(made.camembert())
+    quick = dataclasses.replace(figures, protocol=dataclasses.replace(figures.protocol, quick=True))
+
+    assert "A quick run" in report.compose(report.build(quick, costs), {}).subtitle
+
+
+def test_the_published_rules_stand_in_the_report(page: Page) -> None:
+    text = page.to_markdown()
+
+    for measure in rules.MEASURES:
+        assert measure.rule() in text
+        assert measure.why in text
+
+
+def test_the_notes_of_a_candidate_stand_below_its_scores(whole: Report) -> None:
+    grid = report_tables.scores_grid(whole, HELD_OUT, "Held-out")
+
+    assert [row[0] for row in grid.rows] == ["CamemBERT int8 ¹", "DIETClassifier", f"{LABEL} ²"]
+    assert "¹ The offline encoder, not camembert-base." in grid.notes
+
+
+def test_the_tables_for_the_terminal_begin_with_the_winner(whole: Report) -> None:
+    summary, matrix = whole.summary()
+
+    assert summary.rows[0][:3] == ("CamemBERT int8", "1", "83.9")
+    assert summary.rows[-1][:3] == ("transformers pipeline", "–", "–")
+    assert [row[0] for row in matrix.rows] == ["CamemBERT int8", "DIETClassifier", LABEL]
+    assert summary.to_rich().row_count == 4
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.00512, "5.12 ms"), (0.344, "344 ms"), (1.2, "1.2 s"), (119, "119 s"), (720, "12 min")],
+)
+def test_times_in_the_unit_that_suits_them(seconds: float, words: str) -> None:
+    assert report_tables.duration(seconds) == words
+
+
+def test_shares_with_and_without_an_interval() -> None:
+    assert report_tables.percents(Interval(0.935, 0.912, 0.957)) == "93.5 % (91.2–95.7)"
+    assert report_tables.percents(Interval(0.935, 0.935, 0.935)) == "93.5 %"
+    assert report_tables.percents(None) == "–"
+
+
+# --- the page ---------------------------------------------------------------------------------
+
+
+class Outline(html.parser.HTMLParser):
+    """Checks that elements close in order; collects what they are and refer to."""
+
+    VOID = frozenset({"meta", "input", "br"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.targets: list[str] = []
+        self.tags: Counter[str] = Counter()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        if tag not in self.VOID:
+            self.open.append(tag)
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(value or "")
+            if name in ("href", "src", "action", "srcset"):
+                self.targets.append(value or "")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def outline(text: str) -> Outline:
+    parser = Outline()
+    parser.feed(text)
+    parser.close()
+    return parser
+
+
+def test_the_page_is_well_formed_and_needs_nothing_from_outside(folder: Path) -> None:
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    found = outline(text)
+
+    assert found.open == []
+    assert [name for name, count in Counter(found.ids).items() if count > 1] == []
+    inside = [target for target in found.targets if not target.startswith("data:image/png;")]
+    assert all(target.startswith("#") for target in inside)
+    assert {target[1:] for target in inside} <= set(found.ids)
+    assert not {"link", "img", "iframe", "base"} & set(found.tags)
+    assert not re.search(r"url\((?!#)|@import|fetch\(|XMLHttpRequest", text)
+    assert found.tags["svg"] == 7
+
+
+def test_the_page_suits_dark_screens_phones_and_screen_readers(folder: Path) -> None:
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    found = outline(text)
+
+    assert "prefers-color-scheme: dark" in text
+    assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in text
+    assert '<html lang="en">' in text
+    assert text.count("<caption>") == found.tags["table"] > 15
+    assert text.count('<svg role="img" aria-label=') == found.tags["svg"]
+    assert text.count('scope="row"') == text.count("<tr><th") + text.count('"winner"><th') - (
+        text.count("<thead>")
+    )
+
+
+def test_texts_cannot_break_the_page(costs: Costs) -> None:
+    wicked = dataclasses.replace(made.camembert(), name="</script><b>|`", notes=["<i> & |"])
+    content = report.compose(report.build(made.results(wicked), costs), {})
+
+    text = content.to_html()
+    found = outline(text)
+    assert found.open == []
+    assert not {"b", "i"} & set(found.tags)
+    assert json.loads(re.findall(r'id="marks">(.*?)</script>', text)[0]).keys() == {
+        "</script><b>|`"
+    }
+    assert "\\|" in content.to_markdown()
+
+
+def test_the_sliders_begin_with_the_weights_of_the_decision(costs: Costs) -> None:
+    weights = {**rules.DEFAULT_WEIGHTS, "cost": 12.5}
+    text = report.compose(report.build(made.results(), costs, weights), {}).to_html()
+
+    sliders = re.findall(r'max="([\d.]+)" step="any" value="([\d.]+)" name="(\w+)"', text)
+    assert [(name, float(value)) for _, value, name in sliders] == list(weights.items())
+    assert ("12.5", "12.5", "cost") in sliders
+
+
+# --- files ------------------------------------------------------------------------------------
+
+
+def test_what_is_written(folder: Path) -> None:
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*.*")}
+    drawn = ("break-even", "confusion-camembert-int8", "confusion-comprehend", "confusion-diet",
+             "latency-accuracy", "learning-curves", "stability")  # fmt: skip
+
+    assert names == {
+        "report.html",
+        "report.md",
+        "report.json",
+        *(f"pictures/{name}.{suffix}" for name in drawn for suffix in ("svg", "png")),
+    }
+    markdown = (folder / "report.md").read_text(encoding="utf-8")
+    pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", markdown)
+    assert len(pictures) == 7
+    assert all((folder / path).exists() for path in pictures)
+
+
+def test_figures_follow_as_json(folder: Path, whole: Report) -> None:
+    figures = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+
+    assert figures["protocol_marked"] == HELD_OUT
+    assert figures["decision"]["ranking"][0]["candidate"] == "CamemBERT int8"
+    assert figures["decision"]["weights"] == rules.DEFAULT_WEIGHTS
+    first = figures["candidates"][0]
+    assert first["marks"]["cost"]["value"] == 5
+    assert first["facts"]["minutes_to_live"]["value"] == pytest.approx(70 / 60)
+    assert figures["candidates"][2]["stand_in"] == made.STAND_IN
+    assert figures["cost"]["profile"]["questions_per_minute"] == 10
+
+
+def test_the_same_figures_give_the_same_bytes(folder: Path, costs: Costs, tmp_path: Path) -> None:
+    report.write(report.build(made.results(), costs), tmp_path)
+
+    for path in tmp_path.rglob("*.*"):
+        assert path.read_bytes() == (folder / path.relative_to(tmp_path)).read_bytes(), path.name
+
+
+def test_sixty_intents_are_drawn_too(costs: Costs, tmp_path: Path) -> None:
+    from bot.comparison import pictures
+
+    labels = [f"intent_{number:02}" for number in range(60)]
+    confusion = Confusion(labels, [[int(row == column) for column in range(60)]
+                                   for row in range(60)])  # fmt: skip
+    drawn = pictures.save(
+        "sixty", "Sixty", lambda axes: pictures.draw_confusion(
+            axes, confusion.labels, confusion.counts, "Sixty"
+        ), tmp_path, (12.0, 11.0),
+    )  # fmt: skip
+
+    assert (tmp_path / "sixty.png").stat().st_size > 0
+    # Names of the labels, but no number in each of the 3,600 cells.
+    assert drawn.svg.count('<g id="text_') < 200
+
+
+# --- facts ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A repository with two Terraform modules, one calling the other twice."""
+    files = {
+        "infra/one/main.tf": """\
+            # a comment
+            resource "aws_sfn_state_machine" "machine" {
+              name = "machine"
+            }
+
+            module "first" {
+              source = "../bucket"
+            }
+            module "second" {
+              source = "../bucket"
+            }
+            """,
+        "infra/bucket/main.tf": """\
+            resource "aws_s3_bucket" "bucket" {}
+            resource "aws_s3_bucket_versioning" "bucket" {}
+            data "aws_iam_policy_document" "policy" {}
+            """,
+        "infra/image/Dockerfile": "FROM scratch\n\n# nothing\nCOPY . /\n",
+        "code.py": "LEAST = 10\n\n\ndef train():\n    # how\n\n    return 1\n",
+    }
+    for name, content in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(content), encoding="utf-8")
+    return tmp_path
+
+
+def stated(folder: Path, content: str) -> Path:
+    path = folder / "ease.yml"
+    path.write_text(content, encoding="utf-8")
+    return path
+
+
+def test_facts_are_counted_in_the_repository(repository: Path) -> None:
+    path = stated(
+        repository,
+        """\
+route:
+  creation_lines: {code: train, file: code.py}
+  minimum_examples: {constant: LEAST, file: code.py}
+  infrastructure_lines: {terraform: infra/one, count: lines, files: [infra/image/*]}
+  resources: {terraform: infra/one, count: resources}
+  services: {terraform: infra/one, count: services, items: [comprehend]}
+  operation_commands: {items: [one, two], source: the manual}
+  creation_knowledge: {value: 1, source: experience}
+  minutes_to_live: {measured: true}
+""",
+    )
+    measured = {"minutes_to_live": ease.Fact(3.0, "this run", (), True)}
+    facts = ease.facts("route", measured, repository, path)
+
+    assert {key: fact.value for key, fact in facts.items()} == {
+        "creation_lines": 2,
+        "minimum_examples": 10,
+        "infrastructure_lines": 9 + 3 + 2,  # each file once
+        "resources": 1 + 2 * 2,  # the bucket is made twice
+        "services": 3,
+        "operation_commands": 2,
+        "creation_knowledge": 1,
+        "minutes_to_live": 3,
+    }
+    assert facts["services"].items == ("comprehend", "s3", "sfn")
+    assert facts["resources"].is_counted
+    assert not facts["operation_commands"].is_counted
+    assert facts["operation_commands"].source == "the manual"
+
+
+def test_what_the_repository_lacks_is_left_out(tmp_path: Path) -> None:
+    path = stated(
+        tmp_path,
+        "route:\n  resources: {terraform: infra/none, count: resources}\n"
+        "  minimum_examples: {constant: LEAST, file: none.py}\n  services: {measured: true}\n",
+    )
+
+    assert ease.facts("route", {}, tmp_path, path) == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("route: {}", "nothing is stated of 'other'. Known: route."),
+        ("other:\n  resources: {number: 3}", "is no fact"),
+        ("other:\n  resources: {constant: MOST, file: code.py}", "does not assign MOST"),
+        ("other:\n  resources: {code: fit, file: code.py}", "defines no fit"),
+    ],
+)
+def test_what_is_no_fact_is_refused(repository: Path, content: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        ease.facts("other", {}, repository, stated(repository, content))
+
+
+@pytest.mark.parametrize("route", ["in-process", "transformers", "comprehend", "sagemaker"])
+def test_every_fact_that_is_stated_belongs_to_a_rule_and_has_a_source(route: str) -> None:
+    import yaml
+
+    entries = yaml.safe_load(ease.FACTS.read_text(encoding="utf-8"))[route]
+    known = {one.key for one in rules.MEASURES if one.criterion in ease.CRITERIA}
+
+    assert set(entries) == known
+    run = {key: ease.Fact(1, "this run") for key in known}
+    found = ease.facts(route, run)
+    assert set(found) == known
+    assert all(fact.source for fact in found.values())
