@@ -178,25 +178,25 @@ def deploy(
     def look() -> Endpoint | None:
         nonlocal asked
         found = service.endpoint(name)
-        if found is not None and found.status == "DELETING":
-            show("removing the failed or stopped endpoint")
-            return None
-        if asked and found is not None and found.state == FAILED:
-            raise TrainingError(
-                f"The Comprehend endpoint '{name}' did not start: {_status(found)}. Mend that and "
-                "try again."
-            )
-        try:
-            endpoint = service.deploy(name, model_arn, units, role_arn=role_arn)
-        except AwsError as error:
-            if error.exists:  # busy with a change asked for before
+        if found is not None:
+            show(f"endpoint ({found.status})")
+            if found.state == IN_PROGRESS or found.status == "DELETING":
                 return None
-            raise
+            if found.state == READY and (found.model_arn, found.units) == (model_arn, units):
+                return found
+            if found.state == FAILED and asked:
+                raise TrainingError(
+                    f"The Comprehend endpoint '{name}' did not start: {_status(found)}. Mend that "
+                    "and try again."
+                )
         # A failed one is only removed by this, to be created by the next call.
-        asked = found is None or found.state != FAILED
-        show(f"endpoint ({endpoint.status})")
-        ready = endpoint.state == READY and endpoint.model_arn == model_arn
-        return endpoint if ready else None
+        asked = found is None or found.state == READY
+        try:
+            service.deploy(name, model_arn, units, role_arn=role_arn)
+        except AwsError as error:
+            if not error.exists:  # else it is busy with a change asked for before
+                raise
+        return None
 
     return wait(look, show, poll_seconds, time_limit, f"start of the endpoint '{name}'")
 
