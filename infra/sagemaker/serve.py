@@ -180,7 +180,7 @@ def _prediction(ranking: Ranking) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Serve until SIGTERM; requests that are being answered then get up to 5 s to end."""
+    """Serve the model that SageMaker has unpacked, until SIGTERM."""
     folder = Folders.from_environment().model
     try:
         application = Application(ServedModel(folder, threads=len(os.sched_getaffinity(0))))
@@ -188,10 +188,16 @@ def main() -> int:
         # Told by /ping, rather than by a container that SageMaker starts again and again.
         logger.error(error)
         application = Application(None, fault=str(error))
+    run(application, int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080")))
+    return 0
+
+
+def run(application: Application, port: int) -> None:
+    """Serve until SIGTERM; requests that are being answered then get up to 5 s to end."""
     server = waitress.create_server(
         application,
         host="0.0.0.0",
-        port=int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080")),
+        port=port,
         threads=_THREADS,
         # The application refuses sooner, and in JSON; this bounds what is stored.
         max_request_body_size=4 * MAXIMUM_BODY_BYTES,
@@ -200,4 +206,3 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     logger.info("Ready.")
     server.run()
-    return 0
