@@ -7,7 +7,7 @@ import io
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from werkzeug.wrappers import Request, Response
@@ -26,7 +26,8 @@ class Gateway:
 
     Args:
         moto: moto's WSGI application.
-        services: Our services by boto3's name; see :func:`infra.localaws.protocol.operation`.
+        services: boto3's names of services, each with an object that has operations of it, see
+            :func:`infra.localaws.protocol.operation`.
         settings: To be shown and changed under ``/localaws/settings``.
         faults: To be set under ``/localaws/faults``.
         crash: Kills the Lambda function that has an access key.
@@ -36,7 +37,7 @@ class Gateway:
     def __init__(
         self,
         moto: Callable[..., Iterable[bytes]],
-        services: Mapping[str, Any],
+        services: Iterable[tuple[str, Any]],
         settings: Settings,
         faults: Faults,
         crash: Callable[[str], None],
@@ -45,7 +46,7 @@ class Gateway:
         self._moto = moto
         self._operations = {
             (service, name): method
-            for service, implementation in services.items()
+            for service, implementation in services
             for name, method in protocol.operations(implementation).items()
         }
         self._settings = settings

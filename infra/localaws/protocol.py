@@ -184,6 +184,11 @@ def error_response(call: Call, error: AwsError) -> Response:
     return Response(text, error.status, headers, content_type="text/xml")
 
 
+def present(**members: Any) -> dict[str, Any]:
+    """Return the members of an answer that are there."""
+    return {name: value for name, value in members.items() if value is not None}
+
+
 def page(items: list[Any], call: Call, default: int = 100) -> tuple[list[Any], str | None]:
     """Return the page of a list that a call asks for, and the token of the next one.
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 from moto.core.base_backend import BackendDict
 from moto.core.config import default_user_config
@@ -12,12 +15,16 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from infra.localaws.background import Background
-from infra.localaws.comprehend import Comprehend
+from infra.localaws.comprehend.service import Comprehend
 from infra.localaws.faults import Faults
 from infra.localaws.gateway import Gateway
-from infra.localaws.lambda_ import Lambda
+from infra.localaws.lambda_.service import Lambda
 from infra.localaws.processes import Children
 from infra.localaws.s3_events import S3
+from infra.localaws.sagemaker.containers import Host
+from infra.localaws.sagemaker.hosting import Endpoint, Hosting, Runtime
+from infra.localaws.sagemaker.resources import Resources
+from infra.localaws.sagemaker.training import TrainingJob, TrainingJobs
 from infra.localaws.settings import Settings
 from infra.localaws.stepfunctions import StepFunctions
 
@@ -51,6 +58,7 @@ class Server:
         self._background = Background(settings)
         self._children = Children()
         self._faults = Faults()
+        self._workspace = Path(tempfile.mkdtemp(prefix="localaws-"))
         self._http: BaseWSGIServer = make_server(
             HOST,
             port,
@@ -61,16 +69,28 @@ class Server:
         self.url = f"http://{HOST}:{self._http.server_port}"
         os.environ["MOTO_PORT"] = str(self._http.server_port)  # where moto finds itself
         default_user_config["stepfunctions"] = {"execute_state_machine": True}
-        self._lambda = Lambda(self._background, self._children, self.url)
         self._comprehend = Comprehend(settings, self._faults, self._background)
+        self._lambda = Lambda(self._background, self._children, self._workspace, self.url)
+        self._sagemaker = Resources()
+        sagemaker = (
+            self._sagemaker,
+            settings,
+            self._faults,
+            self._background,
+            Host(settings, self._children, self._workspace, self.url),
+        )
         self._http.app = Gateway(
             self._http.app,
-            {
-                "comprehend": self._comprehend,
-                "lambda": self._lambda,
-                "s3": S3(self._faults),
-                "stepfunctions": StepFunctions(settings),
-            },
+            [
+                ("comprehend", self._comprehend),
+                ("lambda", self._lambda),
+                ("s3", S3(self._faults)),
+                ("sagemaker", self._sagemaker),
+                ("sagemaker", TrainingJobs(*sagemaker)),
+                ("sagemaker", Hosting(*sagemaker)),
+                ("sagemaker-runtime", Runtime(self._sagemaker)),
+                ("stepfunctions", StepFunctions(settings)),
+            ],
             settings,
             self._faults,
             crash=self._lambda.crash,
@@ -91,7 +111,7 @@ class Server:
             self._background.stopping.set()
             self._faults.clear()
             self._children.close()
-            self._lambda.close()
+            shutil.rmtree(self._workspace, ignore_errors=True)
 
     def shutdown(self) -> None:
         """Make :meth:`serve` return; may be called from any thread but its own."""
@@ -100,4 +120,7 @@ class Server:
     def _reset(self) -> None:
         self._comprehend.reset()
         self._lambda.reset()
+        for resource in self._sagemaker.clear():
+            if isinstance(resource, (Endpoint, TrainingJob)) and resource.container:
+                resource.container.stop()
         BackendDict.reset()

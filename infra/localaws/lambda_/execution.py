@@ -21,7 +21,7 @@ from pathlib import Path
 
 from infra.localaws.processes import Children
 
-_BOOTSTRAP = Path(__file__).with_name("lambda_bootstrap.py")
+_BOOTSTRAP = Path(__file__).with_name("bootstrap.py")
 # What AWS's Python runtime brings: boto3 and what that needs.
 _RUNTIME_PACKAGES = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six")
 

@@ -16,11 +16,12 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from infra.localaws import comprehend_model, storage
+from infra.localaws import storage
 from infra.localaws.background import Background
-from infra.localaws.comprehend_model import Document, Model, TrainingError
+from infra.localaws.comprehend import model as learning
+from infra.localaws.comprehend.model import Document, Model, TrainingError
 from infra.localaws.faults import Faults
-from infra.localaws.protocol import AwsError, Call, offered_regions, operation, page
+from infra.localaws.protocol import AwsError, Call, offered_regions, operation, page, present
 from infra.localaws.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ class Classifier:
             )
         }
         output = self.request.get("OutputDataConfig") or {}
-        return _present(
+        return present(
             **given,
             DocumentClassifierArn=self.arn,
             Status=self.status,
@@ -99,7 +100,7 @@ class Endpoint:
 
     def properties(self) -> dict[str, Any]:
         """Return the ``EndpointProperties``."""
-        return _present(
+        return present(
             EndpointArn=self.arn,
             Status=self.status,
             Message=self.message or None,
@@ -216,7 +217,7 @@ class Comprehend:
                 and classifier.submitted < wanted.get("SubmitTimeBefore", float("inf"))
             ]
         items, token = page(found, call)
-        return _present(DocumentClassifierPropertiesList=items, NextToken=token)
+        return present(DocumentClassifierPropertiesList=items, NextToken=token)
 
     @operation
     def list_document_classifier_summaries(self, call: Call) -> dict[str, Any]:
@@ -227,7 +228,7 @@ class Comprehend:
                 if classifier.region == call.region:
                     versions.setdefault(classifier.name, []).append(classifier)
         summaries = [
-            _present(
+            present(
                 DocumentClassifierName=name,
                 NumberOfVersions=len(group),
                 LatestVersionCreatedAt=group[-1].submitted,
@@ -237,7 +238,7 @@ class Comprehend:
             for name, group in versions.items()
         ]
         items, token = page(summaries, call)
-        return _present(DocumentClassifierSummariesList=items, NextToken=token)
+        return present(DocumentClassifierSummariesList=items, NextToken=token)
 
     @operation
     def stop_training_document_classifier(self, call: Call) -> dict[str, Any]:
@@ -339,7 +340,7 @@ class Comprehend:
                 and endpoint.created < wanted.get("CreationTimeBefore", float("inf"))
             ]
         items, token = page(found, call)
-        return _present(EndpointPropertiesList=items, NextToken=token)
+        return present(EndpointPropertiesList=items, NextToken=token)
 
     @operation
     def delete_endpoint(self, call: Call) -> dict[str, Any]:
@@ -437,9 +438,7 @@ class Comprehend:
         data = classifier.request["InputDataConfig"]
         test = data.get("TestS3Uri")
         try:
-            model = comprehend_model.train(
-                _documents(data["S3Uri"]), _documents(test) if test else None
-            )
+            model = learning.train(_documents(data["S3Uri"]), _documents(test) if test else None)
         except TrainingError as error:
             return "IN_ERROR", str(error), None
         if classifier.outcome:
@@ -553,9 +552,7 @@ def _documents(uri: str) -> list[Document]:
     if not found:
         raise TrainingError(f"NO_READ_ACCESS_TO_INPUT: There is nothing to read at {uri}.")
     return [
-        document
-        for name in found
-        for document in comprehend_model.read_documents(storage.read(name), name)
+        document for name in found for document in learning.read_documents(storage.read(name), name)
     ]
 
 
@@ -586,10 +583,6 @@ def _units(units: int) -> int:
 
 def _tags(params: dict[str, Any]) -> dict[str, str]:
     return {tag["Key"]: tag.get("Value", "") for tag in params.get("Tags") or ()}
-
-
-def _present(**members: Any) -> dict[str, Any]:
-    return {name: value for name, value in members.items() if value is not None}
 
 
 def _not_found() -> AwsError:

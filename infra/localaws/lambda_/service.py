@@ -9,8 +9,6 @@ import base64
 import datetime
 import json
 import logging
-import shutil
-import tempfile
 import threading
 import uuid
 from collections.abc import Callable
@@ -20,13 +18,13 @@ from typing import Any, ClassVar
 import moto.awslambda.models as moto_lambda
 import moto.awslambda.urls as moto_lambda_urls
 from moto.awslambda.exceptions import UnknownFunctionException
-from moto.core.utils import unix_time_millis
 from moto.sns.models import sns_backends
 from moto.sqs.models import sqs_backends
 from werkzeug.wrappers import Response
 
+from infra.localaws import cloudwatch_logs
 from infra.localaws.background import Background
-from infra.localaws.execution import Environment, Function, Result
+from infra.localaws.lambda_.execution import Environment, Function, Result
 from infra.localaws.processes import Children
 from infra.localaws.protocol import ACCOUNT, AwsError, Call, operation
 
@@ -84,14 +82,17 @@ class Lambda:
     Args:
         background: Runs asynchronous events.
         children: Runs functions.
+        directory: For unpacked code and logs.
         url: Where the local AWS is, for the functions.
     """
 
-    def __init__(self, background: Background, children: Children, url: str) -> None:
+    def __init__(
+        self, background: Background, children: Children, directory: Path, url: str
+    ) -> None:
         self._background = background
         self._children = children
+        self._directory = directory
         self._url = url
-        self._directory = Path(tempfile.mkdtemp(prefix="localaws-lambda-"))
         self._lock = threading.Lock()
         self._idle: list[Environment] = []
         self._busy: list[Environment] = []
@@ -105,10 +106,6 @@ class Lambda:
             idle, self._idle = self._idle, []
         for environment in idle:
             environment.close()
-
-    def close(self) -> None:
-        """Tidy up; the processes are ended by their starter."""
-        shutil.rmtree(self._directory, ignore_errors=True)
 
     def crash(self, access_key: str) -> None:
         """Kill the function that calls with ``access_key``, if it is one."""
@@ -309,15 +306,9 @@ def _write_log(
         f"REPORT RequestId: {request_id}\tDuration: {milliseconds:.2f} ms\t"
         f"Memory Size: {environment.function.memory} MB",
     ]
-    group, stream = environment.function.log_group, environment.log_stream
-    backend = function.logs_backend
-    with _LOG_LOCK:
-        backend.ensure_log_group(group)
-        backend.ensure_log_stream(group, stream)
-        now = int(unix_time_millis())
-        backend.put_log_events(
-            group, stream, [{"timestamp": now, "message": line} for line in lines]
-        )
+    cloudwatch_logs.write(
+        function.region, environment.function.log_group, environment.log_stream, lines
+    )
     for line in result.log.splitlines():
         log.info("Lambda %s: %s", function.function_name, line)
 
@@ -344,6 +335,3 @@ def _record(arn: str, event: str, request_id: str, result: Result, attempts: int
         "responseContext": response_context,
         "responsePayload": json.loads(result.payload),
     }
-
-
-_LOG_LOCK = threading.Lock()  # moto's logs are not safe in threads

@@ -1,6 +1,6 @@
 """Runs a Lambda function's handler, as AWS's Python runtime does; a program of its own.
 
-Started as ``python -I -S -u lambda_bootstrap.py EVENTS RESULTS DIRECTORY…``: file descriptors of
+Started as ``python -I -S -u bootstrap.py EVENTS RESULTS DIRECTORY…``: file descriptors of
 the events to come and of the results, and the directories to import from (the unpacked zip and
 boto3). Nothing of the project can be imported unless the zip holds it.
 

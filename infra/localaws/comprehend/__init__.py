@@ -1,0 +1,1 @@
+"""Amazon Comprehend: custom classification that learns."""
