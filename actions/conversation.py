@@ -15,7 +15,6 @@ import logging
 import os
 import re
 import threading
-import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +26,9 @@ from rasa_sdk.events import EventType, SlotSet
 from rasa_sdk.executor import CollectingDispatcher
 from rasa_sdk.types import DomainDict
 
+from actions.access import Caller, CallerDirectory, audit_log, people_shown
 from actions.directory import Directory, DirectoryError
+from bot.errors import describe
 
 logger = logging.getLogger(__name__)
 
@@ -295,7 +296,7 @@ class Context:
 
     turn: Turn
     memory: Memory
-    directory: Directory
+    directory: CallerDirectory
     reply: Reply
 
 
@@ -360,26 +361,30 @@ class Question(Action, ABC):
         timeout = directory_timeout()
         try:
             before, reply = Memory.of(tracker), Reply()
-            after = await asyncio.wait_for(
-                asyncio.to_thread(self._answer, Turn.of(tracker), before, reply), timeout
+            answer = asyncio.to_thread(
+                self._answer, Turn.of(tracker), before, reply, Caller.of(tracker)
             )
+            after = await asyncio.wait_for(answer, timeout)
         except asyncio.TimeoutError:
             logger.error("%s: no answer from the directory within %s s.", self.name(), timeout)
         except DirectoryError as error:
             logger.error("%s: %s", self.name(), error)
         except Exception as error:
-            # Left to the server, a defect would send the whole tracker into the bot's log. The
-            # message of the exception may quote the user, too; where it happened does not.
-            where = "".join(traceback.format_tb(error.__traceback__))
-            logger.error("%s: %s\n%s", self.name(), type(error).__name__, where)
+            # Left to the server, a defect would send the whole tracker into the bot's log.
+            logger.error("%s: %s", self.name(), describe(error))
         else:
             dispatcher.messages.extend(reply.messages)
             return [*_changes(before, after), SlotSet("answered", True)]
         dispatcher.utter_message(response="utter_unavailable")
         return [SlotSet("answered", True)]
 
-    def _answer(self, turn: Turn, memory: Memory, reply: Reply) -> Memory:
-        return self.answer(Context(turn, memory, shared_directory(), reply))
+    def _answer(self, turn: Turn, memory: Memory, reply: Reply, caller: Caller) -> Memory:
+        directory = CallerDirectory(shared_directory(), caller)
+        after = self.answer(Context(turn, memory, directory, reply))
+        log, people = audit_log(), people_shown(reply.messages)
+        if log is not None and people:
+            log.record(caller, self.name(), people)
+        return after
 
 
 def _changes(before: Memory, after: Memory) -> list[EventType]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from actions.access import CallerDirectory
 from actions.conversation import (
     MISSING,
     Context,
@@ -15,7 +16,7 @@ from actions.conversation import (
     format_date,
     intent_payload,
 )
-from actions.directory import Collaborator, Directory, ExpertsFound
+from actions.directory import Collaborator, ExpertsFound
 from actions.people import person_fields
 from bot.text import fold
 
@@ -220,7 +221,7 @@ def _list_together(
 
 
 def _know_all(
-    directory: Directory, technologies: Sequence[str], agency: str | None
+    directory: CallerDirectory, technologies: Sequence[str], agency: str | None
 ) -> tuple[tuple[str, ...], tuple[Row, ...]]:
     """Return the technologies as the directory spells them, and who knows all, best first.
 

@@ -332,4 +332,5 @@ def person_fields(person: Collaborator) -> dict[str, Any]:
         "available_from": person.available_from and person.available_from.isoformat(),
         "biography": person.biography,
         "updated_at": person.updated_at and person.updated_at.isoformat(),
+        "hidden": list(person.hidden),
     }

@@ -6,10 +6,14 @@ is set here can be set from outside by the environment variable of the same name
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import warnings
 from pathlib import Path
+
+from bot import exposure
+from bot.errors import UserError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
@@ -24,6 +28,15 @@ DEFAULTS = {
     "ACTIONS_PORT": "5055",
     # Seconds that the bot waits for the action server; Rasa's 300 would hold a user that long.
     "ACTION_TIMEOUT": "10",
+    # Shared with the action server; nothing where that listens on the loopback interface.
+    exposure.ACTIONS_SECRET_VARIABLE: "",
+    # Settings of credentials.yml.
+    "MOBILE_JWKS": "",
+    "MOBILE_ISSUER": "",
+    "MOBILE_AUDIENCE": "",
+    "MOBILE_SCOPE": "",
+    "MOBILE_ORIGINS": "",
+    "RETENTION_DAYS": "30",
 }
 
 # Makes Rasa's server answer `/status` (is a model loaded?) to whoever knows this token. It comes
@@ -54,6 +67,50 @@ def set_action_timeout(seconds: float) -> None:
     action.DEFAULT_REQUEST_TIMEOUT = seconds
 
 
+def guard(arguments: list[str]) -> list[str]:
+    """Return the arguments of ``rasa run`` or ``rasa shell`` for a server that is no open door.
+
+    Unless told otherwise it listens on the loopback interface; Rasa's default is all of them. The
+    channels are told where it listens by the environment.
+
+    Raises:
+        UserError: on a public address, a channel or Rasa's HTTP API would have no authentication.
+    """
+    if arguments[:1] == ["actions"]:
+        raise UserError("The action server is started by `python -m bot.action_server`.")
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-i", "--interface")
+    parser.add_argument("--credentials", default="credentials.yml")
+    parser.add_argument("--connector")
+    parser.add_argument("--enable-api", action="store_true")
+    parser.add_argument("--auth-token")
+    parser.add_argument("--jwt-secret")
+    parser.add_argument("--cors", nargs="*")
+    given, _ = parser.parse_known_args(arguments)
+    if given.interface is None:
+        given.interface = "127.0.0.1"
+        arguments = [*arguments, "--interface", given.interface]
+    os.environ[exposure.INTERFACE_VARIABLE] = given.interface
+    if exposure.is_development():
+        return arguments
+    if given.enable_api and not (given.auth_token or given.jwt_secret):
+        raise UserError(
+            f"Rasa's HTTP API would be open to everybody on {given.interface}: set "
+            f"{API_TOKEN_VARIABLE} instead of --enable-api, or leave the API off."
+        )
+    if "*" in (given.cors or []):
+        raise UserError("--cors '*' would let every page call the bot; name the origins.")
+    if given.connector:
+        raise UserError(
+            f"--connector leaves the settings in {given.credentials} out; on a public address "
+            "(docs/mobile.md) channels need them."
+        )
+    from bot.channels.settings import require_authentication
+
+    require_authentication(Path(given.credentials), given.interface, os.environ)
+    return arguments
+
+
 def ignore_deprecations_of_others() -> None:
     """Go back to Python's default, which does not show users what packages deprecate.
 
@@ -78,6 +135,11 @@ def main() -> None:
         )
     if token := os.environ.pop(API_TOKEN_VARIABLE, None):
         sys.argv += ["--enable-api", "--auth-token", token]
+    if sys.argv[1:2] and sys.argv[1] in ("run", "shell"):
+        try:
+            sys.argv[2:] = guard(sys.argv[2:])
+        except UserError as error:
+            sys.exit(str(error))
 
     ignore_deprecations_of_others()
     from rasa.__main__ import main as rasa_main

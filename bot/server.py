@@ -22,11 +22,16 @@ from pathlib import Path
 
 from rich.console import Console
 
+from bot import exposure
 from bot.errors import UserError
 from bot.rasa_cli import API_TOKEN_VARIABLE, PROJECT_ROOT, environment
 
 HOST = "127.0.0.1"
+# Read by actions.access, which this process need not import.
+ANONYMOUS_SCOPES_VARIABLE = "ANONYMOUS_SCOPES"
+EVERY_SCOPE = "*"
 MODELS = PROJECT_ROOT / "models"
+CREDENTIALS = PROJECT_ROOT / "credentials.yml"
 LOGS = PROJECT_ROOT / "results" / "logs"
 SAMPLE = PROJECT_ROOT / "data" / "directory.csv"
 MODEL_NAME = "bot"
@@ -152,20 +157,24 @@ def stopping_on_signals() -> Iterator[None]:
 # --- ports and health -------------------------------------------------------------------------
 
 
-def require_free_ports(ports: dict[str, int]) -> None:
-    """Raise :class:`~bot.errors.UserError` when a port of ``ports`` (option → port) is taken."""
+def require_free_ports(ports: dict[str, int], host: str = HOST) -> None:
+    """Raise :class:`~bot.errors.UserError` when a port of ``ports`` (option → port) is taken.
+
+    ``host`` is where the first of them will be, the others are on the loopback interface.
+    """
     if len(set(ports.values())) < len(ports):
         raise UserError("The bot and the action server need two different ports.")
-    for option, port in ports.items():
-        with socket.socket() as probe:
+    for (option, port), address in zip(ports.items(), (host, *[HOST] * len(ports)), strict=False):
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with socket.socket(family) as probe:
             # As the servers do: a port that only lingers from an ended connection is free.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind((HOST, port))
+                probe.bind((address, port))
             except OSError as error:
                 raise UserError(
-                    f"Port {port} on {HOST} cannot be used ({error.strerror}). Stop what is "
-                    f"running there, or choose another one: {option}."
+                    f"Port {port} on {address} cannot be used ({error.strerror or error}). Stop "
+                    f"what is running there, or choose another one: {option}."
                 ) from error
 
 
@@ -301,24 +310,57 @@ def ensure_model() -> Path:
 # --- the two servers --------------------------------------------------------------------------
 
 
-def start_action_server(port: int) -> Child:
-    """Start the action server on the loopback interface."""
+@dataclass(frozen=True)
+class Addresses:
+    """Where both servers listen; the action server on the loopback interface, for its bot alone."""
+
+    host: str
+    port: int
+    actions_port: int
+    actions_secret: str
+
+    @property
+    def development(self) -> bool:
+        """Whether nobody else reaches the bot."""
+        return exposure.is_development(self.host)
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What both servers are told by the environment."""
+        return {
+            "ACTIONS_PORT": str(self.actions_port),
+            exposure.ACTIONS_SECRET_VARIABLE: self.actions_secret,
+        }
+
+
+def addresses(host: str, port: int, actions_port: int) -> Addresses:
+    """Return addresses with the secret of the environment, else a new one."""
+    given = os.environ.get(exposure.ACTIONS_SECRET_VARIABLE)
+    return Addresses(host, port, actions_port, given or secrets.token_urlsafe())
+
+
+def start_action_server(at: Addresses) -> Child:
+    """Start the action server.
+
+    In development it shows everything of a person to users of channels without sign-in.
+    """
+    anonymous = os.environ.get(ANONYMOUS_SCOPES_VARIABLE, EVERY_SCOPE if at.development else "")
     return start(
         "action server",
-        ["-m", "rasa_sdk", "--actions", "actions", "--port", str(port)],
-        log=LOGS / f"actions-{port}.log",
-        environ={"SANIC_HOST": HOST},
+        ["-m", "bot.action_server", "--host", HOST, "--port", str(at.actions_port)],
+        log=LOGS / f"actions-{at.actions_port}.log",
+        environ={**at.environ, ANONYMOUS_SCOPES_VARIABLE: anonymous},
     )
 
 
-def start_bot(port: int, actions_port: int, model: Path, token: str) -> Child:
-    """Start Rasa's server on the loopback interface; ``token`` opens its ``/status``."""
-    arguments = ["run", "--interface", HOST, "--port", str(port), "--model", str(model)]
+def start_bot(at: Addresses, model: Path, token: str) -> Child:
+    """Start Rasa's server; ``token`` opens its ``/status``."""
+    arguments = ["run", "--interface", at.host, "--port", str(at.port), "--model", str(model)]
     return start(
         "bot",
         ["-m", "bot.rasa_cli", *arguments],
-        log=LOGS / f"bot-{port}.log",
-        environ={"ACTIONS_PORT": str(actions_port), API_TOKEN_VARIABLE: token},
+        log=LOGS / f"bot-{at.port}.log",
+        environ={**at.environ, API_TOKEN_VARIABLE: token},
     )
 
 
@@ -357,28 +399,38 @@ def _ensure_directory() -> str:
     return f"filled with {SAMPLE.name}" if filled else "has people: left as it is"
 
 
-def run(port: int, actions_port: int, console: Console) -> None:
+def run(port: int, actions_port: int, console: Console, host: str = HOST) -> None:
     """Run the bot on ``port`` and its action server on ``actions_port`` until a signal comes.
 
+    Args:
+        host: address on which the bot listens.
+
     Raises:
-        UserError: a port is taken, a step failed, or a server ended by itself.
+        UserError: the bot would be open to everybody, a port is taken, a step failed, or a server
+            ended by itself.
     """
-    require_free_ports({"PORT=… or --port": port, "ACTIONS_PORT=… or --actions-port": actions_port})
+    from bot.channels.settings import require_authentication
+
+    require_authentication(CREDENTIALS, host, environment())
+    at = addresses(host, port, actions_port)
+    require_free_ports(
+        {"PORT=… or --port": port, "ACTIONS_PORT=… or --actions-port": actions_port}, host
+    )
     with _children(console) as children:
         steps = Steps(console, total=4)
         model = _prepare(steps)
         with steps.step(f"Starting action server and bot (logs: {os.path.relpath(LOGS)})"):
             token = secrets.token_urlsafe()
-            children.append(start_action_server(actions_port))
-            children.append(start_bot(port, actions_port, model, token))
+            children.append(start_action_server(at))
+            children.append(start_bot(at, model, token))
             wait_until_ready(
                 children,
                 [
                     f"http://{HOST}:{actions_port}/health",
-                    f"http://{HOST}:{port}/status?token={token}",
+                    f"http://{exposure.probe_address(host)}:{port}/status?token={token}",
                 ],
             )
-        console.print(_ready_message(port, actions_port), highlight=False, soft_wrap=True)
+        console.print(_ready_message(at), highlight=False, soft_wrap=True)
         while True:
             require_alive(children)
             time.sleep(0.5)
@@ -399,18 +451,19 @@ def _children(console: Console) -> Iterator[list[Child]]:
                 console.print("Stopped.")
 
 
-def _ready_message(port: int, actions_port: int) -> str:
+def _ready_message(at: Addresses) -> str:
+    url, actions = f"http://{exposure.probe_address(at.host)}:{at.port}", at.actions_port
+    listens = f"\n[bold green]The bot listens on {url}[/] (action server: http://{HOST}:{actions})."
+    if not at.development:
+        return f"{listens} Apps: {url}/webhooks/mobile/v1\n\nCtrl-C stops both."
     body = json.dumps(
         {"sender": "moi", "message": "Qui connaît Kubernetes à Nantes ?"}, ensure_ascii=False
     )
     curl = (
-        f"curl -s http://{HOST}:{port}/webhooks/rest/webhook "
+        f"curl -s {url}/webhooks/rest/webhook "
         f"-H 'Content-Type: application/json' -d {shlex.quote(body)}"
     )
-    return (
-        f"\n[bold green]The bot listens on http://{HOST}:{port}[/] "
-        f"(action server: http://{HOST}:{actions_port}). Ask it:\n\n  {curl}\n\nCtrl-C stops both."
-    )
+    return f"{listens} Ask it:\n\n  {curl}\n\nCtrl-C stops both."
 
 
 def shell(actions_port: int, console: Console) -> None:
@@ -420,14 +473,15 @@ def shell(actions_port: int, console: Console) -> None:
         steps = Steps(console, total=4)
         model = _prepare(steps)
         with steps.step("Starting the action server"):
-            children.append(start_action_server(actions_port))
+            at = addresses(HOST, _free_port(), actions_port)
+            children.append(start_action_server(at))
             wait_until_ready(children, [f"http://{HOST}:{actions_port}/health"])
         # `rasa shell` is a server of its own with a client: on our interface, beside any other bot.
-        address = ["--interface", HOST, "--port", str(_free_port())]
+        address = ["--interface", at.host, "--port", str(at.port)]
         process = subprocess.Popen(
             [sys.executable, "-m", "bot.rasa_cli", "shell", "--model", str(model), *address],
             cwd=PROJECT_ROOT,
-            env={**environment(), "ACTIONS_PORT": str(actions_port)},
+            env={**environment(), **at.environ},
         )
         try:
             process.wait()

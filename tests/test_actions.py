@@ -77,7 +77,14 @@ def start_action_server(
         process = subprocess.Popen(
             [sys.executable, "-m", "rasa_sdk", "--actions", "actions", "--port", str(port)],
             cwd=ROOT,
-            env={**os.environ, "DIRECTORY_URL": directory_url, "SANIC_HOST": HOST, **environ},
+            env={
+                **os.environ,
+                "DIRECTORY_URL": directory_url,
+                "SANIC_HOST": HOST,
+                "AUDIT_LOG": str(folder / "audit"),
+                "ANONYMOUS_SCOPES": "*",
+                **environ,
+            },
             stdout=output,
             stderr=subprocess.STDOUT,
         )

@@ -106,7 +106,11 @@ class RunningBot:
 
 def start_bot(folder: Path) -> RunningBot:
     port, actions_port = free_port(), free_port()
-    environ = {**os.environ, "DIRECTORY_URL": f"sqlite:///{folder / 'people.db'}"}
+    environ = {
+        **os.environ,
+        "DIRECTORY_URL": f"sqlite:///{folder / 'people.db'}",
+        "AUDIT_LOG": str(folder / "audit"),
+    }
     log = folder / "run.log"
     command = ["run", "--port", str(port), "--actions-port", str(actions_port)]
     with log.open("wb") as output:
@@ -280,7 +284,7 @@ def test_the_end_of_one_server_is_the_end_of_both(trained_model: Path, tmp_path:
         wait_until_up(running)
         servers = descendants(running.process.pid)
         command_lines = {pid: Path(f"/proc/{pid}/cmdline").read_text() for pid in servers}
-        os.kill(next(pid for pid, line in command_lines.items() if "rasa_sdk" in line), 9)
+        os.kill(next(pid for pid, line in command_lines.items() if "action_server" in line), 9)
         assert running.process.wait(60) == 1
         assert "The action server has ended (signal 9)" in running.output()
         wait_for(lambda: not any(runs(pid) for pid in servers), seconds=10)

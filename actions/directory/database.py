@@ -261,6 +261,23 @@ class Database:
                     for table in metadata.sorted_tables:
                         connection.execute(text(f"ANALYZE {table.name}"))
 
+    def after_removal(self) -> None:
+        """Overwrite what was deleted, which both engines leave in their files for later use."""
+        with self._explained(), self._engine.connect() as connection:
+            if self.is_sqlite:
+                connection.connection.execute("VACUUM")
+                connection.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                return
+            raw = connection.connection.connection
+            raw.autocommit = True
+            try:
+                with raw.cursor() as cursor:
+                    cursor.execute("SET statement_timeout = 0")
+                    for table in metadata.sorted_tables:
+                        cursor.execute(f"VACUUM {table.name}")
+            finally:
+                connection.invalidate()  # it has settings of its own now
+
     # -- opening ------------------------------------------------------------------------------
 
     def open(self) -> None:

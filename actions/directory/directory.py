@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 from actions.directory import search, tables
 from actions.directory.database import Database
 from actions.directory.files import Progress, format_of, write_people
-from actions.directory.importer import import_file
+from actions.directory.importer import import_file, remove_person
 from actions.directory.model import (
     Collaborator,
     ExpertsFound,
@@ -147,6 +147,13 @@ class Directory:
         )
         assert result is not None
         return result
+
+    def forget(self, collaborator_id: str) -> bool:
+        """Remove the person with this id, for good; returns whether they were there.
+
+        An import of a file that names them brings them back.
+        """
+        return remove_person(self.database, collaborator_id)
 
     def export(self, path: str | Path, format: str | None = None) -> int:
         """Write everybody to a CSV or JSON file that :meth:`import_` takes; returns how many.

@@ -89,6 +89,20 @@ def import_file(
     return result
 
 
+def remove_person(database: Database, identifier: str) -> bool:
+    """Remove somebody from every table; return whether they were there.
+
+    Raises:
+        DirectoryError: the database can't be reached, or an import is running.
+    """
+    with database.write() as connection:
+        writer = _Writer(connection)
+        writer.remove(identifier)
+        removed = writer.finish().removed
+    database.after_removal()
+    return removed > 0
+
+
 def _chunks(items: Sequence[Any], size: int = BATCH) -> Iterator[Sequence[Any]]:
     for start in range(0, len(items), size):
         yield items[start : start + size]
@@ -332,6 +346,12 @@ class _Writer:
             tables.collaborator.c.pk,
         ):
             self.connection.execute(delete(column.table).where(column.in_(pks)))
+
+    def remove(self, identifier: str) -> None:
+        """Remove the person with that id, if there is one."""
+        leaving = list(self._load([identifier]).values())
+        self._delete(leaving, self._load_skills([row.pk for row in leaving]))
+        self.removed += len(leaving)
 
     def remove_others(self, keep: Iterable[str]) -> None:
         """Remove everybody whose id is not in ``keep``."""

@@ -39,7 +39,7 @@ class Skill:
 @dataclass(frozen=True)
 class Collaborator:
     """One person. ``skills`` come best level first, equal levels as the file lists them;
-    ``updated_at`` is UTC."""
+    ``updated_at`` is UTC. ``hidden`` names the fields that were withheld from the caller."""
 
     id: str
     first_name: str
@@ -52,6 +52,7 @@ class Collaborator:
     available_from: date | None = None
     biography: str | None = None
     updated_at: datetime | None = None
+    hidden: tuple[str, ...] = ()
 
     @property
     def full_name(self) -> str:

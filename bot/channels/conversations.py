@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
@@ -29,10 +30,12 @@ from sqlalchemy import (
     or_,
     select,
 )
-from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.engine import URL, Connection, Engine, create_engine, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from bot.channels.turns import Event, Turn, idempotency_key, stored_turn
+from bot.configuration import read_yaml
+from bot.errors import UserError
 from bot.text import fold
 
 # For how long a message sent again is known, in seconds.
@@ -63,6 +66,48 @@ class Person:
 
     id: str
     texts: tuple[str, ...]
+
+
+class NoConversationsError(UserError):
+    """The file of the tracker store is not there (yet)."""
+
+
+def open_conversations(endpoints: Path, environ: Mapping[str, str]) -> Conversations:
+    """Return the conversations of the bot with that ``endpoints.yml``.
+
+    Args:
+        environ: what the variables in the file stand for.
+
+    Raises:
+        NoConversationsError: the bot has not run yet.
+        UserError: its tracker store is not SQL, or the file cannot be read.
+    """
+    store = read_yaml(endpoints, environ).get("tracker_store") or {}
+    if str(store.get("type")).upper() != "SQL":
+        raise UserError(f"{endpoints}: the tracker store is not of type SQL.")
+    address, database = str(store.get("url") or ""), store.get("db", "rasa.db")
+    try:
+        if "://" in address:  # Rasa takes a whole URL there as well
+            url = make_url(address)
+        else:
+            url = URL.create(
+                store.get("dialect", "sqlite"),
+                store.get("username"),
+                store.get("password"),
+                address or None,
+                int(store["port"]) if store.get("port") else None,
+                database,
+                store.get("query") or {},
+            )
+    except (ArgumentError, ValueError):
+        raise UserError(f"{endpoints}: the tracker store has no usable address.") from None
+    if url.get_backend_name() == "sqlite" and url.database:
+        # `bot run` starts Rasa in the folder of the file.
+        path = endpoints.resolve().parent / url.database
+        if not path.exists():
+            raise NoConversationsError(f"There are no conversations: {path} does not exist.")
+        url = url.set(database=str(path))
+    return Conversations(create_engine(url))
 
 
 class Conversations:

@@ -111,9 +111,15 @@ class Exchange:
             self._notify()
 
     async def accepted(self) -> None:
-        """Wait until it is known which turn this is: a new one, or one that was answered before."""
+        """Wait until it is known which turn this is: a new one, or one that was answered before.
+
+        Raises:
+            ProblemError: neither.
+        """
         while not (self._accepted or self.task.done()):
             await self._changed.wait()
+        if not self._accepted:
+            await self.task
 
     async def replies(self, patience: float) -> AsyncIterator[dict[str, Any] | None]:
         """Give the replies as they come, to the end of the task.

@@ -23,8 +23,9 @@ EVENT_STREAM = "text/event-stream"
 
 def trace_id(request: Request) -> str:
     """Return the id of the trace that ``request`` belongs to."""
-    trace = getattr(request.ctx, "trace", None) or trace_of(None)
-    return str(trace.trace_id)
+    if not hasattr(request.ctx, "trace"):  # the web server has refused it before we saw it
+        request.ctx.trace = trace_of(None)
+    return str(request.ctx.trace.trace_id)
 
 
 def header(request: Request, name: str) -> str | None:

@@ -106,6 +106,7 @@ class MobileInput(InputChannel):
         )
         self.rate_limiter = limits.RateLimiter(settings.requests_per_minute, settings.burst)
         self.exchanges = Exchanges()
+        self._purging: asyncio.Task[None] | None = None
 
     def blueprint(self, on_new_message: Callable[[UserMessage], Awaitable[Any]]) -> Blueprint:
         """Return the routes.
@@ -127,7 +128,7 @@ class MobileInput(InputChannel):
         for path, handlers in routes.items():
             self._add_route(blueprint, path.replace("/", "_"), f"{VERSION_PATH}/{path}", handlers)
         self._add_route(blueprint, "unknown", "/<unknown:path>", {})
-        blueprint.middleware(self._add_cors_headers, attach_to="response")
+        blueprint.middleware("response")(self._add_cors_headers)
         blueprint.listener("before_server_start")(self._take_over_errors)
         blueprint.listener("after_server_start")(self._start)
         blueprint.listener("before_server_stop")(self._stop)
@@ -154,9 +155,12 @@ class MobileInput(InputChannel):
         except (ProblemError, SQLAlchemyError) as error:
             logger.error("The mobile channel cannot answer: %s", error)
         if self.settings.retention_days is not None:
-            app.add_task(self._purge_for_ever(app, self.settings.retention_days * 86400))
+            seconds = self.settings.retention_days * 86400
+            self._purging = asyncio.create_task(self._purge_for_ever(app, seconds))
 
     async def _stop(self, app: Sanic, _: Any) -> None:
+        if self._purging is not None:
+            self._purging.cancel()
         await self.exchanges.finish(FINISH_SECONDS)
 
     async def _purge_for_ever(self, app: Sanic, seconds: float) -> None:

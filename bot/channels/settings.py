@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import yaml
-
 from bot import exposure
+from bot.configuration import read_yaml
 from bot.errors import UserError
 
 CHANNEL = "bot.channels.mobile.MobileInput"
@@ -130,16 +128,31 @@ def _origins(value: Any) -> tuple[str, ...]:
     return tuple(listed)
 
 
-def read_credentials(path: Path) -> dict[str, Any]:
-    """Return the channels of a credentials file, variables expanded as Rasa does.
+# --- the file ---------------------------------------------------------------------------------
+
+# Channels of Rasa that ask nobody who they are.
+OPEN_CHANNELS = ("rest", "callback", "rocketchat")
+
+
+def require_authentication(path: Path, host: str, environ: Mapping[str, str]) -> None:
+    """Check the channels of a credentials file for a server that listens on ``host``.
+
+    Args:
+        environ: what the variables in the file stand for.
 
     Raises:
-        UserError: the file cannot be read.
+        UserError: a channel would be open to everybody, or its settings are wrong.
     """
-    try:
-        loaded = yaml.safe_load(os.path.expandvars(path.read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from None
-    if loaded is not None and not isinstance(loaded, dict):
-        raise UserError(f"{path} does not hold channels with their settings.")
-    return loaded or {}
+    development = exposure.is_development(host)
+    channels = read_yaml(path, environ)
+    for name, values in channels.items():
+        is_open = name in OPEN_CHANNELS or (
+            name == "socketio" and not (isinstance(values, dict) and values.get("jwt_key"))
+        )
+        if is_open and not development:
+            raise UserError(
+                f"{path}: the channel {name} has no authentication, and {host} is public. Take "
+                "it out, or listen on 127.0.0.1. See docs/mobile.md."
+            )
+    if CHANNEL in channels:
+        Settings.of(channels[CHANNEL], development=development)

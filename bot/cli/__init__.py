@@ -8,7 +8,17 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from bot.cli import comprehend, cost, dataset, directory, encoder, evaluate, pipeline, run
+from bot.cli import (
+    comprehend,
+    conversations,
+    cost,
+    dataset,
+    directory,
+    encoder,
+    evaluate,
+    pipeline,
+    run,
+)
 from bot.errors import UserError
 
 app = typer.Typer(
@@ -18,6 +28,7 @@ app = typer.Typer(
 )
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(directory.app, name="directory")
+app.add_typer(conversations.app, name="conversations")
 app.add_typer(encoder.app, name="encoder")
 app.add_typer(comprehend.app, name="comprehend")
 app.add_typer(pipeline.app, name="pipeline")

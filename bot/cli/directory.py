@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from bot.cli.conversations import DEFAULT_ENDPOINTS, Endpoints, stored
+
+if TYPE_CHECKING:
+    from actions.directory import Collaborator
+    from bot.channels.conversations import Person
 
 app = typer.Typer(
     help="Import, export and look into the collaborator directory (DIRECTORY_URL).",
@@ -168,6 +176,61 @@ def search(
         console.print(table)
     if found.total > len(found.matches):
         typer.echo(f"{len(found.matches)} of {found.total} people")
+
+
+@app.command()
+def forget(
+    person_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the person.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    endpoints: Endpoints = DEFAULT_ENDPOINTS,
+) -> None:
+    """Remove a person from the directory and from all stored conversations, for good."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from actions.directory import Directory
+    from bot.channels.conversations import NoConversationsError
+    from bot.errors import UserError
+
+    conversations = None
+    with suppress(NoConversationsError):
+        conversations = stored(endpoints)
+    directory = Directory()
+    try:
+        person = directory.get(person_id)
+        if person is None:
+            typer.echo(f"{person_id} is not in the directory; looking for the id alone.")
+        if not yes:
+            who = f"{person.full_name} ({person.id})" if person else person_id
+            typer.confirm(f"Forget {who} in {directory.database.name}?", abort=True)
+        # First, so that nobody is shown them meanwhile.
+        removed = directory.forget(person_id)
+    finally:
+        directory.close()
+    turns = 0
+    try:
+        # Again while something is found: an answer may have been under way.
+        while conversations and (found := conversations.forget(_traces_of(person_id, person))):
+            turns += found
+            time.sleep(1)
+    except SQLAlchemyError as error:
+        raise UserError(
+            f"The tracker store fails, some conversations may still name them: {error}. "
+            "Run the command again."
+        ) from None
+    typer.echo(
+        f"{person_id}: {'removed from' if removed else 'was not in'} the directory; "
+        f"{turns} turns deleted from conversations"
+    )
+
+
+def _traces_of(person_id: str, person: Collaborator | None) -> Person:
+    """Return what somebody is known by in texts."""
+    from bot.channels.conversations import Person
+
+    if person is None:
+        return Person(person_id, ())
+    names = (person.full_name, f"{person.last_name} {person.first_name}")
+    return Person(person_id, tuple(filter(None, (*names, person.email, person.phone))))
 
 
 def _plain(text: str) -> str:

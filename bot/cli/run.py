@@ -14,11 +14,21 @@ ActionsPort = Annotated[
 ]
 
 
-def run(port: Port = 5005, actions_port: ActionsPort = 5055) -> None:
+def run(
+    port: Port = 5005,
+    actions_port: ActionsPort = 5055,
+    host: Annotated[
+        str,
+        typer.Option(
+            envvar="BOT_HOST",
+            help="Address to listen on; others than 127.0.0.1 need sign-in (docs/mobile.md).",
+        ),
+    ] = "127.0.0.1",
+) -> None:
     """Build what is missing, start the action server and the bot, and keep both running."""
     from bot import server
 
-    server.run(port, actions_port, Console())
+    server.run(port, actions_port, Console(), host)
 
 
 def shell(actions_port: ActionsPort = 5055) -> None:

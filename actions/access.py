@@ -1,0 +1,244 @@
+"""Who asks, what they may see of a person, and the record of whom they were shown.
+
+A channel that has authenticated its user says so in the metadata of the message, under ``caller``:
+``{"subject": …, "scopes": […]}``. Metadata come from the bot, which the action server authenticates
+(:mod:`bot.action_server`). Whoever comes without has the scopes of ``ANONYMOUS_SCOPES``: none, or
+``*`` for all of them, as ``bot run`` sets it for development.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import os
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rasa_sdk import Tracker
+
+from actions.directory import Collaborator, Directory, ExpertsFound, PeopleFound
+from bot.errors import UserError
+
+CALLER_METADATA = "caller"
+TRACEPARENT_METADATA = "traceparent"
+ANONYMOUS_SCOPES_VARIABLE = "ANONYMOUS_SCOPES"
+EVERY_SCOPE = "*"
+
+VISIBILITY_VARIABLE = "DIRECTORY_VISIBILITY"
+VISIBILITY_PATH = Path(__file__).with_name("visibility.yml")
+# A person without one of these is still a person; the others make up every answer.
+HIDEABLE = ("email", "phone", "available_from", "biography")
+
+AUDIT_VARIABLE = "AUDIT_LOG"
+AUDIT_DAYS_VARIABLE = "AUDIT_DAYS"
+AUDIT_OFF = "off"
+AUDIT_FOLDER = Path(__file__).resolve().parent.parent / "audit"
+AUDIT_DAYS = 365.0
+
+
+# --- who asks ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Caller:
+    """The user of a turn: ``subject`` of their token, None where no channel authenticated them."""
+
+    conversation: str
+    subject: str | None = None
+    scopes: frozenset[str] = frozenset()
+    trace_id: str | None = None
+
+    @classmethod
+    def of(cls, tracker: Tracker) -> Caller:
+        """Read the metadata of the last message; anything malformed in them is left out."""
+        message = tracker.latest_message or {}
+        metadata = message.get("metadata")
+        metadata = metadata if isinstance(metadata, Mapping) else {}
+        parts = str(metadata.get(TRACEPARENT_METADATA) or "").split("-")
+        trace_id = parts[1] if len(parts) == 4 else None
+        caller, subject, scopes = metadata.get(CALLER_METADATA), None, anonymous_scopes()
+        if isinstance(caller, Mapping) and isinstance(caller.get("subject"), str):
+            subject = caller["subject"]
+            granted = caller.get("scopes")
+            granted = granted if isinstance(granted, list) else []
+            # Only the server's own setting can mean every scope.
+            scopes = frozenset(map(str, granted)) - {EVERY_SCOPE}
+        return cls(str(tracker.sender_id), subject, scopes, trace_id)
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """The fields of a person that this caller may not see."""
+        if EVERY_SCOPE in self.scopes:
+            return ()
+        return tuple(field for field, scope in visibility().items() if scope not in self.scopes)
+
+
+def anonymous_scopes() -> frozenset[str]:
+    """Return the scopes of callers whom no channel authenticated."""
+    return frozenset(os.environ.get(ANONYMOUS_SCOPES_VARIABLE, "").split())
+
+
+@functools.cache
+def visibility() -> dict[str, str]:
+    """Return field → scope, out of ``$DIRECTORY_VISIBILITY``, else ``visibility.yml``.
+
+    Raises:
+        UserError: the file cannot be read, or names something else than a field.
+    """
+    path = Path(os.environ.get(VISIBILITY_VARIABLE) or VISIBILITY_PATH)
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
+    if not isinstance(loaded, dict) or not all(isinstance(s, str) for s in loaded.values()):
+        raise UserError(f"{path} must hold lines such as `phone: directory:phone`.")
+    unknown = [str(field) for field in loaded if field not in HIDEABLE]
+    if unknown:
+        raise UserError(f"{path}: {unknown[0]} is none of {', '.join(HIDEABLE)}.")
+    return loaded
+
+
+# --- what they may see ------------------------------------------------------------------------
+
+
+class CallerDirectory:
+    """The directory as one caller sees it: what they may not see is not in the answers."""
+
+    def __init__(self, directory: Directory, caller: Caller) -> None:
+        self._directory, self._hidden = directory, caller.hidden
+
+    def get(self, collaborator_id: str) -> Collaborator | None:
+        """See :meth:`Directory.get`."""
+        person = self._directory.get(collaborator_id)
+        return self._shown(person) if person is not None else None
+
+    def find_people(self, name: str, *, agency: str | None = None, limit: int = 6) -> PeopleFound:
+        """See :meth:`Directory.find_people`."""
+        found = self._directory.find_people(name, agency=agency, limit=limit)
+        return dataclasses.replace(
+            found,
+            matches=tuple(map(self._shown, found.matches)),
+            near=tuple(map(self._shown, found.near)),
+        )
+
+    def find_experts(
+        self, skill: str, *, agency: str | None = None, offset: int = 0, limit: int = 5
+    ) -> ExpertsFound:
+        """See :meth:`Directory.find_experts`."""
+        found = self._directory.find_experts(skill, agency=agency, offset=offset, limit=limit)
+        experts = (
+            dataclasses.replace(expert, collaborator=self._shown(expert.collaborator))
+            for expert in found.experts
+        )
+        return dataclasses.replace(found, experts=tuple(experts))
+
+    def skill_level(self, collaborator_id: str, skill: str) -> int | None:
+        """See :meth:`Directory.skill_level`."""
+        return self._directory.skill_level(collaborator_id, skill)
+
+    def agencies(self) -> tuple[str, ...]:
+        """See :meth:`Directory.agencies`."""
+        return self._directory.agencies()
+
+    def _shown(self, person: Collaborator) -> Collaborator:
+        if not self._hidden:
+            return person
+        nothing = dict.fromkeys(self._hidden)
+        return dataclasses.replace(person, **nothing, hidden=self._hidden)  # type: ignore[arg-type]
+
+
+# --- whom they were shown ---------------------------------------------------------------------
+
+
+class AuditLog:
+    """Who was shown whom: one JSON object a line, a file a day, appended to and never changed.
+
+    Several processes may write to one folder. Fields: ``at`` (UTC), ``caller`` (the token's
+    subject, or null), ``conversation``, ``trace_id``, ``action``, ``people`` (ids), ``hidden``
+    (fields that were withheld).
+
+    Args:
+        folder: made if it is not there, for the owner alone to read.
+        days: after which a file is deleted.
+    """
+
+    def __init__(self, folder: Path, days: float) -> None:
+        self.folder, self.days = folder, days
+        self._lock = threading.Lock()
+        self._day: date | None = None
+        self._file = -1
+
+    def record(self, caller: Caller, action: str, people: Iterable[str]) -> None:
+        """Append a line.
+
+        Raises:
+            OSError: it could not be written: then nothing is to be shown.
+        """
+        now = datetime.now(timezone.utc)
+        line = {
+            "at": now.isoformat(timespec="milliseconds"),
+            "caller": caller.subject,
+            "conversation": caller.conversation,
+            "trace_id": caller.trace_id,
+            "action": action,
+            "people": list(people),
+            "hidden": list(caller.hidden),
+        }
+        data = f"{json.dumps(line, ensure_ascii=False)}\n".encode()
+        with self._lock:
+            if self._day != now.date():
+                self._turn_over(now.date())
+            # One call: lines of other processes come before or after, not within.
+            if os.write(self._file, data) != len(data):
+                raise OSError("the audit log could not be written in full")
+
+    def _turn_over(self, day: date) -> None:
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+        path = self.folder / f"{day.isoformat()}.jsonl"
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        self._day = day
+        oldest = time.time() - timedelta(days=self.days).total_seconds()
+        for old in self.folder.glob("????-??-??.jsonl"):
+            if old.stat().st_mtime < oldest:
+                old.unlink(missing_ok=True)
+
+
+@functools.cache
+def audit_log() -> AuditLog | None:
+    """Return the log in ``$AUDIT_LOG`` (``audit/`` unless set), None where that is ``off``.
+
+    Raises:
+        UserError: ``$AUDIT_DAYS`` is no number of days.
+    """
+    folder = os.environ.get(AUDIT_VARIABLE) or str(AUDIT_FOLDER)
+    text = os.environ.get(AUDIT_DAYS_VARIABLE) or str(AUDIT_DAYS)
+    try:
+        days = float(text)
+        if not 0 < days < float("inf"):
+            raise ValueError
+    except ValueError:
+        raise UserError(
+            f"{AUDIT_DAYS_VARIABLE} must be a number of days above 0, not {text!r}."
+        ) from None
+    return None if folder == AUDIT_OFF else AuditLog(Path(folder), days)
+
+
+def people_shown(messages: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the ids of the people in the cards (docs/dialogue.md) of ``messages``, each once."""
+    found: dict[str, None] = {}
+    for message in messages:
+        card = message.get("custom") or {}
+        experts = (row["person"] for row in card.get("experts", ()))
+        for person in (*filter(None, [card.get("person")]), *card.get("people", ()), *experts):
+            found[person["id"]] = None
+    return list(found)
