@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from pathlib import Path
 
 
 def build_tiny_encoder(folder: Path, texts: list[str], seed: int = 0) -> Path:
-    """Write an encoder into ``folder`` whose vocabulary is learnt from ``texts``."""
+    """Write an encoder into ``folder`` whose vocabulary is the words and letters of ``texts``."""
     import torch
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import CamembertConfig, CamembertModel
 
-    specials = ["<s>", "<pad>", "</s>", "<unk>"]
-    tokenizer = Tokenizer(models.Unigram())
+    # Counted rather than trained: UnigramTrainer's vocabulary differs from run to run.
+    words = Counter(f"▁{word}" for text in texts for word in text.split())
+    letters = sorted({letter for word in words for letter in word})
+    common = sorted(words, key=lambda word: (-words[word], word))[: 396 - len(letters)]
+    pieces = [(special, 0.0) for special in ("<s>", "<pad>", "</s>", "<unk>")]
+    pieces += [(word, math.log(words[word] / words.total())) for word in common]
+    pieces += [(letter, -12.0) for letter in letters if letter not in common]
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=3))
     tokenizer.normalizer = normalizers.NFKC()
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    tokenizer.train_from_iterator(
-        texts,
-        trainers.UnigramTrainer(
-            vocab_size=400, special_tokens=specials, unk_token="<unk>", show_progress=False
-        ),
-    )
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
     )
