@@ -29,6 +29,7 @@ not. The stage ``failure`` is for whatever the state machine caught (``error`` i
 
 from __future__ import annotations
 
+import functools
 import logging
 from typing import Any
 
@@ -62,7 +63,7 @@ def start_training(event: dict[str, Any], context: Any = None) -> dict[str, Any]
         AwsError: AWS refuses or cannot be reached; Lambda shall call again. The other datasets of
             the event were taken in all the same.
     """
-    intake = Intake(*_parts())
+    intake = Intake(*parts(Settings.from_environment()))
     runs, failures = [], []
     for record in event.get("Records", []):
         try:
@@ -84,7 +85,7 @@ def check_model_status(event: dict[str, Any], context: Any = None) -> dict[str, 
         AwsError: AWS refuses or cannot be reached; Step Functions shall call again.
         UserError: There is no such run or stage.
     """
-    deployment = Deployment(*_parts())
+    deployment = Deployment(*parts(Settings.from_environment()))
     stage = event["stage"]
     if stage == "training":
         answer = deployment.check_training(event["run_id"])
@@ -106,10 +107,11 @@ def create_endpoint(event: dict[str, Any], context: Any = None) -> dict[str, Any
         AwsError: AWS refuses or cannot be reached; Step Functions shall call again.
         UserError: There is no such run, or the result of its training is damaged.
     """
-    return Deployment(*_parts()).deploy(event["run_id"]).to_json()
+    return Deployment(*parts(Settings.from_environment())).deploy(event["run_id"]).to_json()
 
 
-def _parts() -> tuple[Settings, Registry, backends.Backend]:
-    settings = Settings.from_environment()
+@functools.cache
+def parts(settings: Settings) -> tuple[Settings, Registry, backends.Backend]:
+    """Return what the functions work with, kept from call to call: clients are slow to make."""
     registry = Registry(settings.artifact_bucket)
     return settings, registry, backends.create(settings, registry)

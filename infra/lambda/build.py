@@ -1,0 +1,99 @@
+"""Builds the archive of the retraining's Lambda functions: ``python infra/lambda/build.py``.
+
+The same sources give the same bytes, so that Terraform deploys only what changed. In it are the
+modules of this repository that the functions need and the packages that Lambda's Python runtimes
+(3.10 and newer) do not bring along, without compiled files; boto3 is part of the runtime.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import os
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+DEFAULT_OUTPUT = ROOT / "build" / "lambda.zip"
+SOURCES = (
+    "bot/__init__.py",
+    "bot/confusion.py",
+    "bot/dataset.py",
+    "bot/dataset.schema.json",
+    "bot/errors.py",
+    "bot/text.py",
+    "bot/retraining/**/*.py",
+    "components/__init__.py",
+    "components/aws.py",
+    "components/comprehend/__init__.py",
+    "components/comprehend/documents.py",
+    "components/comprehend/service.py",
+)
+# What checks a dataset against its schema.
+DISTRIBUTIONS = ("jsonschema", "attrs", "pyrsistent")
+_KEPT_SUFFIXES = {".py", ".json", ".typed"}
+_UNNEEDED = {"benchmarks", "tests"}
+_KEPT_METADATA = ("METADATA", "LICENSE", "COPYING")
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip knows
+
+
+def contents() -> dict[str, Path]:
+    """Return what belongs into the archive, by its name there.
+
+    Raises:
+        FileNotFoundError: A source or a package is missing.
+    """
+    found = {path.relative_to(ROOT).as_posix(): path for path in _sources()}
+    for name in DISTRIBUTIONS:
+        found.update(_distribution(name))
+    return found
+
+
+def build(output: Path) -> int:
+    """Write the archive; return its size in bytes."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    temporary = output.with_name(f"{output.name}.{os.getpid()}")
+    with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name, path in sorted(contents().items()):
+            entry = zipfile.ZipInfo(name, _EPOCH)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.create_system = 3  # Unix, wherever it is built
+            entry.external_attr = 0o100644 << 16
+            archive.writestr(entry, path.read_bytes())
+    temporary.replace(output)
+    return output.stat().st_size
+
+
+def _sources() -> Iterator[Path]:
+    for pattern in SOURCES:
+        paths = list(ROOT.glob(pattern))
+        if not paths:
+            raise FileNotFoundError(f"There is no {pattern} in {ROOT}.")
+        yield from paths
+
+
+def _distribution(name: str) -> Iterator[tuple[str, Path]]:
+    for file in importlib.metadata.files(name) or ():
+        metadata = file.parts[0].endswith(".dist-info")
+        if (
+            file.name.startswith(_KEPT_METADATA)
+            if metadata
+            else file.suffix in _KEPT_SUFFIXES and not _UNNEEDED.intersection(file.parts)
+        ):
+            yield file.as_posix(), Path(str(file.locate()))
+
+
+def main() -> int:
+    """Build the archive that the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("output", nargs="?", type=Path, default=DEFAULT_OUTPUT)
+    output = parser.parse_args().output
+    size = build(output)
+    print(f"{output}: {size / 1024:.0f} KiB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
