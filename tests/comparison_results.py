@@ -128,9 +128,12 @@ def comprehend() -> Candidate:
     return Candidate(
         key="comprehend",
         name="Comprehend",
-        service="comprehend",
+        service="Comprehend",
         stand_in=STAND_IN,
-        definition={"pipeline": [{"name": "components.comprehend.ComprehendIntentClassifier"}]},
+        definition={
+            "route": "comprehend",
+            "pipeline": [{"name": "components.comprehend.ComprehendIntentClassifier"}],
+        },
         notes=["A fixed endpoint has seen all training examples: no cross-validation."],
         held_out=performance(HELD_OUT, 0.91, 9),
         speed=speed(0.11),

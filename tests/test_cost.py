@@ -433,6 +433,9 @@ def test_the_curves_stand_in_a_page_in_its_colours_and_without_addresses(tmp_pat
 
     assert element.startswith('<svg role="img" aria-label="Say &quot;&lt;cost>&quot;"')
     assert "currentColor" in element
+    assert "#ffffff" in drawn.svg
+    assert "#ffffff" not in element
+    assert "://" not in element
     names = re.findall(r'\bid="([^"]+)"', element)
     assert names
     assert all(name.startswith("curves-") for name in names)

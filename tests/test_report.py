@@ -9,10 +9,20 @@ import re
 import textwrap
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bot.comparison import assessment, cost_report, ease, prices, report, report_tables, rules
+from bot.comparison import (
+    assessment,
+    cost_report,
+    decision,
+    ease,
+    prices,
+    report,
+    report_tables,
+    rules,
+)
 from bot.comparison.cost_report import Costs
 from bot.comparison.page import Page
 from bot.comparison.profile import Profile
@@ -82,10 +92,50 @@ def test_each_way_to_serve_has_its_bill_and_its_facts(whole: Report, costs: Cost
         "comprehend": ("comprehend", "comprehend-always"),
         "transformers": ("transformers", "in-process"),
     }
-    sagemaker = dataclasses.replace(made.comprehend(), service="sagemaker")
-    (one,) = assessment.assess([sagemaker], costs)
-    assert (one.route, one.bill) == ("sagemaker", "sagemaker-ml.t2.medium")
-    assert one.marks["cost"].value == 4
+
+
+@pytest.mark.parametrize(
+    ("definition", "route", "bill"),
+    [
+        ({"pipeline": []}, "in-process", "in-process"),
+        ({"transformers": {}}, "transformers", "in-process"),
+        ({"service": "SageMaker"}, "sagemaker", "sagemaker-ml.t2.medium"),
+        ({"service": "Comprehend"}, "comprehend", "comprehend-always"),
+        ({"service": "Other", "route": "comprehend"}, "comprehend", "comprehend-always"),
+        (
+            {"route": "sagemaker", "cost": "sagemaker-serverless-3gb"},
+            "sagemaker",
+            "sagemaker-serverless-3gb",
+        ),
+    ],
+)
+def test_a_candidate_s_definition_tells_its_facts_and_its_bill(
+    costs: Costs, definition: dict[str, Any], route: str, bill: str
+) -> None:
+    assert assessment.route_of(definition) == route
+    assert assessment.bill_of(definition, costs) == bill
+    assessment.check({"one": definition}, costs)
+
+
+def test_unknown_routes_and_costs_are_refused_before_anything_is_measured(costs: Costs) -> None:
+    definitions = {"one": {"route": "sagemakr"}, "two": {"cost": "comprehend-office-hours"}}
+
+    with pytest.raises(UserError) as caught:
+        assessment.check(definitions, costs)
+
+    first, second = str(caught.value).splitlines()
+    assert "candidates, one: no 'route' is called 'sagemakr'. Did you mean 'sagemaker'?" in first
+    assert "candidates, two: no 'cost' is called 'comprehend-office-hours'" in second
+
+
+def test_the_shipped_configuration_has_facts_bills_and_the_default_weights(costs: Costs) -> None:
+    import yaml
+
+    content = yaml.safe_load((ease.ROOT / "compare.yml").read_text(encoding="utf-8"))
+
+    assessment.check(content["candidates"], costs)
+    assert decision.weights_of(content["weights"], "compare.yml") == rules.DEFAULT_WEIGHTS
+    assert Profile().changed(content["profile"], "compare.yml") == Profile()
 
 
 def test_a_failed_candidate_is_not_ranked_and_the_report_says_why(
@@ -405,7 +455,7 @@ def test_facts_are_counted_in_the_repository(repository: Path) -> None:
         repository,
         """\
 route:
-  creation_lines: {code: train, file: code.py}
+  creation_lines: {lines: [code.py]}
   minimum_examples: {constant: LEAST, file: code.py}
   infrastructure_lines: {terraform: infra/one, count: lines, files: [infra/image/*]}
   resources: {terraform: infra/one, count: resources}
@@ -419,7 +469,7 @@ route:
     facts = ease.facts("route", measured, repository, path)
 
     assert {key: fact.value for key, fact in facts.items()} == {
-        "creation_lines": 2,
+        "creation_lines": 3,
         "minimum_examples": 10,
         "infrastructure_lines": 9 + 3 + 2,  # each file once
         "resources": 1 + 2 * 2,  # the bucket is made twice
@@ -450,7 +500,6 @@ def test_what_the_repository_lacks_is_left_out(tmp_path: Path) -> None:
         ("route: {}", "nothing is stated of 'other'. Known: route."),
         ("other:\n  resources: {number: 3}", "is no fact"),
         ("other:\n  resources: {constant: MOST, file: code.py}", "does not assign MOST"),
-        ("other:\n  resources: {code: fit, file: code.py}", "defines no fit"),
     ],
 )
 def test_what_is_no_fact_is_refused(repository: Path, content: str, message: str) -> None:

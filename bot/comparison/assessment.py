@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from bot.comparison import ease, rules
+from bot.comparison import checks, ease, rules
 from bot.comparison.cost_report import Costs
 from bot.comparison.ease import Fact
 from bot.comparison.results import CROSS_VALIDATION, HELD_OUT, Candidate, Interval, Performance
 from bot.comparison.rules import Mark, Measured
+from components.validation import unknown_name
 
 # The sustained load that is marked.
 MARKED_CLIENTS = 16
+# Lines of a candidate's definition that are about the comparison, not about the model.
+_ADMINISTRATIVE = frozenset({"name", "route", "cost", "service", "local_model"})
 
 
 @dataclass(frozen=True)
@@ -63,20 +67,51 @@ def performance(candidate: Candidate, protocol: str) -> Performance | None:
     return candidate.cross_validation if protocol == CROSS_VALIDATION else candidate.held_out
 
 
-def route_of(candidate: Candidate) -> str:
-    """Return the way that a candidate is served, as ``ease.yml`` names it."""
-    if candidate.service:
-        return candidate.service
-    return "transformers" if "transformers" in candidate.definition else "in-process"
+def route_of(definition: Mapping[str, Any]) -> str:
+    """Return the way that a candidate is served, as ``ease.yml`` names it.
+
+    That is its ``route``; without one, the AWS service that it names, or the bot's process.
+    """
+    if "route" in definition:
+        return str(definition["route"])
+    if "service" in definition:
+        return str(definition["service"]).lower()
+    return "transformers" if "transformers" in definition else "in-process"
 
 
-def bill_of(route: str, costs: Costs) -> str:
-    """Return the way to serve whose bill a candidate gets: one that answers at any hour."""
+def bill_of(definition: Mapping[str, Any], costs: Costs) -> str:
+    """Return the key of the bill that a candidate gets.
+
+    That is its ``cost``; without one, a way to serve of its route that answers at any hour.
+    """
     bills = {
         "comprehend": "comprehend-always",
         "sagemaker": f"sagemaker-{costs.profile.hosting_instance}",
     }
-    return bills.get(route, "in-process")
+    return str(definition.get("cost", bills.get(route_of(definition), "in-process")))
+
+
+def check(definitions: Mapping[str, Mapping[str, Any]], costs: Costs) -> None:
+    """Check that there are facts and a bill for each candidate, before anything is measured.
+
+    Args:
+        definitions: The lines of the candidates in the configuration, by their keys.
+        costs: The bills of all ways to serve.
+
+    Raises:
+        UserError: A ``route`` or ``cost`` is not known; every one is named.
+    """
+    faults = []
+    for key, definition in definitions.items():
+        route, bill = route_of(definition), bill_of(definition, costs)
+        if route not in ease.routes():
+            hint = unknown_name(route, ease.routes())
+            faults.append(f"candidates, {key}: no 'route' is called '{route}'. {hint}")
+        bills = [option.key for option in costs.options]
+        if bill not in bills:
+            hint = unknown_name(bill, bills)
+            faults.append(f"candidates, {key}: no 'cost' is called '{bill}'. {hint}")
+    checks.refuse("the configuration", faults)
 
 
 def assess(
@@ -94,8 +129,8 @@ def assess(
 
 
 def _assess(candidate: Candidate, protocol: str, costs: Costs, root: Path) -> Assessment:
-    route = route_of(candidate)
-    bill = bill_of(route, costs)
+    route = route_of(candidate.definition)
+    bill = bill_of(candidate.definition, costs)
     facts = ease.facts(route, _facts_of_run(candidate), root)
     euros = costs.prices.euros(costs.option(bill).dollars())
     values = {
@@ -109,7 +144,10 @@ def _assess(candidate: Candidate, protocol: str, costs: Costs, root: Path) -> As
 
 def _facts_of_run(candidate: Candidate) -> dict[str, Fact]:
     """Return the facts of ease that the run of the comparison holds."""
-    lines = yaml.safe_dump(candidate.definition, allow_unicode=True).splitlines()
+    model = {
+        key: value for key, value in candidate.definition.items() if key not in _ADMINISTRATIVE
+    }
+    lines = yaml.safe_dump(model, allow_unicode=True).splitlines()
     source = "its lines in the configuration of the comparison"
     found = {"creation_lines": Fact(len(lines), source, is_counted=True)}
     if candidate.training:

@@ -96,17 +96,12 @@ def read_constant(path: Path, name: str) -> float:
     raise UserError(f"{path} does not assign {name}.")
 
 
-def count_code(path: Path, name: str) -> int:
-    """Count the lines of a function or class of a Python module, comments and blanks left out."""
-    text = path.read_text(encoding="utf-8")
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
-            lines = text.splitlines()[node.lineno - 1 : node.end_lineno]
-            return sum(bool(line.strip()) and not line.lstrip().startswith("#") for line in lines)
-    raise UserError(f"{path} defines no {name}.")
-
-
 # --- facts ------------------------------------------------------------------------------------
+
+
+def routes(stated: Path = FACTS) -> list[str]:
+    """Return the ways to serve that facts are stated of."""
+    return list(checks.read_yaml(stated))
 
 
 def facts(
@@ -127,14 +122,14 @@ def facts(
     Raises:
         UserError: The file has no such way, or a fact in it cannot be understood.
     """
-    routes = checks.read_yaml(stated)
-    if route not in routes:
-        raise UserError(f"{stated}: nothing is stated of '{route}'. Known: {', '.join(routes)}.")
+    entries = checks.read_yaml(stated)
+    if route not in entries:
+        raise UserError(f"{stated}: nothing is stated of '{route}'. Known: {', '.join(entries)}.")
     found: dict[str, Fact] = {}
     for measure in MEASURES:
         if measure.criterion not in CRITERIA:
             continue
-        entry = routes[route].get(measure.key, {})
+        entry = entries[route].get(measure.key, {})
         fact = measured.get(measure.key) if "measured" in entry else _fact(entry, root)
         if fact:
             found[measure.key] = fact
@@ -149,15 +144,16 @@ def _fact(entry: Mapping[str, Any], root: Path) -> Fact | None:
         return Fact(float(entry["value"]), entry["source"])
     if "terraform" in entry:
         return _terraform_fact(entry, root)
-    if "constant" in entry or "code" in entry:
+    if "lines" in entry:
+        files = [path for pattern in entry["lines"] for path in root.glob(pattern)]
+        source = f"lines of {', '.join(entry['lines'])}"
+        return Fact(count_lines(files), source, (), True) if files else None
+    if "constant" in entry:
         path = root / entry["file"]
         if not path.exists():
             return None
-        if "constant" in entry:
-            source = f"{entry['constant']} in {entry['file']}"
-            return Fact(read_constant(path, entry["constant"]), source, (), True)
-        source = f"lines of {entry['code']} in {entry['file']}"
-        return Fact(count_code(path, entry["code"]), source, (), True)
+        source = f"{entry['constant']} in {entry['file']}"
+        return Fact(read_constant(path, entry["constant"]), source, (), True)
     if "items" in entry:
         return Fact(len(entry["items"]), entry["source"], tuple(entry["items"]))
     raise UserError(f"{FACTS}: {dict(entry)} is no fact.")

@@ -6,7 +6,8 @@ Lines and points differ in shape as well as in colour, for those who do not see 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,14 +19,19 @@ if TYPE_CHECKING:
 
     from bot.comparison.cost_report import Costs
 
-# Text, axes and grid; in a page they take the page's text colour instead, see Picture.inline.
-_INK = "#3b3f46"
+# Text, axes and grid, and what is behind them; in a page both give way to the page's own colours,
+# see Picture.inline. White that must stay is a shade off.
+_INK, _PAPER, _WHITE = "#3b3f46", "#ffffff", "#fefefe"
 # Okabe and Ito's palette, without its black and its yellow, which vanish on a dark or light page.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6bb1", "#7f7f7f")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _DASHES = ("-", "--", "-.", ":")
 # Above so many labels, a confusion matrix shows shades instead of numbers and fewer names.
 _NUMBERED_LABELS, _NAMED_LABELS = 16, 80
+
+
+# How a line or a point looks: matplotlib's color, marker and linestyle.
+Style = dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,7 @@ class Picture:
         element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)
         element = re.sub(r' xmlns(:xlink)?="[^"]*"', "", element).replace("xlink:href", "href")
         element = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{self.name}-", element)
-        element = element.replace(_INK, "currentColor")
+        element = element.replace(_INK, "currentColor").replace(f"fill: {_PAPER}", "fill: none")
         label = self.alternative.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
         return element.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1).strip()
 
@@ -74,6 +80,9 @@ def save(
 
     style = {
         "svg.hashsalt": "comparison",
+        "figure.facecolor": _PAPER,
+        "savefig.facecolor": _PAPER,
+        "axes.facecolor": _PAPER,
         "text.color": _INK,
         "axes.labelcolor": _INK,
         "axes.edgecolor": _INK,
@@ -88,20 +97,22 @@ def save(
     with mpl.rc_context(style):
         figure = Figure(figsize=size, layout="constrained")
         draw(figure.add_subplot())
-        figure.savefig(folder / f"{name}.png", dpi=150, facecolor="white", metadata={"Title": name})
+        figure.savefig(folder / f"{name}.png", dpi=150, metadata={"Title": alternative})
         vector = folder / f"{name}.svg"
-        figure.savefig(vector, transparent=True, metadata={"Date": None, "Title": alternative})
+        figure.savefig(vector, metadata={"Date": None, "Title": alternative})
     return Picture(name, alternative, vector.read_text(encoding="utf-8"))
 
 
-def _styles() -> Iterator[dict[str, str]]:
-    """Yield looks that differ in colour and shape."""
-    for index in range(1_000):
-        yield {
+def styles(names: Sequence[str]) -> dict[str, Style]:
+    """Return looks that differ in colour and shape, so that a name looks the same everywhere."""
+    return {
+        name: {
             "color": _COLOURS[index % len(_COLOURS)],
             "marker": _MARKERS[index % len(_MARKERS)],
             "linestyle": _DASHES[index // len(_COLOURS) % len(_DASHES)],
         }
+        for index, name in enumerate(names)
+    }
 
 
 def _clear(axes: Axes) -> None:
@@ -111,10 +122,22 @@ def _clear(axes: Axes) -> None:
     axes.set_axisbelow(True)
 
 
+def _wrap(text: str, width: int) -> str:
+    """Break a text into lines, between words."""
+    return textwrap.fill(text, width, break_long_words=False)
+
+
+def _legend_below(axes: Axes) -> None:
+    """Put the legend where it hides nothing, however long the names are."""
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncol=2)
+
+
 def draw_break_even(axes: Axes, costs: Costs) -> None:
     """Draw euros a month against questions a day, with the volumes where ways overtake."""
     names = {option.key: option.name for option in costs.options}
-    for (key, dollars), style in zip(costs.curves.items(), _styles(), strict=False):
+    looks = styles(list(costs.curves))
+    for key, dollars in costs.curves.items():
+        style = looks[key]
         euros = [costs.prices.euros(amount) for amount in dollars]
         if max(euros) == 0:
             axes.plot([], [], label=f"{names[key]}: no marginal cost", **style)
@@ -147,7 +170,7 @@ def draw_break_even(axes: Axes, costs: Costs) -> None:
     axes.set_xlabel("Questions a day")
     axes.set_ylabel("Euros a month")
     axes.set_title("Cost against volume; rings: one way starts to cost more than another")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncol=2)
+    _legend_below(axes)
     _clear(axes)
 
 
@@ -160,7 +183,7 @@ def draw_confusion(
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     if len(labels) <= _NUMBERED_LABELS:
         for (row, column), count in np.ndenumerate(matrix):
-            colour = "white" if shares[row, column] > 0.5 else "black"
+            colour = _WHITE if shares[row, column] > 0.5 else "black"
             axes.text(column, row, str(count), ha="center", va="center", color=colour)
     size = max(3.0, min(9.0, 140 / max(len(labels), 1)))
     step = -(-len(labels) // _NAMED_LABELS)
@@ -169,7 +192,7 @@ def draw_confusion(
     axes.set_yticks(ticks, names, fontsize=size)
     axes.set_xlabel("Predicted")
     axes.set_ylabel("True")
-    axes.set_title(title)
+    axes.set_title(_wrap(title, 48))
     for side in axes.spines.values():
         side.set_visible(False)
 
@@ -185,10 +208,11 @@ class Point:
 
 
 def draw_learning_curves(
-    axes: Axes, lines: Mapping[str, Sequence[Point]], measure: str = "Macro-F1"
+    axes: Axes, lines: Mapping[str, Sequence[Point]], looks: Mapping[str, Style]
 ) -> None:
-    """Draw a measure against examples a class, with confidence bands."""
-    for (name, points), style in zip(lines.items(), _styles(), strict=False):
+    """Draw macro-F1 against examples a class, with confidence bands."""
+    for name, points in lines.items():
+        style = looks[name]
         at = [point.x for point in points]
         axes.plot(at, [point.y for point in points], label=name, markersize=4, **style)
         low, high = [point.low for point in points], [point.high for point in points]
@@ -198,21 +222,27 @@ def draw_learning_curves(
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
     axes.set_xlabel("Training examples a class")
-    axes.set_ylabel(measure)
+    axes.set_ylabel("Macro-F1")
     axes.set_title("Learning curves")
-    axes.legend(loc="lower right")
+    _legend_below(axes)
     _clear(axes)
 
 
-def draw_latency_accuracy(axes: Axes, points: Mapping[str, Point], hollow: set[str]) -> None:
+def draw_latency_accuracy(
+    axes: Axes, points: Mapping[str, Point], looks: Mapping[str, Style], hollow: set[str]
+) -> None:
     """Draw accuracy (y, with interval) against latency (x, seconds).
 
     Args:
         axes: Where.
         points: By name.
+        looks: By name.
         hollow: The names whose figures are a stand-in's.
     """
-    for (name, point), style in zip(points.items(), _styles(), strict=False):
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    for name, point in points.items():
+        style = looks[name]
         axes.errorbar(
             point.x * 1e3,
             point.y * 100,
@@ -226,11 +256,13 @@ def draw_latency_accuracy(axes: Axes, points: Mapping[str, Point], hollow: set[s
             capsize=3,
         )
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:,g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("Latency of a question, p95, milliseconds (left is better)")
     axes.set_ylabel("Accuracy, %")
     axes.set_title("Latency against accuracy, with 95 % intervals")
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    _legend_below(axes)
     _clear(axes)
 
 
@@ -247,10 +279,10 @@ def draw_shares(
         axes.bar_label(
             bars, [f"{share * 100:.1f} %" for share in shares], padding=3, fontsize="x-small"
         )
-    axes.set_yticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), [_wrap(name, 28) for name in names])
     axes.invert_yaxis()
     axes.set_xlim(0, 112)
     axes.set_xlabel("Share of the weightings that it wins, %")
     axes.set_title(title)
-    axes.legend(loc="lower right")
+    _legend_below(axes)
     _clear(axes)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bot.comparison import pictures
 from bot.comparison.assessment import label
-from bot.comparison.pictures import Picture, Point
+from bot.comparison.pictures import Picture, Point, Style
 from bot.comparison.report_tables import percent
 from bot.comparison.results import Candidate
 
@@ -50,6 +50,11 @@ def confusion_name(candidate: Candidate) -> str:
     return f"confusion-{re.sub(r'[^a-zA-Z0-9]+', '-', candidate.key)}"
 
 
+def _looks(report: Report) -> dict[str, Style]:
+    """Return the looks of the candidates, the same in all pictures."""
+    return pictures.styles([label(one) for one in report.results.candidates])
+
+
 def _stability(report: Report) -> Iterator[_Drawing]:
     ranked = report.decision
     names = [one.candidate for one in ranked.ranking]
@@ -67,7 +72,7 @@ def _stability(report: Report) -> Iterator[_Drawing]:
                 series=series,
                 title="Who wins when the weights vary",
             ),
-            (7.0, 1.4 + 0.5 * len(names)),
+            (7.0, 1.8 + 0.5 * len(names)),
         )
 
 
@@ -84,8 +89,10 @@ def _latency_accuracy(report: Report) -> Iterator[_Drawing]:
         yield _Drawing(
             "latency-accuracy",
             "Points: accuracy of each candidate against the latency of its answers",
-            functools.partial(pictures.draw_latency_accuracy, points=places, hollow=hollow),
-            (8.4, 4.2),
+            functools.partial(
+                pictures.draw_latency_accuracy, points=places, looks=_looks(report), hollow=hollow
+            ),
+            (7.6, 5.2),
         )
 
 
@@ -109,7 +116,8 @@ def _learning_curves(report: Report) -> Iterator[_Drawing]:
         yield _Drawing(
             "learning-curves",
             "Lines: macro-F1 of each candidate against the training examples a class",
-            functools.partial(pictures.draw_learning_curves, lines=lines),
+            functools.partial(pictures.draw_learning_curves, lines=lines, looks=_looks(report)),
+            (7.6, 5.2),
         )
 
 
