@@ -18,6 +18,7 @@ from bot.comparison import (
     cost_report,
     decision,
     ease,
+    pictures,
     prices,
     report,
     report_tables,
@@ -117,13 +118,19 @@ def test_a_candidate_s_definition_tells_its_facts_and_its_bill(
     assessment.check({"one": definition}, costs)
 
 
-def test_unknown_routes_and_costs_are_refused_before_anything_is_measured(costs: Costs) -> None:
-    definitions = {"one": {"route": "sagemakr"}, "two": {"cost": "comprehend-office-hours"}}
+def test_what_the_report_could_not_tell_apart_or_find_is_refused_before_anything_is_measured(
+    costs: Costs,
+) -> None:
+    definitions = {
+        "one": {"name": "Same", "route": "sagemakr"},
+        "two": {"name": "Same", "cost": "comprehend-office-hours"},
+    }
 
     with pytest.raises(UserError) as caught:
         assessment.check(definitions, costs)
 
-    first, second = str(caught.value).splitlines()
+    twice, first, second = str(caught.value).splitlines()
+    assert "2 of them are called 'Same'" in twice
     assert "candidates, one: no 'route' is called 'sagemakr'. Did you mean 'sagemaker'?" in first
     assert "candidates, two: no 'cost' is called 'comprehend-office-hours'" in second
 
@@ -392,9 +399,24 @@ def test_the_same_figures_give_the_same_bytes(folder: Path, costs: Costs, tmp_pa
         assert path.read_bytes() == (folder / path.relative_to(tmp_path)).read_bytes(), path.name
 
 
-def test_sixty_intents_are_drawn_too(costs: Costs, tmp_path: Path) -> None:
-    from bot.comparison import pictures
+def test_an_interval_beside_its_value_can_be_drawn(tmp_path: Path) -> None:
+    points = {
+        "one": pictures.Point(0.01, 0.95, 0.96, 0.97),
+        "two": pictures.Point(1, 0.9, 0.9, 0.9),
+    }
+    drawn = pictures.save(
+        "points",
+        "Points",
+        lambda axes: pictures.draw_latency_accuracy(
+            axes, points, pictures.styles(list(points)), hollow={"two"}
+        ),
+        tmp_path,
+    )
 
+    assert "Latency against accuracy" in drawn.svg
+
+
+def test_sixty_intents_are_drawn_too(costs: Costs, tmp_path: Path) -> None:
     labels = [f"intent_{number:02}" for number in range(60)]
     confusion = Confusion(labels, [[int(row == column) for column in range(60)]
                                    for row in range(60)])  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,16 +93,22 @@ def bill_of(definition: Mapping[str, Any], costs: Costs) -> str:
 
 
 def check(definitions: Mapping[str, Mapping[str, Any]], costs: Costs) -> None:
-    """Check that there are facts and a bill for each candidate, before anything is measured.
+    """Check that each candidate has a name, facts and a bill, before anything is measured.
 
     Args:
         definitions: The lines of the candidates in the configuration, by their keys.
         costs: The bills of all ways to serve.
 
     Raises:
-        UserError: A ``route`` or ``cost`` is not known; every one is named.
+        UserError: A ``route`` or ``cost`` is not known, or a name is there twice; every fault is
+            named.
     """
-    faults = []
+    names = Counter(definition.get("name", key) for key, definition in definitions.items())
+    faults = [
+        f"candidates: {count} of them are called '{name}'."
+        for name, count in names.items()
+        if count > 1
+    ]
     for key, definition in definitions.items():
         route, bill = route_of(definition), bill_of(definition, costs)
         if route not in ease.routes():

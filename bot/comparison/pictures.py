@@ -51,7 +51,7 @@ class Picture:
     def inline(self) -> str:
         """Return an SVG element for a page: in the page's colours, no name used twice."""
         element = self.svg[self.svg.index("<svg") :]
-        element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)
+        element = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", element, flags=re.DOTALL)
         element = re.sub(r' xmlns(:xlink)?="[^"]*"', "", element).replace("xlink:href", "href")
         element = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{self.name}-", element)
         element = element.replace(_INK, "currentColor").replace(f"fill: {_PAPER}", "fill: none")
@@ -246,7 +246,8 @@ def draw_latency_accuracy(
         axes.errorbar(
             point.x * 1e3,
             point.y * 100,
-            yerr=[[(point.y - point.low) * 100], [(point.high - point.y) * 100]],
+            # A percentile interval need not hold the mean.
+            yerr=[[max(0, point.y - point.low) * 100], [max(0, point.high - point.y) * 100]],
             label=name,
             color=style["color"],
             marker=style["marker"],
