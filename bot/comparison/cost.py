@@ -237,8 +237,7 @@ def in_process(prices: Prices, profile: Profile) -> Option:
 def ways(prices: Prices, profile: Profile) -> dict[str, Way]:
     """Return every way to serve by its key, in the order of the tables."""
     hosting = prices.instances("sagemaker-hosting")
-    if profile.hosting_instance not in hosting:
-        prices.find("sagemaker-hosting", profile.hosting_instance)
+    prices.find("sagemaker-hosting", profile.hosting_instance)  # Refuses an unknown one by name.
     return {
         "comprehend-always": comprehend_always,
         "comprehend-office": comprehend_office,
