@@ -33,8 +33,8 @@ SOURCES = (
 )
 # What checks a dataset against its schema.
 DISTRIBUTIONS = ("jsonschema", "attrs", "pyrsistent")
-_KEPT_SUFFIXES = {".py", ".json", ".typed"}
-_UNNEEDED = {"benchmarks", "tests"}
+_DROPPED_SUFFIXES = {".so", ".pyc", ".pyd", ".pyi"}
+_UNNEEDED = {"..", "benchmarks", "tests"}  # "..": scripts, which lie outside the packages
 _KEPT_METADATA = ("METADATA", "LICENSE", "COPYING")
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip knows
 
@@ -80,7 +80,7 @@ def _distribution(name: str) -> Iterator[tuple[str, Path]]:
         if (
             file.name.startswith(_KEPT_METADATA)
             if metadata
-            else file.suffix in _KEPT_SUFFIXES and not _UNNEEDED.intersection(file.parts)
+            else file.suffix not in _DROPPED_SUFFIXES and not _UNNEEDED.intersection(file.parts)
         ):
             yield file.as_posix(), Path(str(file.locate()))
 
