@@ -27,7 +27,6 @@ from sqlalchemy import (
     delete,
     func,
     inspect,
-    or_,
     select,
 )
 from sqlalchemy.engine import URL, Connection, Engine, create_engine, make_url
@@ -115,7 +114,7 @@ class Conversations:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        # What people say would otherwise be in the message of a database error, and in the logs.
+        # What people say would otherwise be in the message of a database error.
         engine.hide_parameters = True
 
     def prepare(self) -> None:
@@ -203,21 +202,34 @@ class Conversations:
 
         A session that was going on at that time stays whole until all of it is old enough.
         """
-        row, limit = events.c, time.time() - seconds
-        over = select(row.sender_id).group_by(row.sender_id).having(func.max(row.timestamp) < limit)
-        started = events.alias("started")
-        last_start = (
-            select(func.max(started.c.timestamp))
-            .where(
-                started.c.sender_id == row.sender_id,
-                started.c.type_name == "session_started",
-                started.c.timestamp <= limit,
+        row, limit, deleted = events.c, time.time() - seconds, 0
+        with self.engine.connect() as connection:
+            old = select(row.sender_id).group_by(row.sender_id)
+            senders = (
+                connection.execute(old.having(func.min(row.timestamp) < limit)).scalars().all()
             )
-            .scalar_subquery()
+        for sender_id in senders:
+            with self._deletion() as connection:
+                until = self._ended_before(connection, sender_id, limit)
+                query = delete(events).where(row.sender_id == sender_id, row.timestamp < until)
+                deleted += connection.execute(query).rowcount
+        return deleted
+
+    @staticmethod
+    def _ended_before(connection: Connection, sender_id: str, limit: float) -> float:
+        """Return the time at which the session that was going on at ``limit`` had begun.
+
+        ``limit`` itself where none was.
+        """
+        row = events.c
+        own = select(row.type_name, row.action_name).where(row.sender_id == sender_id)
+        after = connection.execute(own.where(row.timestamp >= limit).order_by(row.id)).first()
+        if after is None or {"session_started", "action_session_start"} & set(tuple(after)):
+            return limit
+        begun = select(func.max(row.timestamp)).where(
+            row.sender_id == sender_id, row.type_name == "session_started", row.timestamp < limit
         )
-        with self._deletion() as connection:
-            query = delete(events).where(or_(row.sender_id.in_(over), row.timestamp < last_start))
-            return int(connection.execute(query).rowcount)
+        return connection.execute(begun).scalar() or 0.0
 
     def forget(self, person: Person) -> int:
         """Delete the turns of everybody's conversations in which ``person`` occurs.

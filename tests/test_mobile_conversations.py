@@ -1,0 +1,308 @@
+"""Stored conversations, as Rasa stores them, on both engines."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy
+
+from bot.channels.auth import Caller
+from bot.channels.conversations import (
+    Conversations,
+    NoConversationsError,
+    Person,
+    events,
+    open_conversations,
+)
+from bot.channels.tracing import trace_of
+from bot.channels.turns import CHANNEL_NAME, Request, add_reply
+from bot.errors import UserError
+
+PAUL = Person("P1", ("Paul Martin", "Martin Paul", "paul@example.com", "01 00 00 01"))
+
+
+class Store:
+    """Rasa's own tracker store, and ours over the same database."""
+
+    def __init__(self, url: str) -> None:
+        from rasa.core.tracker_store import SQLTrackerStore
+        from rasa.shared.core.domain import Domain
+
+        self.rasa = SQLTrackerStore(domain=Domain.empty(), host=url)
+        self.ours = Conversations(self.rasa.engine)
+        self.ours.prepare()
+
+    def say(
+        self,
+        sender: str,
+        text: str,
+        *replies: dict[str, Any],
+        at: float | None = None,
+        new_session: bool = False,
+        key: str | None = None,
+        slots: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Store a turn through Rasa; return it as the channel would show it."""
+        from rasa.shared.core import events as rasa_events
+        from rasa.shared.core.trackers import DialogueStateTracker
+
+        at = time.time() if at is None else at
+        request = Request(
+            {"type": "text", "text": text}, Caller("iss", sender), trace_of(None), key
+        )
+        turn = request.new_turn()
+        tracker = asyncio.run(self.rasa.retrieve(sender))
+        if tracker is None:
+            tracker = DialogueStateTracker(sender, [])
+            new_session = True
+        listen = rasa_events.ActionExecuted("action_listen", timestamp=at)
+        if new_session:
+            start = rasa_events.ActionExecuted("action_session_start", timestamp=at)
+            for event in (start, rasa_events.SessionStarted(timestamp=at), listen):
+                tracker.update(event)
+        tracker.update(
+            rasa_events.UserUttered(
+                text,
+                intent={"name": "WHO_IS"},
+                input_channel=CHANNEL_NAME,
+                message_id=turn["id"],
+                metadata=request.metadata(turn),
+                timestamp=at,
+            )
+        )
+        tracker.update(rasa_events.ActionExecuted("action_who_is", timestamp=at))
+        for reply in replies:
+            data = {name: value for name, value in reply.items() if name != "text"}
+            tracker.update(rasa_events.BotUttered(reply.get("text"), data, timestamp=at))
+            add_reply(turn, reply)
+        for name, value in (slots or {}).items():
+            tracker.update(rasa_events.SlotSet(name, value, timestamp=at))
+        tracker.update(listen)
+        asyncio.run(self.rasa.save(tracker))
+        return turn
+
+    def rows(self, sender: str | None = None) -> list[dict[str, Any]]:
+        with self.rasa.engine.connect() as connection:
+            query = sqlalchemy.select(events.c.sender_id, events.c.data).order_by(events.c.id)
+            found = connection.execute(query).all()
+        return [json.loads(data) for owner, data in found if sender in (None, owner)]
+
+    def texts(self, sender: str) -> list[str]:
+        turns, _ = self.ours.page(sender, 100)
+        return [turn["question"]["text"] for turn in turns]
+
+
+@pytest.fixture
+def store(directory_url: str) -> Iterator[Store]:
+    opened = Store(directory_url)
+    yield opened
+    opened.rasa.engine.dispose()
+
+
+def card(identifier: str) -> dict[str, Any]:
+    return {
+        "text": "…",
+        "custom": {"type": "person_card", "version": 1, "person": {"id": identifier}},
+    }
+
+
+def test_the_table_is_rasas() -> None:
+    from rasa.core.tracker_store import SQLTrackerStore
+
+    theirs = SQLTrackerStore.SQLEvent.__table__
+    assert events.name == theirs.name
+    assert [(c.name, str(c.type), c.nullable, c.primary_key) for c in events.columns] == [
+        (c.name, str(c.type), c.nullable, c.primary_key) for c in theirs.columns
+    ]
+
+
+def test_the_index_is_made_once(store: Store) -> None:
+    store.ours.prepare()
+    names = [index["name"] for index in sqlalchemy.inspect(store.rasa.engine).get_indexes("events")]
+    assert names.count("ix_events_sender_id_timestamp") == 1
+
+
+# --- turns ------------------------------------------------------------------------------------
+
+
+def test_pages(store: Store) -> None:
+    said = [
+        store.say("me", f"question {n}", {"text": f"réponse {n}"}, new_session=n % 3 == 0)
+        for n in range(7)
+    ]
+    store.say("you", "autre", {"text": "autre"})
+    pages, before = [], None
+    while True:
+        page, before = store.ours.page("me", 3, before)
+        pages.insert(0, page)
+        if before is None:
+            break
+    assert [len(page) for page in pages] == [1, 3, 3]
+    assert [turn for page in pages for turn in page] == said
+    assert store.ours.page("nobody", 3) == ([], None)
+    assert store.ours.page("me", 7) == (said, None)
+
+
+def test_a_key_finds_its_turn_alone(store: Store) -> None:
+    keys = ["key_0001", "key-0001", "KEY_0001", "key_00011"]
+    turns = [store.say("me", f"question {key}", {"text": key}, key=key) for key in keys]
+    for key, turn in zip(keys, turns, strict=True):
+        assert store.ours.answered("me", key) == turn
+    assert store.ours.answered("me", "question") is None  # text, not a key
+    assert store.ours.answered("you", keys[0]) is None
+
+
+def test_an_old_key_is_forgotten(store: Store) -> None:
+    store.say("me", "hier", {"text": "…"}, key="key-0001", at=time.time() - 25 * 3600)
+    assert store.ours.answered("me", "key-0001") is None
+
+
+def test_messages_of_other_origin_are_shown_as_texts(store: Store) -> None:
+    with store.rasa.session_scope() as session:
+        event = {"event": "user", "text": "salut", "timestamp": 1.5, "metadata": None}
+        row = store.rasa.SQLEvent(sender_id="me", type_name="user", data=json.dumps(event))
+        session.add(row)
+        session.commit()
+    ((turn,), _) = store.ours.page("me", 5)
+    assert turn["question"] == {"type": "text", "text": "salut"}
+    assert turn["created_at"].startswith("1970-01-01T00:00:01.5")
+
+
+# --- deletion and retention -------------------------------------------------------------------
+
+
+def test_delete(store: Store) -> None:
+    store.say("me", "a", {"text": "b"})
+    store.say("you", "c", {"text": "d"})
+    assert store.ours.delete("me") == len(store.rows("me")) + 7
+    assert store.texts("me") == []
+    assert store.texts("you") == ["c"]
+    assert store.ours.delete("me") == 0
+
+
+def test_purge_goes_by_sessions(store: Store) -> None:
+    day, now = 86400, time.time()
+    store.say("gone", "ancien", {"text": "…"}, at=now - 40 * day)
+    store.say("gone", "suite", {"text": "…"}, at=now - 39 * day)
+    store.say("partly", "ancien", {"text": "…"}, at=now - 40 * day)
+    store.say("partly", "récent", {"text": "…"}, at=now - day, new_session=True)
+    # A session that was going on 30 days ago stays until all of it is older.
+    store.say("across", "avant", {"text": "…"}, at=now - 50 * day)
+    store.say("across", "début", {"text": "…"}, at=now - 31 * day, new_session=True)
+    store.say("across", "fin", {"text": "…"}, at=now - 29 * day)
+    assert store.ours.purge(30 * day) > 0
+    assert store.texts("gone") == []
+    assert store.rows("gone") == []
+    assert store.texts("partly") == ["récent"]
+    assert store.texts("across") == ["début", "fin"]
+    assert store.ours.purge(30 * day) == 0
+    # Rasa goes on with what is left.
+    store.say("partly", "encore", {"text": "…"})
+    assert store.texts("partly") == ["récent", "encore"]
+
+
+# --- forgetting a person ----------------------------------------------------------------------
+
+
+def test_turns_about_a_person_are_forgotten_everywhere(store: Store) -> None:
+    store.say("me", "qui connaît Java ?", {"text": "• Paul Martin — 5/5"})
+    store.say("me", "et Docker ?", card("P2"))
+    store.say("me", "qui est paul ?", card("P1"), slots={"collaborator_id": "P1"})
+    store.say("me", "bonjour", {"text": "Bonjour !"})
+    store.say("me", "PAUL MARTIN", {"text": "Je ne sais pas."})
+    payload = '/WHO_IS{"collaborator_id": "P1"}'
+    store.say("you", "qui ?", {"text": "?", "buttons": [{"title": "…", "payload": payload}]})
+    store.say("you", "liste", {"text": "…"}, slots={"candidates": ["P2", "P1"]})
+    store.say("you", "son mail ?", {"text": "mail : paul@example.com"})
+    store.say("they", "autre chose", card("P11"))
+    assert store.ours.forget(PAUL) == 6
+    assert store.texts("me") == ["et Docker ?", "bonjour"]
+    assert store.texts("you") == []
+    assert store.texts("they") == ["autre chose"]
+    assert store.ours.forget(PAUL) == 0
+    left = json.dumps(store.rows(), ensure_ascii=False)
+    assert '"P1"' not in left
+    assert "paul" not in left.casefold()
+
+
+def test_a_conversation_goes_on_after_somebody_was_forgotten(store: Store) -> None:
+    """Rasa counts stored events to know which are new: what is left must add up."""
+    store.say("me", "bonjour", {"text": "Bonjour !"})
+    store.say("me", "qui est Paul Martin ?", card("P1"))
+    store.ours.forget(PAUL)
+    before = store.rows("me")
+    store.say("me", "merci", {"text": "De rien."})
+    after = store.rows("me")
+    assert after[: len(before)] == before
+    assert [event["event"] for event in after[len(before) :]] == ["user", "action", "bot", "action"]
+    assert store.texts("me") == ["bonjour", "merci"]
+
+
+def test_what_a_session_took_over_is_forgotten(store: Store) -> None:
+    store.say("me", "bonjour", {"text": "Bonjour !"})
+    with store.rasa.session_scope() as session:
+        slot = {"event": "slot", "name": "collaborator_id", "value": "P1", "timestamp": 1.0}
+        start = {"event": "action", "name": "action_session_start", "timestamp": 1.0}
+        for event in (start, slot):
+            row = store.rasa.SQLEvent(
+                sender_id="me", type_name=event["event"], data=json.dumps(event), timestamp=1.0
+            )
+            session.add(row)
+        session.commit()
+    store.ours.forget(PAUL)
+    assert "P1" not in json.dumps(store.rows())
+    assert store.texts("me") == ["bonjour"]
+
+
+def test_nothing_is_left_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "events.db"
+    store = Store(f"sqlite:///{path}")
+    secret = uuid.uuid4().hex
+    for number in range(50):
+        store.say("me", f"{number}", {"text": f"{secret} {'x' * 5000}"})
+    store.say("me", "reste", {"text": "…"})
+    assert secret.encode() in path.read_bytes()
+    assert store.ours.forget(Person("?", (secret,))) == 50
+    assert secret.encode() not in path.read_bytes()
+    assert store.texts("me") == ["reste"]
+
+
+# --- configuration -----------------------------------------------------------------
+
+
+def test_the_store_of_endpoints_yml(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path / 'events.db'}")
+    store.say("me", "bonjour", {"text": "Bonjour !"})
+    endpoints = tmp_path / "endpoints.yml"
+    endpoints.write_text("tracker_store: {type: SQL, dialect: sqlite, db: events.db}")
+    assert open_conversations(endpoints, {}).delete("me") > 0
+    endpoints.write_text("tracker_store: {type: SQL, dialect: sqlite, db: other.db}")
+    with pytest.raises(NoConversationsError):
+        open_conversations(endpoints, {})
+    for content in ("{}", "tracker_store: {type: redis}"):
+        endpoints.write_text(content)
+        with pytest.raises(UserError, match="not of type SQL"):
+            open_conversations(endpoints, {})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{type: SQL, dialect: postgresql, url: db.example.com, port: 5433, db: rasa, username: u, "
+        "password: '${PASSWORD}', query: {sslmode: require}}",
+        "{type: SQL, url: 'postgresql://u:${PASSWORD}@db.example.com:5433/rasa?sslmode=require'}",
+    ],
+)
+def test_addresses_are_those_of_rasa(tmp_path: Path, content: str) -> None:
+    endpoints = tmp_path / "endpoints.yml"
+    endpoints.write_text(f"tracker_store: {content}")
+    engine = open_conversations(endpoints, {"PASSWORD": "p"}).engine
+    expected = "postgresql://u:p@db.example.com:5433/rasa?sslmode=require"
+    assert engine.url.render_as_string(hide_password=False) == expected
