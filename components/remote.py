@@ -162,7 +162,7 @@ class Breaker:
         return State.HALF_OPEN if waited else State.OPEN
 
     def allow(self) -> bool:
-        """Whether to ask now. Every True must be followed by ``succeeded`` or ``failed``."""
+        """Whether to ask now. After True, ``succeeded``, ``failed`` or ``left`` must follow."""
         with self._lock:
             state = self._state()
             if state is State.HALF_OPEN and not self._trying:
@@ -190,6 +190,11 @@ class Breaker:
                 return False
             self._opened, self._trying = self._clock(), False
             return True
+
+    def left(self) -> None:
+        """Note that nobody waits for the answer any longer, so that another request may try."""
+        with self._lock:
+            self._trying = False
 
 
 class _Call:
@@ -346,22 +351,28 @@ class RemoteClassifier:
                     "WrongAnswer",
                 )
         except RemoteError as error:
-            if call.settle():
-                self._note(error)
+            self._end(call, error)
             return {}
         except Exception as error:  # a turn that raises leaves the user without any answer
-            if call.settle():
-                # Without the error's own message, which may quote the text.
-                logger.debug("".join(traceback.format_tb(error.__traceback__)))
-                code = type(error).__name__
-                self._note(RemoteError(f"it failed with {code}.", Fault.TRANSIENT, code))
+            # Without the error's own message, which may quote the text.
+            logger.debug("".join(traceback.format_tb(error.__traceback__)))
+            code = type(error).__name__
+            self._end(call, RemoteError(f"it failed with {code}.", Fault.TRANSIENT, code))
             return {}
         answers = dict(zip(call.texts, rankings, strict=True))
         for text, ranking in answers.items():  # late ones as well: they may be asked for again
             self._cache.put(text, ranking)
-        if call.settle():
-            self._answered()
+        self._end(call)
         return answers
+
+    def _end(self, call: _Call, error: RemoteError | None = None) -> None:
+        """Take note of how a request ended, unless it was given up before."""
+        if not call.settle():
+            self._breaker.left()
+        elif error:
+            self._note(error)
+        else:
+            self._answered()
 
     def _give_up(self, calls: Mapping[Future[Any], _Call], *, some_ended: bool) -> None:
         """Wait no longer for ``calls``: those under way count as failures."""

@@ -336,7 +336,7 @@ def test_what_the_container_refuses_says_nothing_of_its_health(
 class AnotherContainer(http.server.BaseHTTPRequestHandler):
     """Answers, but not as ours does."""
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         body = b'[{"label": "WHO_IS", "score": 0.9}]'
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from rasa.shared.exceptions import InvalidConfigException
 from rasa.shared.nlu.constants import INTENT
 
@@ -33,6 +34,7 @@ from tests.intent_classifier_contract import (
 from tests.local_aws import BUCKET, ROLE, local_aws
 from tests.tiny_encoder import build_tiny_encoder
 
+ROOT = Path(__file__).resolve().parent.parent
 TRAIN = {
     "s3_uri": f"s3://{BUCKET}/comprehend",
     "role_arn": ROLE,
@@ -133,7 +135,23 @@ def test_every_key_has_a_rule() -> None:
 
 
 def test_one_changed_line_swaps_the_classifiers() -> None:
-    ComprehendIntentClassifier.validate_config({"epochs": 4})
+    lines = [
+        (ROOT / name).read_text("utf-8").splitlines()
+        for name in ("config.yml", "config.comprehend.yml")
+    ]
+    changed = [pair for pair in zip(*lines, strict=True) if pair[0] != pair[1]]
+    assert changed == [
+        (
+            "  - name: components.camembert.CamembertIntentClassifier",
+            "  - name: components.comprehend.ComprehendIntentClassifier",
+        )
+    ]
+    (step,) = [
+        step
+        for step in yaml.safe_load("\n".join(lines[1]))["pipeline"]
+        if step["name"].endswith("ComprehendIntentClassifier")
+    ]
+    ComprehendIntentClassifier.validate_config(step)
 
 
 @pytest.mark.parametrize(

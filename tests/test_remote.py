@@ -308,6 +308,16 @@ def test_one_request_tries_when_the_time_is_over(clock: ManualClock) -> None:
     assert [breaker.allow() for _ in range(3)] == [True] * 3
 
 
+def test_a_try_that_nobody_waits_for_makes_room_for_another(clock: ManualClock) -> None:
+    breaker = Breaker(1, 30, clock)
+    breaker.failed()
+    clock.now += 30
+    assert [breaker.allow(), breaker.allow()] == [True, False]
+    breaker.left()
+    assert breaker.state is State.HALF_OPEN
+    assert breaker.allow()
+
+
 def test_an_answer_to_an_older_request_does_not_close_it(clock: ManualClock) -> None:
     breaker = Breaker(1, 30, clock)
     assert breaker.allow()
