@@ -15,12 +15,13 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from infra.localaws.background import Background
+from infra.localaws.budgets import Budgets
 from infra.localaws.comprehend.service import Comprehend
 from infra.localaws.faults import Faults
 from infra.localaws.gateway import Gateway
 from infra.localaws.lambda_.service import Lambda
 from infra.localaws.processes import Children
-from infra.localaws.s3_events import S3
+from infra.localaws.s3 import S3
 from infra.localaws.sagemaker.containers import Host
 from infra.localaws.sagemaker.hosting import Endpoint, Hosting, Runtime
 from infra.localaws.sagemaker.resources import Resources
@@ -69,6 +70,7 @@ class Server:
         self.url = f"http://{HOST}:{self._http.server_port}"
         os.environ["MOTO_PORT"] = str(self._http.server_port)  # where moto finds itself
         default_user_config["stepfunctions"] = {"execute_state_machine": True}
+        self._budgets = Budgets()
         self._comprehend = Comprehend(settings, self._faults, self._background)
         self._lambda = Lambda(self._background, self._children, self._workspace, self.url)
         self._sagemaker = Resources()
@@ -82,6 +84,7 @@ class Server:
         self._http.app = Gateway(
             self._http.app,
             [
+                ("budgets", self._budgets),
                 ("comprehend", self._comprehend),
                 ("lambda", self._lambda),
                 ("s3", S3(self._faults)),
@@ -118,6 +121,7 @@ class Server:
         self._http.shutdown()
 
     def _reset(self) -> None:
+        self._budgets.reset()
         self._comprehend.reset()
         self._lambda.reset()
         for resource in self._sagemaker.clear():

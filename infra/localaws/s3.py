@@ -1,4 +1,4 @@
-"""S3's notifications: true events for Lambda, and only where Lambda lets S3 in."""
+"""S3: true notifications, and only to functions that let S3 in."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from urllib.parse import quote_plus
 from xml.etree import ElementTree
 
 from moto.awslambda.models import lambda_backends
+from moto.iam.access_control import PermissionResult
 from moto.s3 import notifications
+from moto.s3.models import FakeBucket
 
 from infra.localaws.faults import Faults
 from infra.localaws.protocol import ACCOUNT, TO_MOTO, AwsError, Call, operation
@@ -30,6 +32,8 @@ class S3:
         self._sequence = itertools.count(time.time_ns())
         notifications._get_s3_event = self._event
         notifications._invoke_awslambda = self._invoke
+        # No policy is enforced here. moto takes a Deny under a condition for a Deny.
+        FakeBucket.get_permission = _no_opinion  # type: ignore[method-assign,assignment]
 
     @operation
     def put_bucket_notification_configuration(self, call: Call) -> object:
@@ -93,6 +97,10 @@ class S3:
         function = lambda_backends[account_id][region_name].get_function(fn_arn)
         for _ in range(times):
             function.invoke(body, {}, {})
+
+
+def _no_opinion(bucket: FakeBucket, action: str, resource: str) -> PermissionResult:
+    return PermissionResult.NEUTRAL
 
 
 def _may_invoke(function_arn: str, bucket: str) -> bool:

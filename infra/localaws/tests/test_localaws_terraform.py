@@ -1,0 +1,46 @@
+"""Terraform with Amazon's real provider against the local AWS."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from infra.localaws import LocalAWS
+from infra.localaws.terraform import Terraform
+from infra.localaws.tests.conftest import TIME_SCALE, zipped
+
+HERE = Path(__file__).parent
+
+pytestmark = pytest.mark.skipif(
+    not Terraform.available(), reason="needs terraform and a mirror of its AWS provider"
+)
+
+
+@pytest.fixture
+def server() -> Iterator[LocalAWS]:
+    command = shlex.join([sys.executable, str(HERE / "fake_container.py")])
+    with LocalAWS(time_scale=TIME_SCALE, images={"*/fake:*": command}) as aws:
+        yield aws
+
+
+def test_everything_is_created_stays_and_is_destroyed(aws: LocalAWS, tmp_path: Path) -> None:
+    code = tmp_path / "code.zip"
+    code.write_bytes(zipped({"main.py": "def handle(event, context): return 'here'"}))
+    terraform = Terraform(
+        HERE / "terraform", tmp_path, aws.environment(), {"lambda_zip": str(code)}
+    )
+    terraform.apply()
+    assert terraform.changes() == []
+    assert terraform.outputs() == {"function": "localaws", "region": "eu-west-1"}
+    managed = [name for name in terraform.resources() if not name.startswith("data.")]
+    assert len(managed) == 37
+    answer = aws.client("lambda").invoke(FunctionName="localaws")
+    assert answer["Payload"].read() == b'"here"'
+    terraform.destroy()
+    assert terraform.resources() == []
+    assert aws.client("s3").list_buckets()["Buckets"] == []
+    assert aws.client("sagemaker").list_endpoints()["Endpoints"] == []
