@@ -196,7 +196,8 @@ def test_office_hours(run: Run, schedule: Schedule, versions: list[Version]) -> 
 def test_what_is_scheduled_is_what_comprehend_takes(
     run: Run, schedule: Schedule, aws: LocalAWS, versions: list[Version]
 ) -> None:
-    run("schedule", "--role-arn", SCHEDULER_ROLE)
+    run("schedule", "--role-arn", SCHEDULER_ROLE, "--data-access-role-arn", ROLE)
+    assert json.loads(schedule("start")["Target"]["Input"])["DataAccessRoleArn"] == ROLE
     comprehend = aws.client("comprehend")
     created = comprehend.create_endpoint(**json.loads(schedule("start")["Target"]["Input"]))
     while Comprehend().endpoint(BOT).state != READY:  # type: ignore[union-attr]

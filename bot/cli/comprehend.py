@@ -40,6 +40,13 @@ RoleArn = Annotated[
     str | None,
     typer.Option(help="Role that may create and delete the endpoint, for the scheduler."),
 ]
+DataRoleArn = Annotated[
+    str | None,
+    typer.Option(
+        "--data-access-role-arn",
+        help="Role by which Comprehend decrypts the version, where a KMS key encrypts it.",
+    ),
+]
 
 _DEFAULT = "skills-bot"
 
@@ -50,6 +57,7 @@ def start(
     classifier: Classifier = None,
     version: VersionName = None,
     units: Units = None,
+    data_role_arn: DataRoleArn = None,
     region: Region = None,
     wait: Annotated[bool, typer.Option(help="Wait until it answers.")] = True,
     poll_seconds: Annotated[float, typer.Option(help="Seconds between two looks.")] = 10,
@@ -75,11 +83,12 @@ def start(
                 model_arn,
                 wanted,
                 status.update,
+                role_arn=data_role_arn,
                 poll_seconds=poll_seconds,
                 time_limit=time_limit,
             )
     else:
-        started = service.deploy(endpoint, model_arn, wanted)
+        started = service.deploy(endpoint, model_arn, wanted, role_arn=data_role_arn)
     _show(started, console)
 
 
@@ -136,6 +145,7 @@ def schedule(
     days: Annotated[str, typer.Option(help="Such as MON-FRI or MON,WED.")] = "MON-FRI",
     timezone: Annotated[str, typer.Option(help="IANA time zone.")] = "Europe/Paris",
     role_arn: RoleArn = None,
+    data_role_arn: DataRoleArn = None,
     region: Region = None,
     remove: Annotated[bool, typer.Option("--remove", help="Remove the schedule.")] = False,
 ) -> None:
@@ -156,7 +166,7 @@ def schedule(
         )
     hours = OfficeHours(start, stop, days, timezone)
     chosen = _version(Comprehend(region), classifier or endpoint, version)
-    schedules.set(endpoint, chosen.arn, units or 1, hours, role_arn)
+    schedules.set(endpoint, chosen.arn, units or 1, hours, role_arn, data_role_arn)
     typer.echo(
         f"The endpoint '{endpoint}' is created with the version '{chosen.name}' at {start} and "
         f"deleted at {stop}, {days}, {timezone}."

@@ -79,7 +79,13 @@ class Schedules:
         self._client = client("scheduler", region)
 
     def set(
-        self, endpoint: str, model_arn: str, units: int, hours: OfficeHours, role_arn: str
+        self,
+        endpoint: str,
+        model_arn: str,
+        units: int,
+        hours: OfficeHours,
+        role_arn: str,
+        data_role_arn: str | None = None,
     ) -> None:
         """Create or change the two schedules of an endpoint.
 
@@ -90,6 +96,8 @@ class Schedules:
             hours: When.
             role_arn: Role by which the scheduler calls ``comprehend:CreateEndpoint`` and
                 ``comprehend:DeleteEndpoint``.
+            data_role_arn: Role by which Comprehend decrypts the version, where a KMS key encrypts
+                it; the scheduler's role must be allowed to pass it on.
 
         Raises:
             AwsError: AWS refuses.
@@ -98,6 +106,7 @@ class Schedules:
             "EndpointName": endpoint,
             "ModelArn": model_arn,
             "DesiredInferenceUnits": units,
+            **({"DataAccessRoleArn": data_role_arn} if data_role_arn else {}),
         }
         delete = {"EndpointArn": endpoint_arn(endpoint, model_arn)}
         self._put(endpoint, "start", hours.start, "createEndpoint", create, hours, role_arn)
