@@ -1,0 +1,152 @@
+"""Candidates: from their description in ``compare.yml`` to a classifier that answers."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from bot.comparison.settings import Spec
+from bot.comparison.splits import Labelled
+from components.remote import Ranking
+
+# A service that limits its rate is asked again for what it has not answered, so often.
+_ATTEMPTS, _PAUSE = 60, 1.0
+_FACTS = "facts.json"
+
+
+class Classifier(Protocol):
+    """What every candidate becomes."""
+
+    def rank(self, texts: Sequence[str]) -> list[Ranking]:
+        """Return the intents of each text, best first; empty where there is no telling."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a trained model beside its answers.
+
+    Attributes:
+        seconds: What the training took.
+        model_bytes: Size of what it wrote.
+        encoder: The pretrained encoder that was really used; None where there is none.
+        notes: What a reader of the figures must know.
+    """
+
+    seconds: float
+    model_bytes: int
+    encoder: str | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def fit(spec: Spec, examples: Labelled, seed: int, folder: Path) -> Facts:
+    """Train a candidate into the empty folder ``folder``; also note the facts there.
+
+    Raises:
+        Exception: Whatever the training raises.
+    """
+    if spec.kind == "transformers":
+        from bot.comparison import torch_pipeline
+
+        begin = time.perf_counter()
+        used = torch_pipeline.fit(spec.model, examples.texts, examples.intents, seed, folder)
+        seconds = time.perf_counter() - begin
+        facts = Facts(seconds, _size(folder), used.used, _encoder_notes(used.name, used.used))
+    else:
+        from bot.comparison import rasa_pipeline
+
+        begin = time.perf_counter()
+        rasa_pipeline.fit(spec.model, examples.texts, examples.intents, seed, folder)
+        facts = _pipeline_facts(time.perf_counter() - begin, folder)
+    _write(facts, folder)
+    return facts
+
+
+def quantise(source: Path, examples: Labelled, folder: Path) -> Facts:
+    """Make the int8 form of a trained pipeline in the empty folder ``folder``.
+
+    Its facts count the training of the source as its own.
+    """
+    from bot.comparison import rasa_pipeline
+
+    begin = time.perf_counter()
+    rasa_pipeline.quantise(source, folder, examples.texts)
+    (folder / _FACTS).unlink()
+    seconds = read_facts(source).seconds + time.perf_counter() - begin
+    facts = _pipeline_facts(seconds, folder, wanted="int8")
+    _write(facts, folder)
+    return facts
+
+
+def load(spec: Spec, pipeline: Spec, folder: Path, threads: int) -> Classifier:
+    """Return a trained candidate, ready to answer.
+
+    Args:
+        spec: The candidate.
+        pipeline: The one whose components it has: itself, or the one that it quantises.
+        folder: Where it was trained.
+        threads: Threads of a candidate without a key of its own for them.
+    """
+    if spec.kind == "transformers":
+        from bot.comparison.torch_pipeline import TorchPipeline
+
+        return TorchPipeline(folder, threads)
+    from bot.comparison.rasa_pipeline import RasaPipeline
+
+    return RasaPipeline(pipeline.model, folder)
+
+
+def rank_all(classifier: Classifier, spec: Spec, texts: Sequence[str]) -> list[Ranking]:
+    """Return the answers to all texts; a service is asked again for what it does not answer."""
+    if spec.service is None:
+        return classifier.rank(texts)
+    rankings = []
+    for text in texts:
+        for _ in range(_ATTEMPTS):
+            (ranking,) = classifier.rank([text])
+            if ranking:
+                break
+            time.sleep(_PAUSE)
+        rankings.append(ranking)
+    return rankings
+
+
+def read_facts(folder: Path) -> Facts:
+    """Return what :func:`fit` or :func:`quantise` has noted."""
+    return Facts(**json.loads((folder / _FACTS).read_text(encoding="utf-8")))
+
+
+def served_models(folder: Path) -> list[Path]:
+    """Return the folders below ``folder`` that hold a served CamemBERT."""
+    return sorted(path.parent for path in folder.rglob("model.onnx"))
+
+
+def _write(facts: Facts, folder: Path) -> None:
+    (folder / _FACTS).write_text(json.dumps(asdict(facts)), encoding="utf-8")
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _pipeline_facts(seconds: float, folder: Path, wanted: str | None = None) -> Facts:
+    from components.camembert.served_model import read_metadata
+
+    encoder: str | None = None
+    notes: list[str] = []
+    for model in served_models(folder):
+        metadata = read_metadata(model)
+        encoder = metadata.encoder["used"]
+        notes += _encoder_notes(metadata.encoder["name"], encoder)
+        if wanted and metadata.precision != wanted:
+            notes.append(f"In {wanted}, the model did not agree with itself: fp32 was kept.")
+    return Facts(seconds, _size(folder), encoder, notes)
+
+
+def _encoder_notes(asked: str, used: str) -> list[str]:
+    if used == asked:
+        return []
+    return [f"The encoder {used} stands in for {asked}, which was out of reach."]

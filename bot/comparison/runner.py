@@ -1,0 +1,428 @@
+"""Runs what is not measured yet, keeps each result, and sums all up.
+
+A folder of results has ``cells/`` (one file a measurement, see :mod:`bot.comparison.cells`),
+``models/`` (trained on all examples, to measure their speed), ``logs/`` and ``results.json``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from bot.comparison import cells, jobs, speed, splits, stand_in
+from bot.comparison.candidates import served_models
+from bot.comparison.cells import SPEED, Cell, Record, Store
+from bot.comparison.results import CROSS_VALIDATION, HELD_OUT, Failure
+from bot.comparison.settings import Settings, Spec
+from bot.comparison.splits import Data, Labelled
+from bot.comparison.worker import Worker, WorkerError
+from bot.errors import UserError
+from bot.rasa_cli import environment
+
+if TYPE_CHECKING:
+    from infra.localaws import LocalAWS
+
+# Seconds between two questions that are not back to back, as in the original; with --quick, that
+# and the length of a sustained load.
+PAUSE, QUICK_PAUSE, QUICK_LOAD = 1.0, 0.05, 2.0
+_QUESTIONS_SEED = 0
+# By these, libraries of numbers are told how many threads to use.
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line adds to the configuration.
+
+    Attributes:
+        quick: Shorter pauses and loads.
+        real_aws: Amazon answers, not the local AWS.
+        only: Keys of the candidates to measure; empty for all.
+        kinds: Kinds of cells to measure.
+    """
+
+    quick: bool = False
+    real_aws: bool = False
+    only: Collection[str] = ()
+    kinds: Collection[str] = cells.KINDS
+
+
+class Reporter(Protocol):
+    """Is told how a run goes."""
+
+    def begins(self, step: Step) -> None:
+        """A step begins."""
+
+    def ends(self, step: Step, records: Sequence[Record], progress: Progress) -> None:
+        """A step has ended."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        done: Finished cells of this run.
+        total: All cells of this run.
+        remaining: Estimated seconds for the rest; None where there is nothing to estimate from.
+    """
+
+    done: int
+    total: int
+    remaining: float | None
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is measured together: one training and all that is scored of it, or a speed.
+
+    Attributes:
+        spec: The candidate that is trained or asked.
+        cells: One a candidate.
+    """
+
+    spec: Spec
+    cells: list[Cell]
+
+
+class Comparison:
+    """A comparison in a folder.
+
+    Args:
+        settings: The configuration.
+        data: The material.
+        out: The folder; it is made where it is missing.
+        options: What the command line adds.
+
+    Raises:
+        UserError: ``only`` names a candidate that is not there.
+    """
+
+    def __init__(self, settings: Settings, data: Data, out: Path, options: Options) -> None:
+        unknown = sorted(set(options.only) - set(settings.candidates))
+        if unknown:
+            raise UserError(
+                f"There is no candidate {', '.join(unknown)}. The configuration has "
+                f"{', '.join(settings.candidates)}."
+            )
+        self.settings = settings
+        self.data = data
+        self.options = options
+        self.out = out
+        self.off_topic = settings.off_topic if settings.off_topic in data.intents else None
+        self.sizes = splits.useful_sizes(data.train.intents, settings.learning_sizes)
+        self.records: dict[Cell, Record] = {}
+        self._deployed: set[str] = set()
+        self._fingerprints: dict[tuple[str, str], str] = {}
+        self._store = Store(out / "cells")
+        self._specs = settings.candidates
+        self._folds = {
+            seed: splits.folds(data.train.intents, settings.folds, seed) for seed in settings.seeds
+        }
+        for spec in self._specs.values():
+            for cell in self.cells_of(spec):
+                record = self._store.get(cell, self._fingerprint(cell))
+                if record is not None:
+                    self.records[cell] = record
+
+    def cells_of(self, spec: Spec) -> list[Cell]:
+        """Return the cells of a candidate."""
+        return cells.cells_of(spec, self.settings, self.sizes)
+
+    # --- the plan -----------------------------------------------------------------------------
+
+    def plan(self) -> list[Step]:
+        """Return what is to be measured, in order."""
+        pending = self._pending()
+        steps = []
+        # What services need of others is there before them.
+        specs = sorted(self._specs.values(), key=lambda spec: spec.service is not None)
+        for phase in cells.PHASES:
+            for spec in specs:
+                mine = [cell for cell in self.cells_of(spec) if cell.kind in phase]
+                if SPEED in phase:
+                    steps += [Step(spec, [cell]) for cell in mine if cell in pending]
+                elif spec.kind != "quantised":
+                    steps += self._trainings(spec, mine, pending)
+        return steps
+
+    def _trainings(
+        self, spec: Spec, mine: Sequence[Cell], pending: Collection[Cell]
+    ) -> Iterator[Step]:
+        """Yield the trainings of a candidate whose cells, or those made of them, are pending."""
+        family = [spec.key, *(one.key for one in self._specs.values() if one.model == spec.key)]
+        for cell in mine:
+            together = [Cell(key, cell.kind, cell.seed, cell.fold, cell.size) for key in family]
+            wanted = [one for one in together if one in pending]
+            if wanted:
+                yield Step(spec, wanted)
+
+    def _pending(self) -> set[Cell]:
+        """Return the cells to measure: missing, failed, or needed again by one of those."""
+        pending = {
+            cell
+            for spec in self._specs.values()
+            if not self.options.only or spec.key in self.options.only
+            for cell in self.cells_of(spec)
+            if cell.kind in self.options.kinds and not self._has(cell)
+        }
+        for spec in self._specs.values():
+            if not any(cell.candidate == spec.key for cell in pending):
+                continue
+            model = Cell(spec.key, HELD_OUT, self.settings.seeds[0])
+            # An endpoint of the local AWS ends with it; a model may have been removed.
+            lost = self._uses_stand_in(spec) or not self._model(spec.key).is_dir()
+            if Cell(spec.key, SPEED) in pending and lost:
+                pending.add(model)
+            local = spec.local_model if self._uses_stand_in(spec) else None
+            if local and not self._model(local).is_dir():
+                pending.add(Cell(local, HELD_OUT, self.settings.seeds[0]))
+        return pending
+
+    def _has(self, cell: Cell) -> bool:
+        record = self.records.get(cell)
+        return record is not None and record.failure is None
+
+    def _uses_stand_in(self, spec: Spec) -> bool:
+        return spec.service is not None and not self.options.real_aws
+
+    def _model(self, key: str) -> Path:
+        return self.out / "models" / key
+
+    def _fingerprint(self, cell: Cell) -> str:
+        key = cell.candidate, cell.kind
+        if key not in self._fingerprints:
+            spec = self._specs[cell.candidate]
+            facts = self._facts(cell.kind, spec)
+            self._fingerprints[key] = cells.fingerprint(spec, self._specs, facts)
+        return self._fingerprints[key]
+
+    def _facts(self, kind: str, spec: Spec) -> dict[str, Any]:
+        """Return what decides the figures of a kind beside the candidate itself."""
+        settings = self.settings
+        facts: dict[str, Any] = {
+            "train": self.data.train.digest(),
+            "test": self.data.held_out.digest(),
+            "off_topic": self.off_topic,
+        }
+        if kind == CROSS_VALIDATION:
+            facts["folds"] = settings.folds
+        if kind == SPEED:
+            facts |= {
+                "quick": self.options.quick,
+                "threads": settings.threads,
+                "clients": settings.clients,
+                "load_seconds": settings.load_seconds,
+            }
+        if spec.service:
+            facts["real_aws"] = self.options.real_aws
+        return facts
+
+    # --- the run ------------------------------------------------------------------------------
+
+    def run(self, reporter: Reporter) -> None:
+        """Measure what is to be measured; a failure is recorded, and the others go on.
+
+        Raises:
+            UserError: The local AWS is needed and not there.
+        """
+        steps = self.plan()
+        done, total = 0, sum(len(step.cells) for step in steps)
+        with contextlib.ExitStack() as stack:
+            aws = self._start_aws(steps, stack)
+            environ = self._environment(aws)
+            workers = stack.enter_context(_Workers(self.out / "logs", environ))
+            for number, step in enumerate(steps):
+                reporter.begins(step)
+                begin = time.monotonic()
+                if step.cells[0].kind == SPEED:
+                    workers.close()  # nothing else shall run beside it
+                    found = self._measure_speed(step, aws, environ)
+                else:
+                    found = self._train(step, workers, aws)
+                seconds = (time.monotonic() - begin) / len(step.cells)
+                for cell, content in found.items():
+                    date = cells.today()
+                    record = Record(self._fingerprint(cell), seconds, date, **content)
+                    self._store.put(cell, record)
+                    self.records[cell] = record
+                done += len(step.cells)
+                rest = [cell for one in steps[number + 1 :] for cell in one.cells]
+                progress = Progress(done, total, _remaining(rest, self.records))
+                reporter.ends(step, [self.records[cell] for cell in step.cells], progress)
+
+    def _start_aws(self, steps: Sequence[Step], stack: contextlib.ExitStack) -> LocalAWS | None:
+        specs = {step.spec.key: step.spec for step in steps if self._uses_stand_in(step.spec)}
+        if not specs:
+            return None
+        log = self.out / "logs" / "local-aws.log"
+        return stack.enter_context(stand_in.started(list(specs.values()), log))
+
+    def _environment(self, aws: LocalAWS | None) -> dict[str, str | None]:
+        """Return the environment variables of the processes that train and answer."""
+        return {
+            **environment(),
+            **dict.fromkeys(_THREAD_VARIABLES, str(self.settings.threads)),
+            **(stand_in.environment(aws) if aws else {}),
+        }
+
+    def _train(
+        self, step: Step, workers: _Workers, aws: LocalAWS | None
+    ) -> dict[Cell, dict[str, Any]]:
+        """Train and score; return the content of each cell's record."""
+        by_key = {cell.candidate: cell for cell in step.cells}
+        train, test = self._examples(step.cells[0])
+        keeps = step.cells[0].kind == HELD_OUT and step.cells[0].seed == self.settings.seeds[0]
+        job = jobs.Job(
+            spec=step.spec,
+            score=[self._specs[key] for key in by_key],
+            train=train,
+            test=test,
+            seed=step.cells[0].seed,
+            intents=self.data.intents,
+            off_topic=self.off_topic,
+            threads=self.settings.threads,
+            keep={key: self._model(key) for key in by_key} if keeps else {},
+        )
+        try:
+            self._prepare_service(step.spec, aws, limited=False)
+            outcomes = workers.of(step.spec).call(jobs.run, job)
+        except WorkerError as error:
+            failed = error.error, error.traceback
+            outcomes = dict.fromkeys(by_key, failed)
+        return {cell: _content(cell, outcomes[key]) for key, cell in by_key.items()}
+
+    def _examples(self, cell: Cell) -> tuple[Labelled, Labelled]:
+        """Return what to train on and what to score."""
+        train = self.data.train
+        if cell.fold is not None:
+            split = self._folds[cell.seed][cell.fold]
+            return train.take(split.train), train.take(split.test)
+        if cell.size is not None:
+            train = train.take(splits.subset(train.intents, cell.size, cell.seed))
+        return train, self.data.held_out
+
+    def _measure_speed(
+        self, step: Step, aws: LocalAWS | None, environ: dict[str, str | None]
+    ) -> dict[Cell, dict[str, Any]]:
+        (cell,) = step.cells
+        settings, options, spec = self.settings, self.options, step.spec
+        questions = list(self.data.held_out.texts)
+        random.Random(_QUESTIONS_SEED).shuffle(questions)
+        plan = speed.Plan(
+            spec=spec,
+            pipeline=self._specs[spec.model] if spec.kind == "quantised" else spec,
+            folder=self._model(spec.key),
+            questions=questions,
+            threads=settings.threads,
+            clients=settings.clients,
+            load_seconds=min(settings.load_seconds, QUICK_LOAD)
+            if options.quick
+            else settings.load_seconds,
+            pause=QUICK_PAUSE if options.quick else PAUSE,
+        )
+        try:
+            if not plan.folder.is_dir():
+                raise WorkerError("There is no trained model: its training has failed.", "")
+            self._prepare_service(spec, aws, limited=True)
+            return {cell: {"speed": speed.measure(plan, environ, self._log(spec))}}
+        except WorkerError as error:
+            return {cell: {"failure": Failure(cell.title, error.error, error.traceback)}}
+
+    def _log(self, spec: Spec) -> Path:
+        return self.out / "logs" / f"{spec.key}.log"
+
+    def _prepare_service(self, spec: Spec, aws: LocalAWS | None, *, limited: bool) -> None:
+        """Have the local AWS serve a candidate, with Comprehend's rate limited or not.
+
+        Scoring needs no limit, which would only take time; speed does.
+
+        Raises:
+            WorkerError: It cannot be served.
+        """
+        if aws is None or spec.service is None:
+            return
+        aws.set(comprehend_throughput=1 if limited else 0)
+        if spec.local_model is None or spec.key in self._deployed:
+            return
+        models = served_models(self._model(spec.local_model))
+        if not models:
+            raise WorkerError(f"The model of {spec.local_model} is not there: see there.", "")
+        try:
+            stand_in.deploy(aws, spec, models[0])
+        except UserError as error:
+            raise WorkerError(str(error), "") from error
+        self._deployed.add(spec.key)
+
+
+class _Workers:
+    """One worker at a time: that of the candidate whose turn it is."""
+
+    def __init__(self, logs: Path, environ: dict[str, str | None]) -> None:
+        self._logs = logs
+        self._environ = environ
+        self._worker: Worker | None = None
+        self._key = ""
+
+    def of(self, spec: Spec) -> Worker:
+        """Return the worker of a candidate; it is started where there is none, or it has died."""
+        if self._worker and (self._key != spec.key or not self._worker.is_alive):
+            self.close()
+        if self._worker is None:
+            self._worker = Worker(self._logs / f"{spec.key}.log", self._environ)
+            self._key = spec.key
+        return self._worker
+
+    def close(self) -> None:
+        """End the worker, if there is one."""
+        if self._worker:
+            self._worker.close()
+            self._worker = None
+
+    def __enter__(self) -> _Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _content(cell: Cell, outcome: jobs.Outcome) -> dict[str, Any]:
+    first, second = outcome
+    if isinstance(first, str):
+        return {"failure": Failure(cell.title, first, str(second))}
+    return {"run": first, "facts": second}
+
+
+def _remaining(pending: Sequence[Cell], records: dict[Cell, Record]) -> float | None:
+    """Estimate the seconds that ``pending`` cells take.
+
+    From the mean of the same candidate's cells of the same kind, else of its others, else of those
+    of the same kind, else of all.
+    """
+    if not pending:
+        return 0.0
+    seconds: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for cell, record in records.items():
+        for key in (cell.candidate, cell.kind), (cell.candidate, ""), ("", cell.kind), ("", ""):
+            seconds[key].append(record.seconds)
+    if not seconds:
+        return None
+    means = {key: statistics.fmean(values) for key, values in seconds.items()}
+    total = 0.0
+    for cell in pending:
+        keys = (cell.candidate, cell.kind), (cell.candidate, ""), ("", cell.kind), ("", "")
+        total += next(means[key] for key in keys if key in means)
+    return total

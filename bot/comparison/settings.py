@@ -1,0 +1,232 @@
+"""``compare.yml``: the material, the splits and the candidates of a comparison."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bot.comparison import checks
+from components.validation import Rule, integer, number, one_of, optional, text
+
+DEFAULT = Path("compare.yml")
+SERVICES = ("comprehend", "sagemaker")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A candidate as the configuration describes it.
+
+    Attributes:
+        key: Its key.
+        name: Its name in tables.
+        kind: ``pipeline``, ``transformers`` or ``quantised``; which key describes the model.
+        model: What stands under that key: a list of Rasa components, the settings of a
+            ``transformers`` pipeline, or the key of the candidate whose model is quantised.
+        service: The AWS service that answers; None where it answers in process.
+        local_model: Key of the candidate whose model the local AWS serves in its place.
+        definition: What a user would write for it.
+    """
+
+    key: str
+    name: str
+    kind: str
+    model: Any
+    service: str | None
+    local_model: str | None
+    definition: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What ``compare.yml`` says.
+
+    Attributes:
+        train: Examples to train on.
+        held_out: Examples that are never trained on; None puts a share of ``train`` aside.
+        held_out_share: That share.
+        off_topic: The off-topic intent.
+        folds: Folds of a cross-validation.
+        seeds: A cross-validation and a training on all examples for each.
+        learning_sizes: Examples an intent of the learning curve; « all » is always there.
+        threads: Threads that a candidate's libraries may use.
+        clients: Clients at once of the sustained loads.
+        load_seconds: Length of each of them.
+        candidates: By key.
+        weights: Of the criteria, as they stand there; for the report.
+        profile: The usage, as it stands there; for the report.
+    """
+
+    train: Path
+    held_out: Path | None
+    held_out_share: float
+    off_topic: str | None
+    folds: int
+    seeds: list[int]
+    learning_sizes: list[int]
+    threads: int
+    clients: list[int]
+    load_seconds: float
+    candidates: dict[str, Spec]
+    weights: dict[str, Any]
+    profile: dict[str, Any]
+
+
+def _list_of(rule: Rule) -> Rule:
+    return Rule(
+        f"a list without repetitions, each {rule.expected}",
+        lambda value: (
+            isinstance(value, list)
+            and all(map(rule.holds, value))
+            and len(set(value)) == len(value) > 0
+        ),
+    )
+
+
+_MAPPING = Rule("a mapping of keys to values", lambda value: isinstance(value, Mapping))
+_KEY = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_SECTIONS = {
+    "material": {
+        "train": text(),
+        "held_out": optional(text()),
+        "held_out_share": number(0, 0.5, above=True),
+        "off_topic": optional(text()),
+    },
+    "splits": {
+        "folds": integer(2, 50),
+        "seeds": _list_of(integer(0)),
+        "learning_sizes": _list_of(integer(1)),
+    },
+    "speed": {
+        "threads": integer(1, 256),
+        "clients": _list_of(integer(1, 1000)),
+        "load_seconds": number(0, 3600, above=True),
+    },
+}
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "material": {
+        "train": "data/nlu.yml",
+        "held_out": "tests/data/heldout.yml",
+        "held_out_share": 0.2,
+        "off_topic": "OUT_OF_SCOPE",
+    },
+    "splits": {"folds": 5, "seeds": [0, 1, 2], "learning_sizes": [5, 10, 20, 50, 100]},
+    "speed": {"threads": 2, "clients": [1, 4, 16, 64], "load_seconds": 10},
+}
+_KINDS = {
+    "pipeline": Rule(
+        "a list of Rasa components, each with a 'name'",
+        lambda value: (
+            isinstance(value, list)
+            and len(value) > 0
+            and all(isinstance(one, Mapping) and isinstance(one.get("name"), str) for one in value)
+        ),
+    ),
+    "transformers": _MAPPING,
+    "quantised": text(),
+}
+_CANDIDATE = {
+    "name": text(),
+    **_KINDS,
+    "service": one_of(*SERVICES),
+    "local_model": text(),
+}
+TRANSFORMERS_DEFAULTS: dict[str, Any] = {
+    "encoder": "almanach/camembert-base",
+    "revision": "main",
+    "offline_encoder": "models/encoders/e5-small-fr",
+    "epochs": 8,
+    "batch_size": 16,
+    "learning_rate": 5e-5,
+    "max_length": 64,
+}
+_TRANSFORMERS = {
+    "encoder": text(),
+    "revision": text(),
+    "offline_encoder": optional(text()),
+    "epochs": integer(1),
+    "batch_size": integer(1),
+    "learning_rate": number(0, 1, above=True),
+    "max_length": integer(8, 512),
+}
+
+
+def read(path: Path) -> Settings:
+    """Read the configuration of a comparison; keys that it lacks have their defaults.
+
+    Raises:
+        UserError: It cannot be read, or something in it cannot be; every fault is named.
+    """
+    content = checks.read_yaml(path)
+    rules = {**dict.fromkeys([*_SECTIONS, "candidates", "weights", "profile"], _MAPPING)}
+    faults = checks.faults("the file", content, rules, required=["candidates"])
+    checks.refuse(path, faults)
+    for section, section_rules in _SECTIONS.items():
+        faults += checks.faults(section, content.get(section, {}), section_rules)
+    for key, definition in content["candidates"].items():
+        faults += _candidate_faults(str(key), definition, content["candidates"])
+    if not content["candidates"]:
+        faults.append("candidates: there is none.")
+    checks.refuse(path, faults)
+    values = {name: {**_DEFAULTS[name], **content.get(name, {})} for name in _SECTIONS}
+    material, splits, speed = values["material"], values["splits"], values["speed"]
+    return Settings(
+        train=Path(material["train"]),
+        held_out=Path(material["held_out"]) if material["held_out"] else None,
+        held_out_share=material["held_out_share"],
+        off_topic=material["off_topic"],
+        **splits,
+        **speed,
+        candidates={key: _spec(key, content["candidates"]) for key in content["candidates"]},
+        weights=content.get("weights", {}),
+        profile=content.get("profile", {}),
+    )
+
+
+def _candidate_faults(key: str, definition: Any, candidates: Mapping[str, Any]) -> list[str]:
+    where = f"candidates, {key}"
+    faults = checks.faults(where, definition, _CANDIDATE, required=["name"])
+    if not _KEY.fullmatch(key):
+        faults.append(f"{where}: a key is of small letters, digits and hyphens between them.")
+    if faults:
+        return faults
+    kinds = [kind for kind in _KINDS if kind in definition]
+    if len(kinds) != 1:
+        return [f"{where}: exactly one of {', '.join(_KINDS)} must be there."]
+    if kinds == ["transformers"]:
+        faults += checks.faults(where, definition["transformers"], _TRANSFORMERS)
+    if "local_model" in definition and "service" not in definition:
+        faults.append(f"{where}: 'local_model' is for candidates with a 'service'.")
+    for reference in ("quantised", "local_model"):
+        other = definition.get(reference)
+        if other is None:
+            continue
+        target = candidates.get(other)
+        if not isinstance(target, Mapping) or "service" in target:
+            faults.append(f"{where}: '{reference}' must be the key of a candidate without service.")
+        elif reference == "quantised" and "pipeline" not in target:
+            faults.append(f"{where}: '{other}' has no pipeline whose model could be quantised.")
+    return faults
+
+
+def _spec(key: str, candidates: Mapping[str, Any]) -> Spec:
+    definition = candidates[key]
+    (kind,) = (kind for kind in _KINDS if kind in definition)
+    model = definition[kind]
+    if kind == "transformers":
+        model = {**TRANSFORMERS_DEFAULTS, **model}
+    written = {name: value for name, value in definition.items() if name != "local_model"}
+    if kind == "quantised":
+        pipeline = [{**one, "precision": "int8"} for one in candidates[model]["pipeline"]]
+        written = {"name": definition["name"], "pipeline": pipeline}
+    return Spec(
+        key,
+        definition["name"],
+        kind,
+        model,
+        definition.get("service"),
+        definition.get("local_model"),
+        written,
+    )
