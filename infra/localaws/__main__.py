@@ -10,7 +10,6 @@ import sys
 import threading
 from typing import Any
 
-from infra.localaws.server import Server
 from infra.localaws.settings import DEFAULT_IMAGES, Settings, numeric_fields
 
 DEFAULT_PORT = 4566
@@ -20,6 +19,9 @@ def main() -> None:
     """Parse the arguments, serve, and print the URL on standard output when ready."""
     arguments = _parser().parse_args()
     _forget_aws()
+    # moto looks at AWS's settings when it is imported.
+    from infra.localaws.server import Server
+
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )

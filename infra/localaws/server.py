@@ -36,7 +36,7 @@ NOTICE = """\
 This is a stand-in for AWS on %s, nothing of it is Amazon's. What it cannot show, only the real AWS
 can: whether the IAM policies allow what is done (nothing is enforced here), true latencies and cold
 starts, quotas, costs, and how well Amazon's own model classifies (here a small scikit-learn model
-stands in for it)."""
+stands in for it). AWS's own tools find it by AWS_ENDPOINT_URL=%s, with any credentials."""
 
 
 class _Handler(WSGIRequestHandler):
@@ -106,7 +106,7 @@ class Server:
         Args:
             ready: Called with the URL when requests are taken.
         """
-        log.warning(NOTICE, self.url)
+        log.warning(NOTICE, self.url, self.url)
         ready(self.url)
         try:
             self._http.serve_forever()

@@ -6,24 +6,11 @@ https://docs.aws.amazon.com/step-functions/latest/apireference/
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
-
-from moto.stepfunctions.models import StateMachine
-from moto.stepfunctions.parser.asl.component.common.retry.jitter_strategy_decl import (
-    JitterStrategyDecl,
-)
-from moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_function import (
-    WaitFunction,
-)
-from moto.stepfunctions.parser.asl.eval.environment import Environment
-from moto.stepfunctions.parser.asl.parse.asl_parser import (
-    AmazonStateLanguageParser,
-    ASLParserException,
-)
-from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
 from infra.localaws.protocol import ACCOUNT, TO_MOTO, AwsError, Call, operation, page
 from infra.localaws.settings import Settings
@@ -33,13 +20,12 @@ class StepFunctions:
     """What moto lacks; the rest is moto's."""
 
     def __init__(self, settings: Settings) -> None:
-        _scale_waits(settings)
-        StateMachine.__deepcopy__ = _copy_of_a_machine  # type: ignore[attr-defined]
+        self._settings = settings
 
     @operation
     def validate_state_machine_definition(self, call: Call) -> dict[str, Any]:
         call.validate()
-        diagnostics = list(_diagnostics(call.params["definition"]))
+        diagnostics = list(_diagnostics(self._parse, call.params["definition"]))
         return {
             "result": "FAIL" if diagnostics else "OK",
             "diagnostics": diagnostics,
@@ -48,14 +34,16 @@ class StepFunctions:
 
     @operation
     def create_state_machine(self, call: Call) -> object:
-        return _checked(call)
+        return self._checked(call)
 
     @operation
     def update_state_machine(self, call: Call) -> object:
-        return _checked(call)
+        return self._checked(call)
 
     @operation
     def list_state_machine_versions(self, call: Call) -> dict[str, Any]:
+        from moto.stepfunctions.parser.models import stepfunctions_parser_backends
+
         call.validate()
         arn = call.params["stateMachineArn"]
         backend = stepfunctions_parser_backends[ACCOUNT][call.region]
@@ -72,20 +60,33 @@ class StepFunctions:
         items, token = page(versions, call)
         return {"stateMachineVersions": items, **({"nextToken": token} if token else {})}
 
+    def _checked(self, call: Call) -> object:
+        """Refuse a definition that moto takes and AWS does not."""
+        for diagnostic in _diagnostics(self._parse, call.params.get("definition") or "{}"):
+            raise AwsError(
+                "InvalidDefinition",
+                f"Invalid State Machine Definition: '{diagnostic['code']}: "
+                f"{diagnostic['message']} at {diagnostic['location']}'",
+            )
+        return TO_MOTO
 
-def _checked(call: Call) -> object:
-    """Refuse a definition that moto takes and AWS does not."""
-    for diagnostic in _diagnostics(call.params.get("definition") or "{}"):
-        raise AwsError(
-            "InvalidDefinition",
-            f"Invalid State Machine Definition: '{diagnostic['code']}: {diagnostic['message']} at "
-            f"{diagnostic['location']}'",
-        )
-    return TO_MOTO
+    @functools.cached_property
+    def _parse(self) -> Callable[[str], object]:
+        """What reads a definition in moto's interpreter, which is then ready to run."""
+        # Slow to import, and not needed before there is a state machine.
+        from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
+
+        _mend_interpreter(self._settings)
+        return AmazonStateLanguageParser.parse
 
 
-def _diagnostics(definition: str) -> Iterator[dict[str, str]]:
-    """Yield what is wrong with a definition, in the form of ValidateStateMachineDefinition."""
+def _diagnostics(parse: Callable[[str], object], definition: str) -> Iterator[dict[str, str]]:
+    """Yield what is wrong with a definition, in the form of ValidateStateMachineDefinition.
+
+    Args:
+        parse: Raises an exception for a definition that moto's interpreter does not take.
+        definition: The definition, in JSON.
+    """
     try:
         machine = json.loads(definition)
     except ValueError as error:
@@ -94,13 +95,10 @@ def _diagnostics(definition: str) -> Iterator[dict[str, str]]:
     if not machine:  # an update without a definition
         return
     try:
-        AmazonStateLanguageParser.parse(definition)
-    except ASLParserException as error:
-        for message in error.errors:
+        parse(definition)
+    except Exception as error:  # of many kinds
+        for message in getattr(error, "errors", [str(error)]):
             yield _diagnostic("SCHEMA_VALIDATION_FAILED", message, "/")
-        return
-    except Exception as error:  # whatever moto's interpreter makes of it
-        yield _diagnostic("SCHEMA_VALIDATION_FAILED", str(error), "/")
         return
     yield from _missing_targets(machine, "")
 
@@ -130,29 +128,33 @@ def _diagnostic(code: str, message: str, location: str) -> dict[str, str]:
     return {"severity": "ERROR", "code": code, "message": message, "location": location}
 
 
-def _copy_of_a_machine(machine: StateMachine, _: dict[int, Any]) -> StateMachine:
-    """Return the copy that an execution works with.
+def _mend_interpreter(settings: Settings) -> None:
+    """Make waits as much shorter as the settings say, and executions independent of each other."""
+    from moto.stepfunctions.models import StateMachine
+    from moto.stepfunctions.parser.asl.component.common.retry.jitter_strategy_decl import (
+        JitterStrategyDecl,
+    )
+    from moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_function import (
+        WaitFunction,
+    )
 
-    moto would copy the executions along, and fail as long as one of them runs.
-    """
-    clone = copy.copy(machine)
-    clone.executions = []
-    return clone
-
-
-def _scale_waits(settings: Settings) -> None:
-    """Make Wait states and intervals between retries as much shorter as the settings say."""
-
-    def wait(_: WaitFunction, env: Environment, wait_seconds: float) -> None:
+    def wait(_: WaitFunction, env: Any, wait_seconds: float) -> None:
         deadline = time.monotonic() + settings.scaled(wait_seconds)
         while env.is_running() and (rest := deadline - time.monotonic()) > 0:
             env.program_state_event.wait(rest)
 
     retry_interval = JitterStrategyDecl._eval_body
 
-    def scaled_retry_interval(self: JitterStrategyDecl, env: Environment) -> None:
+    def scaled_retry_interval(self: JitterStrategyDecl, env: Any) -> None:
         retry_interval(self, env)
         env.stack.append(settings.scaled(env.stack.pop()))
 
+    def copy_for_an_execution(self: StateMachine, _: dict[int, Any]) -> StateMachine:
+        # moto would copy the executions along, and fail as long as one of them runs.
+        clone = copy.copy(self)
+        clone.executions = []
+        return clone
+
     WaitFunction._wait_interval = wait  # type: ignore[method-assign,assignment]
     JitterStrategyDecl._eval_body = scaled_retry_interval  # type: ignore[method-assign]
+    StateMachine.__deepcopy__ = copy_for_an_execution  # type: ignore[attr-defined]

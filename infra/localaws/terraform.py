@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,9 @@ provider_installation {{
   }}
 }}
 """
+
+# The provider spends most of its time waiting for things to settle.
+_PARALLELISM = "-parallelism=40"
 
 
 class TerraformError(Exception):
@@ -66,7 +69,7 @@ class Terraform:
         shutil.copytree(
             configuration,
             self._directory,
-            ignore=shutil.ignore_patterns(".terraform", "*.tfstate*", "node_modules"),
+            ignore=shutil.ignore_patterns(".terraform", "*.tfstate*", "*.tfvars", "node_modules"),
             dirs_exist_ok=True,
         )
         self._environment = {
@@ -75,6 +78,8 @@ class Terraform:
             "AWS_EC2_METADATA_DISABLED": "true",
             "CHECKPOINT_DISABLE": "1",
             "TF_IN_AUTOMATION": "1",
+            "TF_INPUT": "0",
+            "TF_CLI_ARGS": "-no-color",
             **{
                 f"TF_VAR_{name}": value if isinstance(value, str) else json.dumps(value)
                 for name, value in (variables or {}).items()
@@ -91,14 +96,17 @@ class Terraform:
         """Return whether Terraform and a mirror of its provider are on this machine."""
         return shutil.which("terraform") is not None and provider_mirror() is not None
 
-    def apply(self) -> None:
+    def apply(self, tell: Callable[[str], None] | None = None) -> None:
         """Initialise, then create or change everything.
+
+        Args:
+            tell: Hears each line that Terraform writes meanwhile.
 
         Raises:
             TerraformError: It fails.
         """
-        self._run("init", "-input=false")
-        self._run("apply", "-auto-approve", "-input=false")
+        self.run("init")
+        self.run("apply", "-auto-approve", _PARALLELISM, tell=tell)
 
     def changes(self) -> list[str]:
         """Return what a new plan would change, as ``ACTION ADDRESS``: nothing, after an apply.
@@ -106,8 +114,8 @@ class Terraform:
         Raises:
             TerraformError: It fails.
         """
-        self._run("plan", "-input=false", "-out=plan")
-        shown = json.loads(self._run("show", "-json", "plan"))
+        self.run("plan", "-out=plan")
+        shown = json.loads(self.run("show", "-json", "plan"))
         return [
             f"{'/'.join(change['change']['actions'])} {change['address']}"
             for change in shown.get("resource_changes", [])
@@ -120,7 +128,7 @@ class Terraform:
         Raises:
             TerraformError: It fails.
         """
-        return self._run("state", "list").split()
+        return self.run("state", "list").split()
 
     def outputs(self) -> dict[str, Any]:
         """Return the outputs by name.
@@ -128,26 +136,36 @@ class Terraform:
         Raises:
             TerraformError: It fails.
         """
-        shown = json.loads(self._run("output", "-json"))
+        shown = json.loads(self.run("output", "-json"))
         return {name: output["value"] for name, output in shown.items()}
 
-    def destroy(self) -> None:
-        """Destroy everything.
+    def destroy(self, tell: Callable[[str], None] | None = None) -> None:
+        """Destroy everything; for ``tell`` see :meth:`apply`.
 
         Raises:
             TerraformError: It fails.
         """
-        self._run("destroy", "-auto-approve", "-input=false")
+        self.run("destroy", "-auto-approve", _PARALLELISM, tell=tell)
 
-    def _run(self, command: str, *arguments: str) -> str:
-        finished = subprocess.run(
+    def run(self, command: str, *arguments: str, tell: Callable[[str], None] | None = None) -> str:
+        """Run a command of Terraform's and return what it writes; for ``tell`` see :meth:`apply`.
+
+        Raises:
+            TerraformError: It fails.
+        """
+        written = []
+        with subprocess.Popen(
             ["terraform", f"-chdir={self._directory}", command, *arguments],
             env=self._environment,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
-            check=False,
-        )
-        if finished.returncode:
-            written = (finished.stdout + finished.stderr)[-3000:]
-            raise TerraformError(f"`terraform {command}` failed:\n{written}")
-        return finished.stdout
+        ) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                written.append(line)
+                if tell is not None:
+                    tell(line.rstrip())
+        if process.returncode:
+            raise TerraformError(f"`terraform {command}` failed:\n{''.join(written)[-3000:]}")
+        return "".join(written)

@@ -10,14 +10,10 @@ from pathlib import Path
 import pytest
 
 from infra.localaws import LocalAWS
-from infra.localaws.terraform import Terraform
+from infra.localaws.terraform import Terraform, provider_mirror
 from infra.localaws.tests.conftest import TIME_SCALE, zipped
 
 HERE = Path(__file__).parent
-
-pytestmark = pytest.mark.skipif(
-    not Terraform.available(), reason="needs terraform and a mirror of its AWS provider"
-)
 
 
 @pytest.fixture
@@ -27,6 +23,9 @@ def server() -> Iterator[LocalAWS]:
         yield aws
 
 
+@pytest.mark.skipif(
+    not Terraform.available(), reason="needs terraform and a mirror of its AWS provider"
+)
 def test_everything_is_created_stays_and_is_destroyed(aws: LocalAWS, tmp_path: Path) -> None:
     code = tmp_path / "code.zip"
     code.write_bytes(zipped({"main.py": "def handle(event, context): return 'here'"}))
@@ -44,3 +43,11 @@ def test_everything_is_created_stays_and_is_destroyed(aws: LocalAWS, tmp_path: P
     assert terraform.resources() == []
     assert aws.client("s3").list_buckets()["Buckets"] == []
     assert aws.client("sagemaker").list_endpoints()["Endpoints"] == []
+
+
+def test_the_mirror_is_taken_from_where_it_is_said_to_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "host.example" / "hashicorp" / "aws" / "5.100.0").mkdir(parents=True)
+    monkeypatch.setenv("LOCALAWS_TF_MIRROR", str(tmp_path))
+    assert provider_mirror() == tmp_path
