@@ -176,7 +176,7 @@ def test_a_bad_dataset_ends_in_a_notice_with_the_reasons(
 
     assert run["status"] == "REJECTED_DATASET"
     ((subject, message),) = pipeline.notices()
-    assert "the dataset was rejected" in subject
+    assert "dataset rejected" in subject
     assert reason in message
     assert pipeline.run(run["run_id"]).status is Status.REJECTED_DATASET
     assert pipeline.versions() == pipeline.executions() == []

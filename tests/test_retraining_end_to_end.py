@@ -161,7 +161,7 @@ def test_a_dataset_put_into_the_bucket_ends_in_an_endpoint_that_answers(
     assert ended(pipeline, identity).status is Status.DEPLOYED
     assert execution(pipeline, identity) == "SUCCEEDED"
     ((subject, message),) = wait(pipeline.notices)
-    assert "the new model is live" in subject
+    assert "new model is live" in subject
     assert "jeu d'été.json" in message
     (endpoint,) = pipeline.endpoints()
     answer: Any = pipeline.aws.client("comprehend").classify_document(
@@ -189,7 +189,7 @@ def test_what_keeps_failing_ends_in_a_notice(pipeline: Pipeline) -> None:
     assert "AccessDeniedException" in run.reason
     assert execution(pipeline, identity) == "FAILED"
     ((subject, message),) = wait(pipeline.notices)
-    assert "the retraining failed" in subject
+    assert "retraining failed" in subject
     assert "create the endpoint 'skills-bot-test'" in message
 
 

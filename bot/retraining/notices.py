@@ -6,14 +6,15 @@ from bot.retraining.registry import Run
 from bot.retraining.settings import Settings
 
 _REASONS_SHOWN = 20
+# At most 25 characters: beside the longest name they make a subject of 100.
 _HEADLINES = {
-    "DEPLOYED": "the new model is live",
-    "REJECTED_DATASET": "the dataset was rejected",
-    "TRAINING_FAILED": "the training failed",
-    "REJECTED": "the new model was not good enough",
-    "SUPERSEDED": "a newer dataset is live already",
-    "DEPLOYMENT_FAILED": "the deployment failed",
-    "FAILED": "the retraining failed",
+    "DEPLOYED": "new model is live",
+    "REJECTED_DATASET": "dataset rejected",
+    "TRAINING_FAILED": "training failed",
+    "REJECTED": "new model not good enough",
+    "SUPERSEDED": "superseded by a newer one",
+    "DEPLOYMENT_FAILED": "deployment failed",
+    "FAILED": "retraining failed",
 }
 
 
