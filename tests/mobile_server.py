@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,9 +36,11 @@ class MobileServer:
         from rasa.core.run import configure_app
         from rasa.core.tracker_store import SQLTrackerStore
         from rasa.utils.endpoints import EndpointConfig
+        from rasa.utils.log_utils import configure_structlog
 
         from bot.channels.mobile import MobileInput
 
+        configure_structlog(logging.WARNING)  # as Rasa's command line does; else it prints all
         self.channel = MobileInput.from_credentials(settings)
         self.store = SQLTrackerStore(db=str(events))
         self.agent = Agent(

@@ -224,7 +224,7 @@ class Conversations:
         row = events.c
         own = select(row.type_name, row.action_name).where(row.sender_id == sender_id)
         after = connection.execute(own.where(row.timestamp >= limit).order_by(row.id)).first()
-        if after is None or {"session_started", "action_session_start"} & set(tuple(after)):
+        if after is None or {"session_started", "action_session_start"} & set(after):
             return limit
         begun = select(func.max(row.timestamp)).where(
             row.sender_id == sender_id, row.type_name == "session_started", row.timestamp < limit

@@ -47,7 +47,9 @@ def page_of(request: Request) -> tuple[int, int | None]:
     """
     listed = contract.document()["paths"]["/history"]["get"]["parameters"]
     schemas = {item["name"]: item["schema"] for item in listed if "name" in item}
-    limit, before = request.args.get("limit"), request.args.get("before")
+    # By default Sanic leaves out parameters without a value, which are wrong, too.
+    arguments = request.get_args(keep_blank_values=True)
+    limit, before = arguments.get("limit"), arguments.get("before")
     lowest, highest = schemas["limit"]["minimum"], schemas["limit"]["maximum"]
     if limit is None:
         limit = str(schemas["limit"]["default"])

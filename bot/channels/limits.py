@@ -64,17 +64,31 @@ async def read_body(request: Request, limit: int) -> bytes:
     Raises:
         ProblemError: it is larger, of unknown form, or does not come in time.
     """
-    too_large = ProblemError("payload-too-large", f"The body has more than {limit} bytes.")
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise ProblemError("unsupported-media-type", "The body must not be compressed.")
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise ProblemError("unsupported-media-type", "The body must be application/json.")
+    return await _receive(request, limit)
+
+
+async def discard_body(request: Request, limit: int) -> None:
+    """Read what is left of a body that nobody wanted, for the connection to go on.
+
+    Raises:
+        ProblemError: as for :func:`read_body`.
+    """
+    if request.stream is not None and request.stream.request_body:
+        await _receive(request, limit)
+
+
+async def _receive(request: Request, limit: int) -> bytes:
+    stream, body = request.stream, bytearray()
+    assert stream is not None
+    too_large = ProblemError("payload-too-large", f"The body has more than {limit} bytes.")
     declared = request.headers.get("content-length", "0")
     if declared.isdigit() and int(declared) > limit:
         raise too_large
-    stream, body = request.stream, bytearray()
-    assert stream is not None
 
     async def receive() -> None:
         async for chunk in stream:

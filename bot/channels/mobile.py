@@ -25,7 +25,7 @@ from rasa.shared.core.constants import DEFAULT_INTENTS
 from rasa.shared.exceptions import RasaException
 from redis.exceptions import RedisError
 from sanic import Blueprint, Sanic
-from sanic.exceptions import SanicException
+from sanic.exceptions import MethodNotSupported, SanicException
 from sanic.request import Request as HttpRequest
 from sanic.response import HTTPResponse
 from sqlalchemy.exc import SQLAlchemyError
@@ -106,6 +106,7 @@ class MobileInput(InputChannel):
         )
         self.rate_limiter = limits.RateLimiter(settings.requests_per_minute, settings.burst)
         self.exchanges = Exchanges()
+        self._allowed: dict[str, str] = {}
         self._purging: asyncio.Task[None] | None = None
 
     def blueprint(self, on_new_message: Callable[[UserMessage], Awaitable[Any]]) -> Blueprint:
@@ -178,6 +179,8 @@ class MobileInput(InputChannel):
     def _add_route(
         self, blueprint: Blueprint, name: str, path: str, handlers: Mapping[str, Handler]
     ) -> None:
+        self._allowed[f"/webhooks/{CHANNEL_NAME}{path}"] = ", ".join([*handlers, "OPTIONS"])
+
         async def handle(request: HttpRequest, **_: str) -> HTTPResponse | None:
             request.ctx.trace = trace_of(request.headers.get("traceparent"))
             try:
@@ -185,20 +188,26 @@ class MobileInput(InputChannel):
                     raise ProblemError("not-found", "There is no such resource.")
                 handler = handlers.get(request.method)
                 if handler is None:
-                    allowed = ", ".join([*handlers, "OPTIONS"])
-                    raise ProblemError(
-                        "method-not-allowed", f"Allowed: {allowed}.", headers={"Allow": allowed}
-                    )
-                return await handler(request)
+                    raise self._not_allowed(request.path)
+                response = await handler(request)
+                await limits.discard_body(request, self.settings.body_bytes)
+                return response
             except Exception as error:
                 return self._error_response(request, error)
 
         # `stream`: the body is not read before the handler knows who sends it.
         blueprint.add_route(handle, path, methods=METHODS, name=name, stream=True)
 
+    def _not_allowed(self, path: str) -> ProblemError:
+        allowed = self._allowed.get(path, "OPTIONS")
+        headers = {"Allow": allowed}
+        return ProblemError("method-not-allowed", f"Allowed: {allowed}.", headers=headers)
+
     def _error_response(self, request: HttpRequest, error: Exception) -> HTTPResponse:
         if isinstance(error, ProblemError):
             return http.problem_response(request, error)
+        if isinstance(error, MethodNotSupported):
+            return http.problem_response(request, self._not_allowed(request.path))
         if isinstance(error, SanicException):
             return http.problem_response(request, of_status(error.status_code))
         logger.error("[%s] %s", http.trace_id(request), describe(error))

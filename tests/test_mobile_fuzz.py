@@ -1,0 +1,100 @@
+"""Schemathesis against the mobile channel: thousands of requests made from the contract.
+
+It lives in an environment of its own, `.venv-fuzz`, since its jsonschema is not Rasa's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bot import exposure
+from bot.channels import contract
+from tests.mobile_server import MobileServer
+from tests.test_actions import HOST, ROOT, fill, free_port, start_action_server
+from tests.test_actions_with_rasa import model as rules_model  # noqa: F401
+
+LOCK = ROOT / "requirements-fuzz.lock"
+ENVIRONMENT = ROOT / ".venv-fuzz"
+SECONDS = 45
+
+# 422: the same Idempotency-Key came with another message before, which no schema can tell.
+CONFIGURATION = """
+[checks.positive_data_acceptance]
+expected-statuses = ["2xx", "401", "403", "404", "422"]
+"""
+
+
+@pytest.fixture(scope="module")
+def schemathesis() -> Path:
+    """Return the program, from an environment made anew when the lock file has changed."""
+    program, stamp = ENVIRONMENT / "bin" / "schemathesis", ENVIRONMENT / ".lock"
+    wanted = hashlib.sha256(LOCK.read_bytes()).hexdigest()
+    if program.exists() and stamp.exists() and stamp.read_text() == wanted:
+        return program
+    uv, python = Path(sys.prefix) / "bin" / "uv", str(ENVIRONMENT / "bin" / "python")
+    commands = (
+        ("venv", "--quiet", "--clear", "--python", sys.executable, str(ENVIRONMENT)),
+        ("pip", "sync", "--quiet", "--python", python, "--require-hashes", str(LOCK)),
+    )
+    for command in commands:
+        try:
+            done = subprocess.run([uv, *command], capture_output=True, text=True, timeout=300)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            pytest.skip(f"no environment for schemathesis: {error}")
+        if done.returncode != 0:
+            pytest.skip(f"no environment for schemathesis: {done.stderr[-500:]}")
+    stamp.write_text(wanted)
+    return program
+
+
+@pytest.fixture(scope="module")
+def server(
+    rules_model: str,  # noqa: F811
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[MobileServer]:
+    folder, port = tmp_path_factory.mktemp("fuzz"), free_port()
+    url = f"sqlite:///{folder / 'directory.db'}"
+    fill(url, folder)
+    settings = {"requests_per_minute": 1_000_000, "burst": 1_000_000}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(exposure.INTERFACE_VARIABLE, HOST)
+        patch.delenv(exposure.PRODUCTION_VARIABLE, raising=False)
+        for _ in start_action_server(url, folder, port):
+            with MobileServer(rules_model, settings, port, folder / "events.db") as running:
+                yield running
+
+
+def test_the_channel_keeps_its_contract(
+    schemathesis: Path, server: MobileServer, tmp_path: Path
+) -> None:
+    command = [
+        str(schemathesis),
+        "run",
+        f"{server.url}/openapi.json",
+        "--header",
+        f"Authorization: Bearer {server.token('fuzz')}",
+        "--url",
+        server.url,
+        "--max-time",
+        str(SECONDS),
+        "--seed",
+        "1",
+        "--request-timeout",
+        "30",
+        "--suppress-health-check",
+        "all",
+        "--no-color",
+    ]
+    (tmp_path / "schemathesis.toml").write_text(CONFIGURATION)
+    # In a folder of its own: it leaves a database of examples behind.
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, f"{done.stdout[-8000:]}\n{done.stderr[-2000:]}"
+    # Not only what was tested went well: all was tested, but for the contract's own address.
+    operations = sum(len(methods) for methods in contract.document()["paths"].values()) - 1
+    assert f"Tested: {operations}\n" in done.stdout, done.stdout
