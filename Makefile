@@ -7,6 +7,7 @@ MAKEFLAGS += --no-print-directory
 
 PORT ?= 5005
 ACTIONS_PORT ?= 5055
+CONFIG ?= config.yml
 AWS_PORT ?= 4566
 
 VENV := .venv
@@ -50,20 +51,20 @@ help: ## Print this menu
 setup: $(ENCODER) ## Create .venv, install the locked packages, build the offline encoder
 
 .PHONY: run
-run: setup ## Train if needed, start action server and bot [PORT=5005 ACTIONS_PORT=5055]
-	@$(BOT) run --port $(PORT) --actions-port $(ACTIONS_PORT)
+run: setup ## Train if needed, start action server and bot [PORT=5005 ACTIONS_PORT=5055 CONFIG=config.yml]
+	@$(BOT) run --port $(PORT) --actions-port $(ACTIONS_PORT) --config $(CONFIG)
 
 .PHONY: shell
 shell: setup ## Talk to the bot in the terminal, with the action server beside it
-	@$(BOT) shell --actions-port $(ACTIONS_PORT)
+	@$(BOT) shell --actions-port $(ACTIONS_PORT) --config $(CONFIG)
 
 .PHONY: train
 train: setup ## Train a model (what did not change comes out of the cache)
-	@$(BOT) train
+	@$(BOT) train --config $(CONFIG)
 
 .PHONY: eval
 eval: setup ## Measure the model on the held-out set; pictures and figures to results/eval/
-	@$(BOT) evaluate
+	@$(BOT) evaluate --config $(CONFIG)
 
 .PHONY: test
 test: lint ## Lint, types, dataset check and all tests (this is what CI runs)

@@ -34,13 +34,12 @@ MODELS = PROJECT_ROOT / "models"
 CREDENTIALS = PROJECT_ROOT / "credentials.yml"
 LOGS = PROJECT_ROOT / "results" / "logs"
 SAMPLE = PROJECT_ROOT / "data" / "directory.csv"
-MODEL_NAME = "bot"
+CONFIG = Path("config.yml")
 STOP_SECONDS = 10.0
 START_SECONDS = 300.0
 
-# What a model is made from, besides the versions of these packages.
+# What a model is made from, besides its configuration and the versions of these packages.
 MODEL_INPUTS = (
-    "config.yml",
     "domain.yml",
     "domain/**/*.yml",
     "data/**/*.yml",
@@ -238,7 +237,23 @@ def _logs(children: list[Child]) -> str:
 # --- the model --------------------------------------------------------------------------------
 
 
-def model_fingerprint(root: Path = PROJECT_ROOT) -> str:
+def model_path(config: Path = CONFIG) -> Path:
+    """Return where the model of a configuration belongs: that of ``config.x.yml`` in ``bot.x``.
+
+    Raises:
+        UserError: there is no such configuration.
+    """
+    if not (PROJECT_ROOT / config).is_file():
+        raise UserError(f"{config}: no such configuration; config.yml is one.")
+    stem = config.stem.removeprefix("config").strip(".")
+    return MODELS / f"bot{'.' if stem else ''}{stem}.tar.gz"
+
+
+def _stamp_path(model: Path) -> Path:
+    return model.with_name(model.name.replace(".tar.gz", ".json"))
+
+
+def model_fingerprint(root: Path = PROJECT_ROOT, config: Path = CONFIG) -> str:
     """Return a hash of all that a model of the project in ``root`` depends on, in hexadecimal."""
     digest = hashlib.sha256()
     for package in MODEL_PACKAGES:
@@ -247,7 +262,7 @@ def model_fingerprint(root: Path = PROJECT_ROOT) -> str:
         except importlib.metadata.PackageNotFoundError:
             version = "none"
         digest.update(f"{package}={version}\n".encode())
-    files = {path for pattern in MODEL_INPUTS for path in root.glob(pattern)}
+    files = {path for pattern in MODEL_INPUTS for path in root.glob(pattern)} | {root / config}
     for path in sorted(files):
         content = path.read_bytes()
         digest.update(f"{path.relative_to(root)} {len(content)}\n".encode())
@@ -255,18 +270,19 @@ def model_fingerprint(root: Path = PROJECT_ROOT) -> str:
     return digest.hexdigest()
 
 
-def fresh_model() -> Path | None:
+def fresh_model(config: Path = CONFIG) -> Path | None:
     """Return the model that was trained from the present inputs, if there is one."""
-    model = MODELS / f"{MODEL_NAME}.tar.gz"
+    model = model_path(config)
     try:
-        stamp = json.loads((MODELS / f"{MODEL_NAME}.json").read_text(encoding="utf-8"))
+        stamp = json.loads(_stamp_path(model).read_text(encoding="utf-8"))
         size = model.stat().st_size
     except (OSError, ValueError):
         return None
-    return model if stamp == {"fingerprint": model_fingerprint(), "size": size} else None
+    fresh = {"fingerprint": model_fingerprint(config=config), "size": size}
+    return model if stamp == fresh else None
 
 
-def train(arguments: list[str] | None = None) -> Path:
+def train(config: Path = CONFIG, arguments: list[str] | None = None) -> Path:
     """Train a model and note what it was made from; return its path.
 
     Rasa's output, with the classifier's progress bar, goes to the terminal.
@@ -274,9 +290,11 @@ def train(arguments: list[str] | None = None) -> Path:
     Raises:
         UserError: the training failed.
     """
-    fingerprint = model_fingerprint()  # before: what is edited meanwhile is not in the model
-    command = ["-m", "bot.rasa_cli", "train", "--out", str(MODELS)]
-    options = ["--fixed-model-name", MODEL_NAME, *(arguments or [])]
+    model = model_path(config)
+    # Before: what is edited meanwhile is not in the model.
+    fingerprint = model_fingerprint(config=config)
+    command = ["-m", "bot.rasa_cli", "train", "--config", str(config), "--out", str(MODELS)]
+    options = ["--fixed-model-name", model.name.removesuffix(".tar.gz"), *(arguments or [])]
     # In our process group: whatever stops that stops the training as well.
     process = subprocess.Popen(
         [sys.executable, *command, *options], cwd=PROJECT_ROOT, env=environment()
@@ -288,23 +306,21 @@ def train(arguments: list[str] | None = None) -> Path:
         process.terminate()
         process.wait()
         raise
-    model = MODELS / f"{MODEL_NAME}.tar.gz"
     if status != 0 or not model.exists():
         raise UserError(f"The training failed (exit status {status}); its output is above.")
-    write_stamp(fingerprint)
+    write_stamp(model, fingerprint)
     return model
 
 
-def write_stamp(fingerprint: str) -> None:
+def write_stamp(model: Path, fingerprint: str) -> None:
     """Note beside the model what it was made from, and its size, to know it again."""
-    size = (MODELS / f"{MODEL_NAME}.tar.gz").stat().st_size
-    stamp = json.dumps({"fingerprint": fingerprint, "size": size})
-    (MODELS / f"{MODEL_NAME}.json").write_text(f"{stamp}\n", encoding="utf-8")
+    stamp = json.dumps({"fingerprint": fingerprint, "size": model.stat().st_size})
+    _stamp_path(model).write_text(f"{stamp}\n", encoding="utf-8")
 
 
-def ensure_model() -> Path:
+def ensure_model(config: Path = CONFIG) -> Path:
     """Return a model of the present inputs, trained now unless there is one."""
-    return fresh_model() or train()
+    return fresh_model(config) or train(config)
 
 
 # --- the two servers --------------------------------------------------------------------------
@@ -364,19 +380,19 @@ def start_bot(at: Addresses, model: Path, token: str) -> Child:
     )
 
 
-def _prepare(steps: Steps) -> Path:
+def _prepare(steps: Steps, config: Path) -> Path:
     """Encoder, directory, model: build what is missing or outdated; return the model."""
     with steps.step("Offline encoder") as notes:
         notes.append(_ensure_encoder())
     with steps.step("Collaborator directory") as notes:
         notes.append(_ensure_directory())
-    model = fresh_model()
+    model = fresh_model(config)
     if model is not None:
         with steps.step("Model") as notes:
             notes.append("up to date")
     else:
         with steps.step("Model: training, about two minutes", live=False) as notes:
-            model = train()
+            model = train(config)
             notes.append("trained")
     return model
 
@@ -399,11 +415,17 @@ def _ensure_directory() -> str:
     return f"filled with {SAMPLE.name}" if filled else "has people: left as it is"
 
 
-def run(port: int, actions_port: int, console: Console, host: str = HOST) -> None:
+def run(
+    port: int, actions_port: int, console: Console, host: str = HOST, config: Path = CONFIG
+) -> None:
     """Run the bot on ``port`` and its action server on ``actions_port`` until a signal comes.
 
     Args:
+        port: of the bot.
+        actions_port: of the action server.
+        console: where progress is shown.
         host: address on which the bot listens.
+        config: of the model, in the project's folder.
 
     Raises:
         UserError: the bot would be open to everybody, a port is taken, a step failed, or a server
@@ -418,7 +440,7 @@ def run(port: int, actions_port: int, console: Console, host: str = HOST) -> Non
     )
     with _children(console) as children:
         steps = Steps(console, total=4)
-        model = _prepare(steps)
+        model = _prepare(steps, config)
         with steps.step(f"Starting action server and bot (logs: {os.path.relpath(LOGS)})"):
             token = secrets.token_urlsafe()
             children.append(start_action_server(at))
@@ -466,12 +488,12 @@ def _ready_message(at: Addresses) -> str:
     return f"{listens} Ask it:\n\n  {curl}\n\nCtrl-C stops both."
 
 
-def shell(actions_port: int, console: Console) -> None:
+def shell(actions_port: int, console: Console, config: Path = CONFIG) -> None:
     """Run ``rasa shell`` in this terminal with the action server beside it."""
     require_free_ports({"ACTIONS_PORT=… or --actions-port": actions_port})
     with _children(console) as children:
         steps = Steps(console, total=4)
-        model = _prepare(steps)
+        model = _prepare(steps, config)
         with steps.step("Starting the action server"):
             at = addresses(HOST, _free_port(), actions_port)
             children.append(start_action_server(at))

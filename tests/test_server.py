@@ -195,6 +195,16 @@ def test_the_fingerprint_covers_what_a_model_is_made_from(tmp_path: Path) -> Non
     assert len(seen) == 6
     (tmp_path / "data/directory.csv").write_text("id")
     assert server.model_fingerprint(tmp_path) in seen
+    (tmp_path / "config.other.yml").write_text("c")
+    assert server.model_fingerprint(tmp_path) in seen  # that of another model
+    assert server.model_fingerprint(tmp_path, Path("config.other.yml")) not in seen
+
+
+def test_each_configuration_has_a_model_of_its_own() -> None:
+    assert server.model_path().name == "bot.tar.gz"
+    assert server.model_path(Path("config.comprehend.yml")).name == "bot.comprehend.tar.gz"
+    with pytest.raises(UserError, match=r"config\.nowhere\.yml: no such configuration"):
+        server.model_path(Path("config.nowhere.yml"))
 
 
 def test_a_model_is_fresh_only_with_its_stamp(
@@ -202,16 +212,16 @@ def test_a_model_is_fresh_only_with_its_stamp(
 ) -> None:
     monkeypatch.setattr(server, "MODELS", tmp_path)
     assert server.fresh_model() is None
-    model = tmp_path / f"{server.MODEL_NAME}.tar.gz"
+    model = server.model_path()
     model.write_bytes(b"model")
     assert server.fresh_model() is None
-    server.write_stamp(server.model_fingerprint())
+    server.write_stamp(model, server.model_fingerprint())
     assert server.fresh_model() == model
     model.write_bytes(b"another model")
     assert server.fresh_model() is None
-    server.write_stamp("made from something else")
+    server.write_stamp(model, "made from something else")
     assert server.fresh_model() is None
-    (tmp_path / f"{server.MODEL_NAME}.json").write_text("{")
+    (tmp_path / "bot.json").write_text("{")
     assert server.fresh_model() is None
 
 

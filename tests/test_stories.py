@@ -13,16 +13,17 @@ ROOT = Path(__file__).resolve().parent.parent
 STORIES = ROOT / "tests" / "stories"
 
 
-def test_the_conversations_go_as_told(trained_model: Path, tmp_path: Path) -> None:
-    command = ["test", "core", "--stories", str(STORIES), "--model", str(trained_model)]
-    options = ["--fail-on-prediction-errors", "--no-plot", "--out", str(tmp_path)]
+def check_conversations(model: Path, folder: Path) -> None:
+    """Put every story to a model; `rasa test` writes into ``folder``."""
+    command = ["test", "core", "--stories", str(STORIES), "--model", str(model)]
+    options = ["--fail-on-prediction-errors", "--no-plot", "--out", str(folder)]
     done = subprocess.run(
         [sys.executable, "-m", "bot.rasa_cli", *command, *options],
         cwd=ROOT,
         capture_output=True,
         text=True,
     )
-    failed = tmp_path / "failed_test_stories.yml"
+    failed = folder / "failed_test_stories.yml"
     details = failed.read_text(encoding="utf-8") if failed.exists() else done.stderr
     assert done.returncode == 0, details[-5000:]
     told = [
@@ -30,6 +31,10 @@ def test_the_conversations_go_as_told(trained_model: Path, tmp_path: Path) -> No
         for path in sorted(STORIES.glob("*.yml"))
         for story in yaml.safe_load(path.read_text(encoding="utf-8"))["stories"]
     ]
-    report = json.loads((tmp_path / "story_report.json").read_text(encoding="utf-8"))
+    report = json.loads((folder / "story_report.json").read_text(encoding="utf-8"))
     # Not only what was tested went well: all was tested.
     assert report["conversation_accuracy"]["correct"] == len(told) > 0
+
+
+def test_the_conversations_go_as_told(trained_model: Path, tmp_path: Path) -> None:
+    check_conversations(trained_model, tmp_path)

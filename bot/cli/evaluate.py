@@ -7,12 +7,15 @@ from typing import Annotated
 
 import typer
 
+from bot.cli.run import DEFAULT_CONFIG, Config
+
 
 def evaluate(
     model: Annotated[
         Path | None,
         typer.Option(help="A Rasa model; by default one of the present data, trained if need be."),
     ] = None,
+    config: Config = DEFAULT_CONFIG,
     data: Annotated[
         Path, typer.Option(help="Labelled examples that no model was trained on.")
     ] = Path("tests/data/heldout.yml"),
@@ -29,7 +32,7 @@ def evaluate(
     console = Console()
     examples = dataset.read(data).examples
     if model is None:
-        model = server.ensure_model()
+        model = server.ensure_model(config)
     elif not model.exists():
         raise UserError(f"{model}: no such model.")
     console.print(f"{model.name} on {len(examples)} examples of {data} …", highlight=False)

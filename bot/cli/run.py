@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +13,12 @@ ActionsPort = Annotated[
     int,
     typer.Option(min=1, max=65535, envvar="ACTIONS_PORT", help="Port of the action server."),
 ]
+
+Config = Annotated[
+    Path,
+    typer.Option(envvar="BOT_CONFIG", help="The pipeline: config.yml or config.comprehend.yml."),
+]
+DEFAULT_CONFIG = Path("config.yml")
 
 
 def run(
@@ -24,26 +31,28 @@ def run(
             help="Address to listen on; others than 127.0.0.1 need sign-in (docs/mobile.md).",
         ),
     ] = "127.0.0.1",
+    config: Config = DEFAULT_CONFIG,
 ) -> None:
     """Build what is missing, start the action server and the bot, and keep both running."""
     from bot import server
 
-    server.run(port, actions_port, Console(), host)
+    server.run(port, actions_port, Console(), host, config)
 
 
-def shell(actions_port: ActionsPort = 5055) -> None:
+def shell(actions_port: ActionsPort = 5055, config: Config = DEFAULT_CONFIG) -> None:
     """Talk to the bot in this terminal."""
     from bot import server
 
-    server.shell(actions_port, Console())
+    server.shell(actions_port, Console(), config)
 
 
 def train(
     rasa_arguments: Annotated[
         list[str] | None, typer.Argument(help="Further arguments for `rasa train`, after --.")
     ] = None,
+    config: Config = DEFAULT_CONFIG,
 ) -> None:
-    """Train a model from config.yml, domain.yml and data/."""
+    """Train a model from the configuration, domain.yml and data/."""
     from bot import server
 
-    server.train(rasa_arguments)
+    server.train(config, rasa_arguments)
