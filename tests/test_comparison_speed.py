@@ -1,0 +1,180 @@
+"""How the speed of a candidate is measured; no assertion depends on how fast this machine is."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import sys
+from pathlib import Path
+
+import pytest
+
+from bot.comparison import candidates, speed
+from bot.comparison.settings import Spec
+from bot.comparison.splits import Labelled
+from bot.comparison.worker import Worker, WorkerError
+
+COUNTED = Spec(
+    "one",
+    "One",
+    "pipeline",
+    [
+        {"name": "WhitespaceTokenizer"},
+        {"name": "CountVectorsFeaturizer"},
+        {"name": "LogisticRegressionClassifier"},
+    ],
+    None,
+    None,
+    {},
+)
+
+MISSING = Spec("two", "Two", "transformers", {}, None, None, {})
+
+
+def test_latency_counts_every_question_and_those_without_answer() -> None:
+    asked: list[str] = []
+
+    def ask(text: str) -> bool:
+        asked.append(text)
+        return text != "b"
+
+    found = speed.ask_in_turn(ask, itertools.cycle("abc"), 6, pause=0)
+    assert asked == list("abcabc")
+    assert (found.count, found.unanswered) == (6, 2)
+    assert 0 < found.p50 <= found.p95 <= found.p99
+    assert found.mean > 0
+    assert found.sd >= 0
+
+
+def test_pauses_are_between_questions_and_not_in_the_latency(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = 0.0
+    pauses: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        nonlocal clock
+        clock += seconds
+        pauses.append(seconds)
+
+    def ask(text: str) -> bool:
+        nonlocal clock
+        clock += 0.25
+        return True
+
+    monkeypatch.setattr(speed.time, "sleep", sleep)
+    monkeypatch.setattr(speed.time, "perf_counter", lambda: clock)
+    found = speed.ask_in_turn(ask, itertools.cycle("a"), 40, pause=1)
+    assert pauses == [1] * 39
+    assert (found.mean, found.sd, found.p50, found.p99) == (0.25, 0, 0.25, 0.25)
+
+
+def test_clients_wait_in_line_as_before_rasas_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = 0.0
+
+    def ask(text: str) -> bool:
+        nonlocal clock
+        clock += 0.5
+        return text != "b"
+
+    monkeypatch.setattr(speed.time, "perf_counter", lambda: clock)
+    found = speed.ask_at_once(ask, itertools.cycle("ab"), clients=4, seconds=10)
+    assert found.clients == 4
+    # Each question waits for those of the three other clients.
+    assert found.latency.p50 == 2.0
+    assert found.latency.count * 0.5 == found.seconds
+    # About half of them have no answer, and only answers count.
+    answered = found.latency.count - found.latency.unanswered
+    assert found.throughput == answered / found.seconds
+    assert found.latency.unanswered == found.latency.count // 2
+
+
+def test_a_single_client_asks_at_least_once() -> None:
+    found = speed.ask_at_once(lambda text: True, itertools.cycle("a"), clients=1, seconds=0)
+    assert found.latency.count == 1
+
+
+def test_resident_memory_is_that_of_this_process() -> None:
+    before = speed.resident_bytes()
+    block = b"x" * 200_000_000
+    assert speed.resident_bytes() - before > 100_000_000
+    assert len(block) == 200_000_000
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    candidates.fit(COUNTED, Labelled(["a b", "c d", "a d"], ["x", "y", "x"]), 0, folder)
+    return folder
+
+
+def plan(folder: Path) -> speed.Plan:
+    return speed.Plan(COUNTED, COUNTED, folder, ["a", "c"], 1, [1, 3], 0.1, 0.001)
+
+
+def test_a_candidate_is_measured_in_a_process_of_its_own(trained: Path, tmp_path: Path) -> None:
+    found = speed.measure(plan(trained), {}, tmp_path / "logs" / "one.log")
+    assert (found.spaced.count, found.back_to_back.count) == (40, 10)
+    assert [load.clients for load in found.load] == [1, 3]
+    assert found.spaced.unanswered == 0
+    cold = found.cold_start
+    assert cold.total == pytest.approx(cold.imports + cold.loading + cold.first_answer)
+    assert min(cold.imports, cold.loading, cold.first_answer) > 0
+    assert found.resident_bytes > 10_000_000
+
+
+def test_a_candidate_that_cannot_be_loaded_says_why(tmp_path: Path) -> None:
+    with pytest.raises(WorkerError) as caught:
+        broken = dataclasses.replace(plan(tmp_path / "nothing"), spec=MISSING)
+        speed.measure(broken, {}, tmp_path / "one.log")
+    assert caught.value.error
+    assert "Traceback" in caught.value.traceback
+
+
+# --- the worker -------------------------------------------------------------------------------
+
+
+def double(number: int) -> int:
+    print("doubling", file=sys.stderr)
+    return 2 * number
+
+
+def variables() -> tuple[str | None, str | None]:
+    import os
+
+    return os.environ.get("COMPARED"), os.environ.get("HOME")
+
+
+def fail() -> None:
+    raise ValueError("no such luck")
+
+
+def die() -> None:
+    import os
+    import signal
+
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_answers_call_after_call_and_survives_errors(tmp_path: Path) -> None:
+    worker = Worker(tmp_path / "logs" / "one.log", {"COMPARED": "yes", "HOME": None})
+    try:
+        assert worker.call(double, 21) == 42
+        with pytest.raises(WorkerError) as caught:
+            worker.call(fail)
+        assert caught.value.error == "ValueError: no such luck"
+        assert "in fail" in caught.value.traceback
+        assert worker.is_alive
+        assert worker.call(variables) == ("yes", None)
+    finally:
+        worker.close()
+    assert not worker.is_alive
+    assert "doubling" in (tmp_path / "logs" / "one.log").read_text()
+
+
+def test_a_worker_that_dies_is_reported_and_not_waited_for(tmp_path: Path) -> None:
+    worker = Worker(tmp_path / "one.log", {})
+    with pytest.raises(WorkerError, match="signal 9"):
+        worker.call(die)
+    assert not worker.is_alive
+    worker.close()
