@@ -124,8 +124,8 @@ def test_a_candidate_is_measured_in_a_process_of_its_own(trained: Path, tmp_path
 
 
 def test_a_candidate_that_cannot_be_loaded_says_why(tmp_path: Path) -> None:
+    broken = dataclasses.replace(plan(tmp_path / "nothing"), spec=MISSING)
     with pytest.raises(WorkerError) as caught:
-        broken = dataclasses.replace(plan(tmp_path / "nothing"), spec=MISSING)
         speed.measure(broken, {}, tmp_path / "one.log")
     assert caught.value.error
     assert "Traceback" in caught.value.traceback
