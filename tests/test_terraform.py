@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from bot.errors import UserError
 from bot.retraining.settings import Settings
 from infra.localaws import LocalAWS
-from infra.terraform_cli import MODULE, Terraform
+from infra.localaws.terraform import Terraform, TerraformError
 
 ROOT = Path(__file__).resolve().parents[1]
+MODULE = ROOT / "infra" / "terraform"
 SOLUTIONS = ("comprehend", "sagemaker")
 FUNCTIONS = ("start_training", "check_model_status", "create_endpoint")
 
@@ -56,8 +56,9 @@ def terraform(
     aws: LocalAWS, variables: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 ) -> Terraform:
     """Terraform, with its provider, before the first apply."""
-    started = Terraform(tmp_path_factory.mktemp("terraform"), aws.environment(), variables)
-    started.init()
+    workspace = tmp_path_factory.mktemp("terraform")
+    started = Terraform(MODULE, workspace, aws.environment(), variables)
+    started.run("init")
     return started
 
 
@@ -105,7 +106,7 @@ IMPOSSIBLE = {
 
 
 def refusal(terraform: Terraform, *changes: str) -> str:
-    with pytest.raises(UserError) as refused:
+    with pytest.raises(TerraformError) as refused:
         terraform.run("plan", "-refresh=false", *(f"-var={change}" for change in changes))
     # Terraform breaks lines and draws frames.
     return " ".join(str(refused.value).replace("│", " ").split())
@@ -126,7 +127,7 @@ def test_a_region_without_comprehend_is_refused(terraform: Terraform) -> None:
 
 
 def test_a_second_plan_is_empty(terraform: Terraform, applied: dict[str, Any]) -> None:
-    assert terraform.plan() == []
+    assert terraform.changes() == []
 
 
 @pytest.mark.parametrize("solution", SOLUTIONS)
