@@ -55,13 +55,14 @@ def test_status_shows_the_live_run_and_what_is_under_way(pipeline: Pipeline) -> 
     second = pipeline.retrain(dataset(examples(13)))
     third = pipeline.start(pipeline.put(dataset(examples(14)), key="datasets/[bold].json"))
 
-    lines = [line.split() for line in bot("status").output.splitlines()]
-    found = {" ".join(words[:-1]) if len(words) == 2 else words[0]: words for words in lines}
-    assert found["Live"][1] == second
-    assert found["Previous"][1] == first
-    assert found["Endpoint"] == ["Endpoint", "IN_SERVICE"]
-    assert found["Under"][2] == third
-    assert "s3://skills-bot-datasets/datasets/[bold].json" in " ".join(found["Under"])
+    live, previous, deploying, endpoint, under_way = bot("status").output.splitlines()
+    assert live.split()[:2] == ["Live", second]
+    assert previous.split()[:2] == ["Previous", first]
+    assert deploying.split() == ["Being", "deployed", "none"]
+    assert endpoint.split() == ["Endpoint", "IN_SERVICE"]
+    assert under_way.split()[:3] == ["Under", "way", third]
+    assert "(s3://skills-bot-datasets/datasets/[bold].json of " in under_way
+    assert under_way.rstrip().endswith(": TRAINING")
 
 
 def test_without_any_run_it_says_so(pipeline: Pipeline) -> None:

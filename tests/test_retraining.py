@@ -151,6 +151,14 @@ def test_changes_at_the_same_time_are_all_kept(registry: Registry) -> None:
     assert sorted(events) == [str(number) for number in range(9)]
 
 
+def test_a_change_whose_answer_is_lost_is_made_once(registry: Registry, server: LocalAWS) -> None:
+    registry.create(RUN)
+    server.inject("s3", "PutObject", when="after", code="InternalError", status=500, times=1)
+    registry.update(RUN.run_id, lambda run: run.noted("ONCE"))
+    assert server.faults() == []
+    assert len(registry.run(RUN.run_id).timeline) == 1
+
+
 def test_claims_at_the_same_time_exclude_each_other(registry: Registry) -> None:
     class TakenError(Exception):
         pass

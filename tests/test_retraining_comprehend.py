@@ -303,6 +303,22 @@ def test_a_crash_on_the_way_to_the_endpoint_is_made_good_by_the_next_call(
     assert served(pipeline) == run_id
 
 
+@pytest.mark.parametrize("resource", ["record.json", "live.json"])
+def test_a_write_whose_answer_is_lost_is_not_taken_for_somebody_elses(
+    pipeline: Pipeline, resource: str
+) -> None:
+    """botocore tries again after such an error; the condition of the write then fails."""
+    pipeline.aws.inject(
+        "s3", "PutObject", resource=resource, when="after", code="InternalError", status=500,
+        times=1,
+    )  # fmt: skip
+    (run,) = handlers.start_training(pipeline.put())["runs"]
+    assert run["status"] == "STARTED"
+    assert pipeline.finish(run["run_id"])["status"] == "IN_SERVICE"
+    assert pipeline.aws.faults() == []
+    assert pipeline.versions() == pipeline.executions() == [run["run_id"]]
+
+
 def test_throttling_is_waited_for(pipeline: Pipeline) -> None:
     pipeline.aws.inject("comprehend", code="ThrottlingException", times=2)
     run_id = pipeline.start(pipeline.put())

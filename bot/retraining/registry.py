@@ -208,7 +208,10 @@ class Registry:
 
     def create(self, run: Run) -> bool:
         """Write a new run; return False, and change nothing, where it exists."""
-        return self._write(_key(run.run_id, "record.json"), run.to_json(), None)
+        if self._write(_key(run.run_id, "record.json"), run.to_json(), None):
+            return True
+        # The one that exists may be this one: botocore tries again when an answer is lost.
+        return self.find(run.run_id) == run
 
     def update(self, run_id: str, change: Callable[[Run], Run]) -> Run:
         """Change a run; ``change`` is called again where somebody else was faster."""
@@ -294,10 +297,13 @@ class Registry:
         change: Callable[[dict[str, Any] | None], T],
         to_json: Callable[[T], dict[str, Any]],
     ) -> T:
+        written: tuple[T, dict[str, Any]] | None = None
         for _ in range(_ATTEMPTS):
             content, etag = self._read(key)
+            if written and content == written[1]:
+                return written[0]  # only the answer was lost, see `create`
             changed = change(content)
-            new = to_json(changed)
-            if new == content or self._write(key, new, etag):
+            written = changed, to_json(changed)
+            if written[1] == content or self._write(key, written[1], etag):
                 return changed
         raise AwsError(f"'s3://{self.bucket}/{key}' keeps changing: try again.", "Conflict")
