@@ -146,11 +146,15 @@ def train(documents: Sequence[Document], test: Sequence[Document] | None) -> Mod
     # Slow to import, and not needed before the first training.
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
+    from sklearn.pipeline import make_pipeline, make_union
 
+    options = {"sublinear_tf": True, "strip_accents": "unicode"}
     pipeline = make_pipeline(
-        TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 4), sublinear_tf=True),
-        LogisticRegression(C=30.0, max_iter=500),
+        make_union(
+            TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), **options),
+            TfidfVectorizer(token_pattern=r"\w+|\?", ngram_range=(1, 2), **options),
+        ),
+        LogisticRegression(C=30.0, solver="liblinear", random_state=_SEED),
     )
     pipeline.fit(
         [document.text for document in documents], [document.label for document in documents]

@@ -30,6 +30,7 @@ _LANGUAGES = frozenset({"en", "es", "de", "it", "fr", "pt"})  # of a plain-text 
 _MAXIMUM_TEXT_BYTES = 10 * 1024
 _MAXIMUM_UNITS = 10
 _DOCUMENTS_PER_UNIT, _CHARACTERS_PER_UNIT = 2, 100  # a second
+_GLANCE_SECONDS = 0.05  # between two looks whether a training is to be stopped
 _TRAINED = frozenset({"TRAINED", "TRAINED_WITH_WARNING"})
 _ENDED = _TRAINED | {"IN_ERROR", "STOPPED"}
 
@@ -153,15 +154,18 @@ class Comprehend:
         self._faults = faults
         self._background = background
         self._lock = threading.RLock()
-        self.reset()
+        self._classifiers: dict[str, Classifier] = {}
+        self._endpoints: dict[str, Endpoint] = {}
+        self._tags: dict[str, dict[str, str]] = {}
+        self._tokens: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {}
 
     def reset(self) -> None:
         """Forget every classifier and endpoint."""
         with self._lock:
-            self._classifiers: dict[str, Classifier] = {}
-            self._endpoints: dict[str, Endpoint] = {}
-            self._tags: dict[str, dict[str, str]] = {}
-            self._tokens: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {}
+            for classifier in self._classifiers.values():
+                classifier.status = "STOP_REQUESTED"  # so that its training ends
+            for kept in (self._classifiers, self._endpoints, self._tags, self._tokens):
+                kept.clear()
 
     # --- classifiers ---
 
@@ -406,18 +410,20 @@ class Comprehend:
 
     def _train(self, classifier: Classifier) -> None:
         """Take a classifier from SUBMITTED to its end."""
-        self._background.wait(self._settings.comprehend_queue_seconds)
+        self._stay(
+            classifier, "SUBMITTED", time.monotonic(), self._settings.comprehend_queue_seconds
+        )
+        begin = time.monotonic()
+        status, message, model = "STOPPED", "", None
         with self._lock:
             if classifier.status == "SUBMITTED":
                 classifier.status = "TRAINING"
                 classifier.started = time.time()
-        deadline = time.monotonic() + self._settings.scaled(
-            self._settings.comprehend_training_seconds
-        )
-        status, message, model = self._learn(classifier)
-        while classifier.status == "TRAINING" and (rest := deadline - time.monotonic()) > 0:
-            if self._background.stopping.wait(min(rest, 0.05)):
-                return
+        if classifier.status == "TRAINING":
+            status, message, model = self._learn(classifier)
+            self._stay(classifier, "TRAINING", begin, self._settings.comprehend_training_seconds)
+        if self._background.stopping.is_set():
+            return
         with self._lock:
             if classifier.status == "STOP_REQUESTED":
                 status, message, model = "STOPPED", "", None
@@ -430,6 +436,13 @@ class Comprehend:
             classifier.status, classifier.message, classifier.model = status, message, model
             classifier.ended = time.time()
         log.info("Comprehend: %s is %s %s", classifier.arn, status, message)
+
+    def _stay(self, classifier: Classifier, status: str, since: float, seconds: float) -> None:
+        """Wait until the status is another, or ``seconds`` of the real AWS are over."""
+        deadline = since + self._settings.scaled(seconds)
+        while classifier.status == status and (rest := deadline - time.monotonic()) > 0:
+            if self._background.stopping.wait(min(rest, _GLANCE_SECONDS)):
+                return
 
     def _learn(self, classifier: Classifier) -> tuple[str, str, Model | None]:
         """Return the status, message and model in which a training ends."""

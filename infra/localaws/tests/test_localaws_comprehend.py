@@ -14,6 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from infra.localaws import LocalAWS
+from infra.localaws.settings import Settings
 from infra.localaws.tests.conftest import eventually
 
 ROLE = "arn:aws:iam::123456789012:role/comprehend"
@@ -126,7 +127,7 @@ def test_a_classifier_learns_and_answers(setup: Setup) -> None:
         return str(seen[-1])
 
     assert eventually(status, lambda it: it in ENDED) == "TRAINED"
-    assert list(dict.fromkeys(seen)) == ["SUBMITTED", "TRAINING", "TRAINED"]
+    assert seen == sorted(seen, key=["SUBMITTED", "TRAINING", "TRAINED"].index)
     endpoint = setup.deploy(arn)
     assert endpoint == (
         "arn:aws:comprehend:eu-west-1:123456789012:document-classifier-endpoint/skills-bot"
@@ -314,18 +315,25 @@ def test_the_same_request_twice_is_one(setup: Setup) -> None:
         setup.start(ClientRequestToken="token-1", LanguageCode="en")
 
 
-def test_a_training_can_be_stopped(server: LocalAWS, setup: Setup) -> None:
-    server.set(comprehend_training_seconds=10_000_000)
+@pytest.mark.parametrize(
+    ("setting", "status"),
+    [("comprehend_queue_seconds", "SUBMITTED"), ("comprehend_training_seconds", "TRAINING")],
+)
+def test_a_training_can_be_stopped(
+    server: LocalAWS, setup: Setup, setting: str, status: str
+) -> None:
+    default = getattr(Settings(), setting)
+    server.set(**{setting: 10_000_000})
     try:
         arn = setup.start()
-        eventually(lambda: setup.describe(arn)["Status"], lambda it: it == "TRAINING")
-        with refused("ResourceUnavailableException", "TRAINING"):
+        eventually(lambda: setup.describe(arn)["Status"], lambda it: it == status)
+        with refused("ResourceUnavailableException", status):
             setup.client.delete_document_classifier(DocumentClassifierArn=arn)
         setup.client.stop_training_document_classifier(DocumentClassifierArn=arn)
         eventually(lambda: setup.describe(arn)["Status"], lambda it: it == "STOPPED")
         assert "ClassifierMetadata" not in setup.describe(arn)
     finally:
-        server.set(comprehend_training_seconds=1200)
+        server.set(**{setting: default})
 
 
 @pytest.mark.parametrize("status", ["IN_ERROR", "STOPPED", "TRAINED_WITH_WARNING"])
