@@ -36,6 +36,7 @@ DEFAULTS = {
     "MOBILE_AUDIENCE": "",
     "MOBILE_SCOPE": "",
     "MOBILE_ORIGINS": "",
+    "MOBILE_REQUESTS_PER_MINUTE": "30",
     "RETENTION_DAYS": "30",
 }
 
@@ -124,12 +125,6 @@ def ignore_deprecations_of_others() -> None:
     import matplotlib.font_manager  # noqa: F401
 
 
-def keep_messages_out_of_logs() -> None:
-    """Silence the warnings of Rasa that quote what a user has sent (``/WHO_IS{…``)."""
-    for message in ("Failed to parse arguments in line", "Parsed an (intent|entity) "):
-        warnings.filterwarnings("ignore", message=message, category=UserWarning)
-
-
 def main() -> None:
     """Run Rasa's command line."""
     configure_process()
@@ -148,7 +143,6 @@ def main() -> None:
             sys.exit(str(error))
 
     ignore_deprecations_of_others()
-    keep_messages_out_of_logs()
     from rasa.__main__ import main as rasa_main
 
     if sys.argv[1:2] and sys.argv[1] in ("run", "shell", "interactive", "test"):

@@ -14,6 +14,7 @@ import asyncio
 import logging
 import secrets
 import time
+import warnings
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -148,6 +149,10 @@ class MobileInput(InputChannel):
         app.error_handler.add(Exception, handle)
 
     async def _start(self, app: Sanic, _: Any) -> None:
+        # Warnings of Rasa that quote what a user has sent, such as `/WHO_IS{…`. Not earlier: Rasa's
+        # command line switches them on.
+        for message in ("Failed to parse arguments in line", "Parsed an (intent|entity) "):
+            warnings.filterwarnings("ignore", message=message, category=UserWarning)
         agent = _agent(app)
         if agent is not None:
             fail_loudly(agent)
