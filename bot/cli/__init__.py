@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from bot.cli import (
+    compare,
     comprehend,
     conversations,
     cost,
@@ -36,6 +37,7 @@ app.command("run")(run.run)
 app.command("shell")(run.shell)
 app.command("train")(run.train)
 app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(compare.compare)
 app.command("cost")(cost.cost)
 
 
