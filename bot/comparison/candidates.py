@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from bot import lazy_tensorflow
 from bot.comparison.settings import Spec
 from bot.comparison.splits import Labelled
 from components.remote import Ranking
@@ -40,6 +41,17 @@ class Facts:
     model_bytes: int
     encoder: str | None = None
     notes: list[str] = field(default_factory=list)
+
+
+def prepare(spec: Spec) -> None:
+    """Import what a trained candidate needs, as the bot would; for a process of its own."""
+    if spec.kind == "transformers":
+        import torch  # noqa: F401
+        import transformers  # noqa: F401
+    else:
+        if not lazy_tensorflow.is_needed_by(one["name"] for one in spec.model):
+            lazy_tensorflow.leave_out()
+        import bot.comparison.rasa_pipeline  # noqa: F401
 
 
 def fit(spec: Spec, examples: Labelled, seed: int, folder: Path) -> Facts:

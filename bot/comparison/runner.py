@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bot.comparison import cells, jobs, speed, splits, stand_in
-from bot.comparison.candidates import served_models
+from bot.comparison import candidates, cells, jobs, speed, splits, stand_in
 from bot.comparison.cells import SPEED, Cell, Record, Store
 from bot.comparison.results import CROSS_VALIDATION, HELD_OUT, Failure
 from bot.comparison.settings import Settings, Spec
@@ -358,7 +357,7 @@ class Comparison:
         aws.set(comprehend_throughput=1 if limited else 0)
         if spec.local_model is None or spec.key in self._deployed:
             return
-        models = served_models(self._model(spec.local_model))
+        models = candidates.served_models(self._model(spec.local_model))
         if not models:
             raise WorkerError(f"The model of {spec.local_model} is not there: see there.", "")
         try:
@@ -384,6 +383,7 @@ class _Workers:
         if self._worker is None:
             self._worker = Worker(self._logs / f"{spec.key}.log", self._environ)
             self._key = spec.key
+            self._worker.call(candidates.prepare, spec)
         return self._worker
 
     def close(self) -> None:

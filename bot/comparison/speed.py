@@ -108,11 +108,7 @@ def main(plan_path: Path, answer_path: Path, started: float) -> None:
     plan: Plan = pickle.loads(plan_path.read_bytes())
     from bot.comparison import candidates
 
-    if plan.spec.kind == "transformers":
-        import torch  # noqa: F401
-        import transformers  # noqa: F401
-    else:
-        import bot.comparison.rasa_pipeline  # noqa: F401
+    candidates.prepare(plan.pipeline)
     imported = time.monotonic()
     classifier = candidates.load(plan.spec, plan.pipeline, plan.folder, plan.threads)
     loaded = time.monotonic()
