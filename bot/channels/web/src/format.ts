@@ -1,0 +1,48 @@
+const DAY = new Intl.DateTimeFormat("fr-FR", { day: "numeric", month: "long", year: "numeric" });
+const SHORT_DAY = new Intl.DateTimeFormat("fr-FR", { weekday: "long", day: "numeric", month: "long" });
+const TIME = new Intl.DateTimeFormat("fr-FR", { hour: "2-digit", minute: "2-digit" });
+
+/** « 1er décembre 2026 » */
+export function day(iso: string): string {
+  return DAY.format(new Date(iso)).replace(/^1 /, "1er ");
+}
+
+/** « Aujourd’hui », « Hier », « lundi 2 novembre » */
+export function relativeDay(iso: string): string {
+  const date = new Date(iso);
+  const yesterday = new Date();
+  yesterday.setDate(yesterday.getDate() - 1);
+  if (date.toDateString() === new Date().toDateString()) return "Aujourd’hui";
+  if (date.toDateString() === yesterday.toDateString()) return "Hier";
+  return SHORT_DAY.format(date);
+}
+
+export function time(iso: string): string {
+  return TIME.format(new Date(iso));
+}
+
+/** Whether a date without time has come. */
+export function isPast(date: string): boolean {
+  return new Date(date) <= new Date();
+}
+
+/** « Java et Docker » */
+export function list(names: string[]): string {
+  return new Intl.ListFormat("fr-FR").format(names);
+}
+
+export function initials(first: string, last: string): string {
+  return ((first[0] ?? "") + (last.replace(/^(le|la|de|du|d['’])\s*/i, "")[0] ?? "")).toUpperCase();
+}
+
+/** A number from 0 to `count` - 1, the same for the same text. */
+export function bucket(text: string, count: number): number {
+  let hash = 0;
+  for (const character of text) hash = (hash * 31 + (character.codePointAt(0) ?? 0)) >>> 0;
+  return hash % count;
+}
+
+/** `text` with the spaces that French puts before some signs made unbreakable. */
+export function typeset(text: string): string {
+  return text.replace(/ (?=[?!:;»])/g, "\u00a0").replace(/« /g, "«\u00a0");
+}
