@@ -68,7 +68,7 @@ eval: setup ## Measure the model on the held-out set; pictures and figures to re
 
 .PHONY: test
 test: lint ## Lint, types, dataset check and all tests (this is what CI runs)
-	@$(PYTHON) -m pytest
+	@$(PYTHON) -m pytest --numprocesses 2 --dist loadfile
 
 .PHONY: bench
 bench: setup ## Run the benchmarks; tables to results/bench/

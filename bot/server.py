@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock
 from rich.console import Console
 
 from bot import exposure
@@ -319,8 +320,13 @@ def write_stamp(model: Path, fingerprint: str) -> None:
 
 
 def ensure_model(config: Path = CONFIG) -> Path:
-    """Return a model of the present inputs, trained now unless there is one."""
-    return fresh_model(config) or train(config)
+    """Return a model of the present inputs, trained now unless there is one.
+
+    Who comes while another process trains waits for that model.
+    """
+    MODELS.mkdir(exist_ok=True)
+    with FileLock(MODELS / ".lock"):
+        return fresh_model(config) or train(config)
 
 
 # --- the two servers --------------------------------------------------------------------------
