@@ -7,9 +7,9 @@ in seconds, memory in bytes, shares from 0 to 1. What was not measured is null, 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 from bot.errors import UserError
 
@@ -386,12 +386,43 @@ class Results:
     significance: list[Significance]
 
 
-def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema of ``results.json``."""
-    from pydantic import schema_of
+_JSON_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean"}
 
-    schema: dict[str, Any] = schema_of(Results, title="Figures of bot compare")
-    return schema
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 7) of ``results.json``."""
+    definitions: dict[str, Any] = {}
+    reference = _schema(Results, definitions)
+    draft = "http://json-schema.org/draft-07/schema#"
+    return {"$schema": draft, **reference, "definitions": definitions}
+
+
+def _schema(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a type; those of dataclasses are put into ``definitions``."""
+    if kind is Any:
+        return {}
+    if kind in _JSON_TYPES:
+        return {"type": _JSON_TYPES[kind]}
+    if isinstance(kind, type) and is_dataclass(kind):
+        name = kind.__name__
+        if name not in definitions:
+            definitions[name] = {}  # for those that refer to it before it is complete
+            hints = get_type_hints(kind)
+            properties = {key: _schema(hint, definitions) for key, hint in hints.items()}
+            definitions[name] = {
+                "type": "object",
+                "properties": properties,
+                "required": sorted(properties),
+                "additionalProperties": False,
+            }
+        return {"$ref": f"#/definitions/{name}"}
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is list:
+        return {"type": "array", "items": _schema(arguments[0], definitions)}
+    if origin is dict:
+        return {"type": "object", "additionalProperties": _schema(arguments[1], definitions)}
+    (present,) = (one for one in arguments if one is not type(None))  # X | None
+    return {"anyOf": [_schema(present, definitions), {"type": "null"}]}
 
 
 def write(results: Results, folder: Path) -> Path:

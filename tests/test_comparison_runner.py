@@ -1,0 +1,311 @@
+"""A whole comparison: what is kept, what is measured again, what fails aloud."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from bot.cli import app
+from bot.comparison import cells, results, runner, settings, splits
+from bot.comparison.cells import LEARNING, SPEED, Cell, Record
+from bot.comparison.performance import Run
+from bot.comparison.results import CROSS_VALIDATION, HELD_OUT, Failure
+from bot.errors import UserError
+
+COUNTED = """
+      - name: WhitespaceTokenizer
+      - name: CountVectorsFeaturizer
+        analyzer: char_wb
+        min_ngram: 1
+        max_ngram: 3
+      - name: LogisticRegressionClassifier
+"""
+CONFIG = f"""
+material: {{train: train.csv, held_out: null, off_topic: other}}
+splits: {{folds: 2, seeds: [0, 1], learning_sizes: [5, 1000]}}
+speed: {{threads: 1, clients: [1, 2], load_seconds: 0.1}}
+candidates:
+  counted:
+    name: Counted
+    pipeline: {COUNTED}
+  broken:
+    name: Broken
+    pipeline: [{{name: LogisticRegressionClassifier}}]
+"""
+SENTENCES = {
+    "greet": "bonjour toi {}",
+    "who": "qui est monsieur {} ?",
+    "other": "un train pour la ville {}",
+}
+
+
+def write_project(folder: Path, config: str = CONFIG) -> Path:
+    lines = [
+        f"{text.format(number)},{intent}"
+        for intent, text in SENTENCES.items()
+        for number in range(15)
+    ]
+    (folder / "train.csv").write_text("\n".join(["text,intent", *lines]) + "\n")
+    (folder / "compare.yml").write_text(config)
+    return folder
+
+
+def compare(folder: Path, *options: str) -> Result:
+    out = str(folder / "out")
+    arguments = ["compare", "--config", "compare.yml", "--out", out, "--quick", *options]
+    return CliRunner().invoke(app, arguments)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which everything was measured once, with a candidate that fails."""
+    return write_project(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture(scope="module")
+def first(project: Path) -> Result:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(project)
+        return compare(project)
+
+
+@pytest.fixture
+def figures(project: Path, first: Result) -> results.Results:
+    return results.read(project / "out" / results.FILE)
+
+
+def test_a_failing_training_fails_the_run_after_the_others(
+    first: Result, figures: results.Results
+) -> None:
+    assert first.exit_code == 1, first.output
+    counted, broken = figures.candidates
+    assert counted.failures == []
+    assert counted.cross_validation is not None
+    assert broken.cross_validation is None
+    assert broken.held_out is None
+    assert broken.speed is None
+    # Held-out seeds, speed, folds × seeds, one learning size × seeds.
+    assert len(broken.failures) == 2 + 1 + 4 + 2
+    failure = broken.failures[0]
+    assert failure.cell == "held-out seed 0"
+    assert failure.error.startswith("ValueError: Found array with 0 feature(s)")
+    assert "in fit" in failure.traceback
+    assert "9 measurements failed" in first.output
+    assert "Broken" in first.output
+
+
+def test_the_figures_are_complete(first: Result, figures: results.Results) -> None:
+    counted = figures.candidates[0]
+    assert counted.cross_validation is not None
+    assert (counted.cross_validation.protocol, counted.cross_validation.runs) == (
+        CROSS_VALIDATION,
+        4,
+    )
+    assert counted.held_out is not None
+    assert (counted.held_out.protocol, counted.held_out.runs) == (HELD_OUT, 2)
+    assert counted.held_out.off_topic_auroc is not None
+    assert [point.examples_per_intent for point in counted.learning_curve] == [5, None]
+    assert counted.speed is not None
+    assert [load.clients for load in counted.speed.load] == [1, 2]
+    assert counted.training is not None
+    assert counted.training.model_bytes > 0
+    assert (counted.service, counted.stand_in) == (None, None)
+    assert figures.train.intents == {"greet": 12, "other": 12, "who": 12}
+    assert figures.held_out.examples == 9
+    assert figures.protocol.learning_sizes == [5]
+    assert figures.significance == []  # there is no second one
+    assert any("put aside" in note for note in figures.protocol.notes)
+
+
+def test_the_report_is_there(project: Path, first: Result) -> None:
+    for name in ("report.html", "report.md", "report.json"):
+        assert (project / "out" / name).stat().st_size > 1000
+
+
+def test_progress_is_shown_with_what_remains(first: Result) -> None:
+    assert "[1/18] counted, held-out seed 0: " in first.output
+    assert "[18/18] " in first.output
+    assert " left)" in first.output
+
+
+def test_figures_follow_their_schema(project: Path, first: Result) -> None:
+    import jsonschema
+
+    content = json.loads((project / "out" / results.FILE).read_text())
+    jsonschema.validate(content, results.json_schema())
+
+
+# --- what is kept; without running anything ---------------------------------------------------
+
+
+def comparison(folder: Path, **options: object) -> runner.Comparison:
+    found = settings.read(folder / "compare.yml")
+    data = splits.load(folder / "train.csv", None, 0.2, found.folds)
+    return runner.Comparison(found, data, folder / "out", runner.Options(**options))  # type: ignore[arg-type]
+
+
+def planned(one: runner.Comparison) -> list[Cell]:
+    return [cell for step in one.plan() for cell in step.cells]
+
+
+def finish(one: runner.Comparison, chosen: Sequence[Cell], failure: bool = False) -> None:
+    """Write records as a run would."""
+    store = cells.Store(one.out / "cells")
+    run = Run(["other"], ["other"], [1.0], [1.0], [1.0], 10)
+    for cell in chosen:
+        record = Record(one._fingerprint(cell), 2.0, "2026-01-01", run)
+        if failure:
+            record = dataclasses.replace(record, run=None, failure=Failure(cell.title, "e", "t"))
+        store.put(cell, record)
+
+
+def test_phases_come_one_after_the_other(tmp_path: Path) -> None:
+    kinds = [cell.kind for cell in planned(comparison(write_project(tmp_path), quick=True))]
+    assert kinds == [*[HELD_OUT] * 4, *[SPEED] * 2, *([CROSS_VALIDATION] * 4 + [LEARNING] * 2) * 2]
+
+
+def test_finished_cells_are_not_measured_again(tmp_path: Path) -> None:
+    one = comparison(write_project(tmp_path))
+    everything = planned(one)
+    done = [cell for cell in everything if cell.candidate == "counted" and cell.kind != SPEED]
+    finish(one, done[:3])
+    assert planned(comparison(tmp_path)) == [
+        cell for cell in everything if cell not in done[1:3]
+    ]  # the model of the first is gone, and the measurement of speed needs it
+    (tmp_path / "out" / "models" / "counted").mkdir(parents=True)
+    assert planned(comparison(tmp_path)) == [cell for cell in everything if cell not in done[:3]]
+
+
+def test_failed_cells_are_tried_again(tmp_path: Path) -> None:
+    one = comparison(write_project(tmp_path))
+    everything = planned(one)
+    finish(one, everything[-2:], failure=True)
+    assert planned(comparison(tmp_path)) == everything
+
+
+def test_a_damaged_cell_is_measured_again(tmp_path: Path) -> None:
+    one = comparison(write_project(tmp_path))
+    everything = planned(one)
+    finish(one, everything[-2:])
+    path = tmp_path / "out" / "cells" / everything[-1].path
+    path.write_text(path.read_text()[:40])
+    assert planned(comparison(tmp_path)) == everything[:-2] + everything[-1:]
+
+
+@pytest.mark.parametrize(
+    ("change", "again"),
+    [
+        (lambda text: text.replace("max_ngram: 3", "max_ngram: 4"), {"counted"}),
+        (lambda text: text.replace("name: Counted", "name: Other"), set()),
+        (lambda text: text.replace("seeds: [0, 1]", "seeds: [0]"), set()),
+        (lambda text: text.replace("off_topic: other", "off_topic: null"), {"counted", "broken"}),
+    ],
+)
+def test_only_what_a_change_touches_is_measured_again(
+    tmp_path: Path, change: Callable[[str], str], again: set[str]
+) -> None:
+    one = comparison(write_project(tmp_path))
+    finish(one, planned(one))
+    for key in ("counted", "broken"):
+        (tmp_path / "out" / "models" / key).mkdir(parents=True)
+    assert planned(comparison(tmp_path)) == []
+    (tmp_path / "compare.yml").write_text(change(CONFIG))
+    assert {cell.candidate for cell in planned(comparison(tmp_path))} == again
+
+
+def test_other_examples_make_everything_new(tmp_path: Path) -> None:
+    one = comparison(write_project(tmp_path))
+    everything = planned(one)
+    finish(one, everything)
+    with (tmp_path / "train.csv").open("a") as file:
+        file.write("coucou,greet\n")
+    assert planned(comparison(tmp_path)) == everything
+
+
+def test_one_candidate_and_one_kind_can_be_chosen(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    chosen = planned(comparison(tmp_path, only=["broken"], kinds=[HELD_OUT]))
+    assert {(cell.candidate, cell.kind) for cell in chosen} == {("broken", HELD_OUT)}
+    with pytest.raises(UserError, match="There is no candidate brokn"):
+        comparison(tmp_path, only=["brokn"])
+
+
+SHARED = """
+  int8: {name: Int8, quantised: full}
+  behind:
+    name: Behind
+    service: sagemaker
+    local_model: int8
+    pipeline: [{name: components.camembert.CamembertIntentClassifier, sagemaker_endpoint: x}]
+  full:
+    name: Full
+    pipeline: [{name: components.camembert.CamembertIntentClassifier, precision: fp32}]
+"""
+
+
+def test_a_quantised_candidate_shares_the_training_of_its_source(tmp_path: Path) -> None:
+    config = CONFIG.partition("  counted:")[0] + SHARED
+    one = comparison(write_project(tmp_path, config))
+    steps = [step for step in one.plan() if step.cells[0].kind != SPEED]
+    for step in steps:
+        keys = [cell.candidate for cell in step.cells]
+        assert (step.spec.key, keys) in [("full", ["full", "int8"]), ("behind", ["behind"])]
+    # Only what was asked for is scored, whoever is trained for it.
+    (step,) = comparison(tmp_path, only=["int8"], kinds=[HELD_OUT]).plan()[:1]
+    assert (step.spec.key, [cell.candidate for cell in step.cells]) == ("full", ["int8"])
+
+
+def test_a_service_is_scored_on_the_held_out_set_alone_after_what_it_serves(
+    tmp_path: Path,
+) -> None:
+    config = CONFIG.partition("  counted:")[0] + SHARED
+    one = comparison(write_project(tmp_path, config))
+    mine = [cell for cell in planned(one) if cell.candidate == "behind"]
+    assert [cell.kind for cell in mine] == [HELD_OUT, SPEED]
+    steps = [step.spec.key for step in one.plan() if step.cells[0].kind == HELD_OUT]
+    assert steps == ["full", "full", "behind"]
+    # Its endpoint ends with the local AWS, and it needs the model that is served there.
+    again = planned(comparison(tmp_path, only=["behind"], kinds=[SPEED]))
+    assert [(cell.candidate, cell.kind) for cell in again] == [
+        ("int8", HELD_OUT),
+        ("behind", HELD_OUT),
+        ("behind", SPEED),
+    ]
+
+
+def test_time_that_remains_is_estimated_from_the_nearest_cells() -> None:
+    def record(seconds: float) -> Record:
+        return Record("", seconds, "2026-01-01")
+
+    records = {
+        Cell("slow", CROSS_VALIDATION, 0, 0): record(100),
+        Cell("slow", SPEED): record(50),
+        Cell("fast", CROSS_VALIDATION, 0, 0): record(2),
+    }
+    pending = [Cell("slow", CROSS_VALIDATION, 0, 1), Cell("fast", SPEED), Cell("new", SPEED)]
+    assert runner._remaining(pending, records) == 100 + 2 + 50
+    assert runner._remaining([], records) == 0
+    assert runner._remaining(pending, {}) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--only", "nobody"], "There is no candidate nobody"),
+        (["--measure", "everything"], "--measure everything"),
+        (["--dataset", "nothing.csv"], "nothing.csv"),
+    ],
+)
+def test_wrong_options_are_named_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], message: str
+) -> None:
+    monkeypatch.chdir(write_project(tmp_path))
+    result = compare(tmp_path, *options)
+    assert isinstance(result.exception, UserError)
+    assert message in str(result.exception)
+    assert not (tmp_path / "out").exists()
