@@ -40,6 +40,8 @@ from bot.text import fold
 # For how long a message sent again is known, in seconds.
 IDEMPOTENCY_SECONDS = 24 * 3600
 
+SCANNED_AT_ONCE = 1000
+
 # As rasa.core.tracker_store.SQLTrackerStore.SQLEvent defines it, so that the command line need not
 # import Rasa; a test compares both.
 events = Table(
@@ -256,13 +258,18 @@ class Conversations:
 
     def _mentioning(self, person: Person) -> list[str]:
         """Return the conversations in which ``person`` may occur."""
-        found: set[str] = set()
-        with self.engine.connect() as connection:
-            query = select(events.c.sender_id, events.c.data)
-            for sender_id, data in connection.execution_options(stream_results=True).execute(query):
+        row, found, last = events.c, set[str](), 0
+        query = select(row.id, row.sender_id, row.data).order_by(row.id).limit(SCANNED_AT_ONCE)
+        while True:
+            # A query that reads all at once would keep writers waiting on SQLite.
+            with self.engine.connect() as connection:
+                rows = connection.execute(query.where(row.id > last)).all()
+            if not rows:
+                return sorted(found)
+            last = rows[-1].id
+            for _, sender_id, data in rows:
                 if sender_id not in found and mentions(json.loads(data), person):
                     found.add(sender_id)
-        return sorted(found)
 
     @contextmanager
     def _deletion(self) -> Iterator[Connection]:
