@@ -3,7 +3,9 @@ import type { Page } from "@playwright/test";
 import { expect, test } from "./page";
 
 async function violations(page: Page): Promise<string[]> {
-  await page.evaluate(() => Promise.all(document.getAnimations().map((one) => one.finished)).catch(() => null));
+  await page.evaluate(() =>
+    Promise.allSettled(document.getAnimations().map(({ finished }) => finished)),
+  );
   const tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
   const found = (await new AxeBuilder({ page }).withTags(tags).analyze()).violations;
   return found.flatMap(({ id, nodes }) => nodes.map(({ html }) => `${id}: ${html}`));

@@ -277,8 +277,8 @@ export class Conversation {
   }
 
   private update(key: string, change: Partial<Pending>): void {
-    const pending = this.state.pending.map((one) => (one.key === key ? { ...one, ...change } : one));
-    this.set({ pending });
+    const { pending } = this.state;
+    this.set({ pending: pending.map((one) => (one.key === key ? { ...one, ...change } : one)) });
   }
 
   private announceReply(reply: Reply): void {
@@ -291,11 +291,11 @@ export class Conversation {
   }
 
   private report(error: unknown, failed: string | null): void {
-    if (error instanceof SignInRequired) this.set({ signInRequired: true });
-    else if (error instanceof NetworkError) this.lose();
+    if (error instanceof SignInRequired) return this.set({ signInRequired: true });
+    if (error instanceof NetworkError) this.lose();
     else if (error instanceof ProblemError) this.find();
     if (failed !== null) this.set({ notice: `${failed} ${explain(error)}` });
-    else if (error instanceof ProblemError && !isPassing(error)) this.set({ notice: explain(error) });
+    else if (!isPassing(error)) this.set({ notice: explain(error) });
   }
 }
 

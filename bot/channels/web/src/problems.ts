@@ -44,11 +44,14 @@ const TEXTS: Record<string, string> = {
   unavailable: "L’assistant est momentanément indisponible.",
 };
 
-/** What to tell the user about an error, in French. */
+/** What to tell the user about an error, in French; with what finds a defect in the bot's log. */
 export function explain(error: unknown): string {
   if (error instanceof NetworkError) return "Pas de connexion.";
   if (error instanceof SignInRequired) return TEXTS["unauthenticated"]!;
-  if (error instanceof ProblemError) return TEXTS[error.kind] ?? TEXTS["internal"]!;
+  if (error instanceof ProblemError) {
+    const text = TEXTS[error.kind] ?? TEXTS["internal"]!;
+    return error.kind === "internal" && error.traceId ? `${text} Référence : ${error.traceId}` : text;
+  }
   return TEXTS["internal"]!;
 }
 

@@ -90,7 +90,12 @@ export function Chat({ conversation, config, openMenu }: Props) {
       {state.notice && (
         <p class="banner bad" role="alert">
           {state.notice}
-          <button type="button" class="round small" aria-label="Fermer" onClick={() => conversation.dismissNotice()}>
+          <button
+            type="button"
+            class="round small"
+            aria-label="Fermer"
+            onClick={() => conversation.dismissNotice()}
+          >
             <Icon name="close" />
           </button>
         </p>
@@ -111,9 +116,7 @@ export function Chat({ conversation, config, openMenu }: Props) {
         <ol class="turns" aria-label="Conversation">
           {shown.map((item, index) => (
             <li key={item.id} class="turn">
-              {startsDay(shown, index) && (
-                <p class="day">{format.relativeDay(item.created_at)}</p>
-              )}
+              {startsDay(shown, index) && <p class="day">{format.relativeDay(item.created_at)}</p>}
               <TurnView
                 question={item.question}
                 created_at={item.created_at}
@@ -129,7 +132,12 @@ export function Chat({ conversation, config, openMenu }: Props) {
         </ol>
       </main>
       {!atEnd && (
-        <button type="button" class="round to-end" aria-label="Aller au dernier message" onClick={toEnd}>
+        <button
+          type="button"
+          class="round to-end"
+          aria-label="Aller au dernier message"
+          onClick={toEnd}
+        >
           <Icon name="down" />
         </button>
       )}
