@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 from infra.localaws.settings import Settings
 
 log = logging.getLogger(__name__)
+
+TICK = 0.05  # local seconds between two looks at what may have changed
 
 
 class Background:
@@ -27,12 +30,31 @@ class Background:
         """Call ``work`` in a thread."""
         threading.Thread(target=self._logged, args=(work, *arguments), daemon=True).start()
 
-    def wait(self, seconds: float) -> None:
-        """Wait ``seconds`` of the real AWS, scaled; shorter when the server stops."""
-        self.stopping.wait(self._settings.scaled(seconds))
+    def wait(
+        self,
+        seconds: float,
+        *,
+        since: float | None = None,
+        going_on: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Wait as long as something lasts; shorter when the server stops.
+
+        The time scale may change meanwhile.
+
+        Args:
+            seconds: How long it lasts in the real AWS.
+            since: When it began, by :func:`time.monotonic`; None: now.
+            going_on: Says whether there still is something to wait for.
+        """
+        begin = time.monotonic() if since is None else since
+        while going_on() and not self.stopping.is_set():
+            rest = begin + self._settings.scaled(seconds) - time.monotonic()
+            if rest <= 0:
+                return
+            self.stopping.wait(min(rest, TICK))
 
     def after(self, seconds: float, work: Callable[..., None], *arguments: Any) -> None:
-        """Call ``work`` in a thread after ``seconds`` of the real AWS, scaled."""
+        """Call ``work`` in a thread after ``seconds`` of the real AWS, see :meth:`wait`."""
 
         def wait_and_work() -> None:
             self.wait(seconds)

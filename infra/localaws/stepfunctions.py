@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from infra.localaws.background import TICK
 from infra.localaws.protocol import ACCOUNT, TO_MOTO, AwsError, Call, operation, page
 from infra.localaws.settings import Settings
 
@@ -139,9 +140,12 @@ def _mend_interpreter(settings: Settings) -> None:
     )
 
     def wait(_: WaitFunction, env: Any, wait_seconds: float) -> None:
-        deadline = time.monotonic() + settings.scaled(wait_seconds)
-        while env.is_running() and (rest := deadline - time.monotonic()) > 0:
-            env.program_state_event.wait(rest)
+        begin = time.monotonic()
+        while env.is_running():
+            rest = begin + settings.scaled(wait_seconds) - time.monotonic()
+            if rest <= 0:
+                return
+            env.program_state_event.wait(min(rest, TICK))
 
     retry_interval = JitterStrategyDecl._eval_body
 

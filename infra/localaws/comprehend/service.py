@@ -30,7 +30,6 @@ _LANGUAGES = frozenset({"en", "es", "de", "it", "fr", "pt"})  # of a plain-text 
 _MAXIMUM_TEXT_BYTES = 10 * 1024
 _MAXIMUM_UNITS = 10
 _DOCUMENTS_PER_UNIT, _CHARACTERS_PER_UNIT = 2, 100  # a second
-_GLANCE_SECONDS = 0.05  # between two looks whether a training is to be stopped
 _TRAINED = frozenset({"TRAINED", "TRAINED_WITH_WARNING"})
 _ENDED = _TRAINED | {"IN_ERROR", "STOPPED"}
 
@@ -410,8 +409,9 @@ class Comprehend:
 
     def _train(self, classifier: Classifier) -> None:
         """Take a classifier from SUBMITTED to its end."""
-        self._stay(
-            classifier, "SUBMITTED", time.monotonic(), self._settings.comprehend_queue_seconds
+        self._background.wait(
+            self._settings.comprehend_queue_seconds,
+            going_on=lambda: classifier.status == "SUBMITTED",
         )
         begin = time.monotonic()
         status, message, model = "STOPPED", "", None
@@ -421,7 +421,11 @@ class Comprehend:
                 classifier.started = time.time()
         if classifier.status == "TRAINING":
             status, message, model = self._learn(classifier)
-            self._stay(classifier, "TRAINING", begin, self._settings.comprehend_training_seconds)
+            self._background.wait(
+                self._settings.comprehend_training_seconds,
+                since=begin,
+                going_on=lambda: classifier.status == "TRAINING",
+            )
         if self._background.stopping.is_set():
             return
         with self._lock:
@@ -436,13 +440,6 @@ class Comprehend:
             classifier.status, classifier.message, classifier.model = status, message, model
             classifier.ended = time.time()
         log.info("Comprehend: %s is %s %s", classifier.arn, status, message)
-
-    def _stay(self, classifier: Classifier, status: str, since: float, seconds: float) -> None:
-        """Wait until the status is another, or ``seconds`` of the real AWS are over."""
-        deadline = since + self._settings.scaled(seconds)
-        while classifier.status == status and (rest := deadline - time.monotonic()) > 0:
-            if self._background.stopping.wait(min(rest, _GLANCE_SECONDS)):
-                return
 
     def _learn(self, classifier: Classifier) -> tuple[str, str, Model | None]:
         """Return the status, message and model in which a training ends."""

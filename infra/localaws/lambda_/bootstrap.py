@@ -5,8 +5,9 @@ the events to come and of the results, and the directories to import from (the u
 boto3). Nothing of the project can be imported unless the zip holds it.
 
 An event is a line of JSON with ``event`` (JSON text), ``request_id``, ``deadline_ms`` (Unix time),
-``function_arn`` and ``log_stream``. A result is a line of JSON with ``payload`` (JSON text),
-``failed`` and ``usable`` (whether more events make sense). Errors have AWS's form:
+``function_arn`` and ``log_stream``. A first line of results says that the module is imported; each
+further one is JSON with ``payload`` (JSON text), ``failed`` and ``usable`` (whether more events
+make sense). Errors have AWS's form:
 https://docs.aws.amazon.com/lambda/latest/dg/python-exceptions.html
 """
 
@@ -76,6 +77,7 @@ def main() -> None:
     log_handler = LogHandler()
     logging.getLogger().addHandler(log_handler)
     handler, broken = load(os.environ["_HANDLER"])
+    print("{}", file=results, flush=True)
     for line in events:
         request = json.loads(line)
         log_handler.request_id = request["request_id"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import time
@@ -41,6 +42,16 @@ def bucket(s3: Any) -> str:
     s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
     return name
+
+
+@contextlib.contextmanager
+def standstill(aws: LocalAWS) -> Iterator[None]:
+    """Let nothing that takes time in AWS come to its end."""
+    aws.set(time_scale=1_000_000)
+    try:
+        yield
+    finally:
+        aws.set(time_scale=TIME_SCALE)
 
 
 class Functions:

@@ -50,7 +50,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         request = json.loads(body)
         if request.get("crash"):
             os._exit(1)
-        time.sleep(request.get("seconds", 0))
+        if "until" in request:  # say that it has begun, and wait for the file to go away
+            Path(request["until"]).touch()
+            while Path(request["until"]).exists():
+                time.sleep(0.01)
         model = json.loads((BASE / "model" / "model.json").read_text())
         self.answer(
             request.get("status", 200),

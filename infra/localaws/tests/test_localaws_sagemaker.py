@@ -16,7 +16,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from infra.localaws import LocalAWS
-from infra.localaws.tests.conftest import TIME_SCALE, eventually
+from infra.localaws.tests.conftest import TIME_SCALE, eventually, standstill
 
 IMAGE = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/fake:1"
 COMMAND = shlex.join([sys.executable, str(Path(__file__).with_name("fake_container.py"))])
@@ -378,17 +378,23 @@ def test_a_container_that_dies_is_a_model_error(setup: Setup) -> None:
             setup.invoke(content)
 
 
-def test_an_update_has_no_gap(setup: Setup) -> None:
+def test_an_update_has_no_gap(server: LocalAWS, setup: Setup) -> None:
     setup.deploy("old", NAME="old")
     pid = setup.invoke()["pid"]
     setup.model("new", NAME="new")
     setup.config("new")
-    setup.client.update_endpoint(EndpointName="bot", EndpointConfigName="new")
-    endpoint = setup.endpoint()
-    assert (endpoint["EndpointStatus"], endpoint["EndpointConfigName"]) == ("Updating", "old")
-    assert endpoint["PendingDeploymentSummary"]["EndpointConfigName"] == "new"
-    with pytest.raises(ClientError, match="Cannot update in-progress endpoint"):
+    with standstill(server):
         setup.client.update_endpoint(EndpointName="bot", EndpointConfigName="new")
+        endpoint = setup.endpoint()
+        assert (endpoint["EndpointStatus"], endpoint["EndpointConfigName"]) == ("Updating", "old")
+        assert endpoint["PendingDeploymentSummary"]["EndpointConfigName"] == "new"
+        for refused in (
+            lambda: setup.client.update_endpoint(EndpointName="bot", EndpointConfigName="new"),
+            lambda: setup.client.delete_endpoint(EndpointName="bot"),
+        ):
+            with pytest.raises(ClientError, match="Cannot update in-progress endpoint"):
+                refused()
+        assert setup.invoke()["model"] == "old"
     answers = []
 
     def answer() -> str:
@@ -402,14 +408,17 @@ def test_an_update_has_no_gap(setup: Setup) -> None:
     eventually(lambda: gone(pid), bool)
 
 
-def test_a_request_under_way_survives_an_update(setup: Setup) -> None:
+def test_a_request_under_way_survives_an_update(setup: Setup, tmp_path: Path) -> None:
     setup.deploy("old")
     setup.model("new")
     setup.config("new")
+    begun = tmp_path / "begun"
     with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(setup.invoke, {"seconds": 2})
+        slow = pool.submit(setup.invoke, {"until": str(begun)})
+        eventually(begun.exists, bool)
         setup.client.update_endpoint(EndpointName="bot", EndpointConfigName="new")
         eventually(lambda: setup.invoke()["model"], lambda it: it == "new")
+        begun.unlink()
         assert slow.result()["model"] == "old"
 
 
