@@ -68,8 +68,10 @@ def compare(
     from bot.comparison.profile import Profile
     from bot.comparison.splits import load
     from bot.errors import UserError
+    from bot.rasa_cli import configure_process
     from bot.server import stopping_on_signals
 
+    configure_process()
     unknown = sorted(set(measure or ()) - set(_KINDS))
     if unknown:
         raise UserError(f"--measure {unknown[0]}: it takes {', '.join(_KINDS)}.")

@@ -14,8 +14,9 @@ from bot.comparison.settings import Spec
 from bot.comparison.splits import Labelled
 from components.remote import Ranking
 
-# A service that limits its rate is asked again for what it has not answered, so often.
-_ATTEMPTS, _PAUSE = 60, 1.0
+# A service that limits its rate is asked again for what it has not answered: so often, after so
+# many seconds. Some texts have no answer at all, hence not for ever.
+_ATTEMPTS, _PAUSE = 5, 1.0
 _FACTS = "facts.json"
 
 

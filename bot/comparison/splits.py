@@ -231,10 +231,10 @@ def _without_unknown(
 
 def _without_texts(examples: Labelled, texts: Collection[str], notes: list[str]) -> Labelled:
     kept = [index for index, text in enumerate(examples.texts) if text not in texts]
-    if len(kept) < len(examples):
-        notes.append(
-            f"{len(examples) - len(kept)} sentences of the held-out set are not trained on."
-        )
+    count = len(examples) - len(kept)
+    if count:
+        what = "sentence is" if count == 1 else "sentences are"
+        notes.append(f"{count} training {what} left out, standing in the held-out set as well.")
     return examples.take(kept)
 
 
