@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,13 +21,17 @@ class Children:
 
     A helper process (:mod:`infra.localaws.reaper`) kills them when the server dies without having
     stopped them, by ``SIGKILL`` for instance.
+
+    Attributes:
+        directory: A temporary directory for their files; it goes with the server, too.
     """
 
     def __init__(self) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="localaws-"))
         self._lock = threading.Lock()
         self._running: set[subprocess.Popen[Any]] = set()
         self._reaper = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(_REAPER)],
+            [sys.executable, "-I", "-S", str(_REAPER), str(self.directory)],
             stdin=subprocess.PIPE,
             text=True,
             start_new_session=True,
@@ -74,7 +79,7 @@ class Children:
             self.stop(process, patience=0)
 
     def close(self) -> None:
-        """Kill every process, the helper included."""
+        """Kill every process, the helper included, and remove the directory."""
         self.stop_all()
         assert self._reaper.stdin is not None
         self._reaper.stdin.close()

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 from moto.core.base_backend import BackendDict
 from moto.core.config import default_user_config
@@ -59,7 +56,6 @@ class Server:
         self._background = Background(settings)
         self._children = Children()
         self._faults = Faults()
-        self._workspace = Path(tempfile.mkdtemp(prefix="localaws-"))
         self._http: BaseWSGIServer = make_server(
             HOST,
             port,
@@ -72,14 +68,14 @@ class Server:
         default_user_config["stepfunctions"] = {"execute_state_machine": True}
         self._budgets = Budgets()
         self._comprehend = Comprehend(settings, self._faults, self._background)
-        self._lambda = Lambda(self._background, self._children, self._workspace, self.url)
+        self._lambda = Lambda(self._background, self._children, self.url)
         self._sagemaker = Resources()
         sagemaker = (
             self._sagemaker,
             settings,
             self._faults,
             self._background,
-            Host(settings, self._children, self._workspace, self.url),
+            Host(settings, self._children, self.url),
         )
         self._http.app = Gateway(
             self._http.app,
@@ -114,7 +110,6 @@ class Server:
             self._background.stopping.set()
             self._faults.clear()
             self._children.close()
-            shutil.rmtree(self._workspace, ignore_errors=True)
 
     def shutdown(self) -> None:
         """Make :meth:`serve` return; may be called from any thread but its own."""

@@ -79,7 +79,6 @@ class Environment:
     Args:
         function: What to run.
         url: Where the local AWS is.
-        directory: For unpacked code and logs.
         children: Starts the process.
 
     Attributes:
@@ -88,7 +87,7 @@ class Environment:
         usable: Whether it can take another call.
     """
 
-    def __init__(self, function: Function, url: str, directory: Path, children: Children) -> None:
+    def __init__(self, function: Function, url: str, children: Children) -> None:
         self.function = function
         self.access_key = f"lambda{uuid.uuid4().hex}"
         self.log_stream = (
@@ -97,6 +96,7 @@ class Environment:
         self.usable = True
         self._imported = False
         self._children = children
+        directory = children.directory
         code = _unpacked(function.code, directory)
         events_end, events = os.pipe()
         self._results, results_end = os.pipe()

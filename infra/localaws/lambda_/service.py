@@ -12,7 +12,6 @@ import logging
 import threading
 import uuid
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, ClassVar
 
 import moto.awslambda.models as moto_lambda
@@ -82,16 +81,12 @@ class Lambda:
     Args:
         background: Runs asynchronous events.
         children: Runs functions.
-        directory: For unpacked code and logs.
         url: Where the local AWS is, for the functions.
     """
 
-    def __init__(
-        self, background: Background, children: Children, directory: Path, url: str
-    ) -> None:
+    def __init__(self, background: Background, children: Children, url: str) -> None:
         self._background = background
         self._children = children
-        self._directory = directory
         self._url = url
         self._lock = threading.Lock()
         self._idle: list[Environment] = []
@@ -237,7 +232,7 @@ class Lambda:
             idle = [item for item in self._idle if item.function == wanted]
             self._idle = [item for item in self._idle if item not in idle + outdated]
             usable = next((item for item in idle if item.usable), None)
-            environment = usable or Environment(wanted, self._url, self._directory, self._children)
+            environment = usable or Environment(wanted, self._url, self._children)
             self._busy.append(environment)
         for item in [*outdated, *idle]:
             if item is not usable:

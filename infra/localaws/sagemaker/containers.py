@@ -51,14 +51,12 @@ class Host:
     Args:
         settings: Knows the commands.
         children: Starts the processes.
-        directory: For the containers' directories.
         url: Where the local AWS is, for the containers.
     """
 
-    def __init__(self, settings: Settings, children: Children, directory: Path, url: str) -> None:
+    def __init__(self, settings: Settings, children: Children, url: str) -> None:
         self._settings = settings
         self._children = children
-        self._directory = directory
         self._url = url
 
     def training(self, image: str, environment: Mapping[str, str], sink: LineSink) -> Training:
@@ -82,7 +80,7 @@ class Host:
         )
 
     def _new(self) -> Path:
-        return Path(tempfile.mkdtemp(prefix="container-", dir=self._directory))
+        return Path(tempfile.mkdtemp(prefix="container-", dir=self._children.directory))
 
     def _command(self, image: str) -> list[str]:
         command = self._settings.command_of(image)

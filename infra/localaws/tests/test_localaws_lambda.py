@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -435,15 +434,17 @@ def test_a_crash_before_the_call_leaves_no_trace(
 
 
 @pytest.mark.parametrize("how", ["close", "kill"])
-def test_no_function_outlives_the_server(how: str) -> None:
+def test_nothing_of_a_function_outlives_the_server(how: str) -> None:
     with LocalAWS() as aws:
         functions = Functions(aws)
-        functions.create("import os\ndef handle(event, context): return os.getpid()")
-        pid = functions.invoke()
-        os.kill(pid, 0)
+        functions.create("import os\ndef handle(event, context): return [os.getpid(), os.getcwd()]")
+        pid, directory = functions.invoke()
+        assert Path(f"/proc/{pid}").exists()
+        assert Path(directory).exists()
         if how == "kill":
             aws.kill()
     eventually(lambda: Path(f"/proc/{pid}").exists(), lambda alive: not alive)
+    eventually(lambda: Path(directory).exists(), lambda there: not there)
 
 
 # --- S3's notifications ---
