@@ -84,6 +84,10 @@ localaws: setup ## A local stand-in for AWS, for trying and testing [AWS_PORT=45
 pipeline-demo: setup ## Dataset in S3 to live endpoint, both ways, on the local AWS
 	@$(PYTHON) -m infra.demo
 
+.PHONY: aws-smoke
+aws-smoke: setup ## Comprehend on the real AWS: costs money, asks first, removes what it made
+	@$(PYTHON) -m infra.smoke
+
 .PHONY: lint
 lint: setup ## Check style, formatting, types and the dataset
 	@$(VENV)/bin/ruff check --quiet $(SOURCES)
@@ -94,7 +98,7 @@ lint: setup ## Check style, formatting, types and the dataset
 
 .PHONY: clean
 clean: ## Remove models, results and caches (keeps .venv, encoders and the directory)
-	rm -rf models/*.tar.gz models/*.json .rasa results build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv-fuzz models/*.tar.gz models/*.json .rasa results build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # --- set-up: one stamp a step, so that a step runs again when what it is made from changes ---
 

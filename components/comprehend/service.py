@@ -237,6 +237,15 @@ class Comprehend:
         with aws_errors(f"write '{uri}'"):
             self._s3_client.put_object(Bucket=bucket, Key=key, Body=content, **encryption)
 
+    def stop_training(self, arn: str) -> None:
+        """Ask a training to stop; one that has ended, or is gone, is no error."""
+        try:
+            with aws_errors(f"stop the training of '{arn}'"):
+                self._client.stop_training_document_classifier(DocumentClassifierArn=arn)
+        except AwsError as error:
+            if not error.not_found and error.code != "InvalidRequestException":
+                raise
+
     def delete_version(self, arn: str) -> None:
         """Delete a version; none, or one that is gone already, is no error."""
         try:

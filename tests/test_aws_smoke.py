@@ -1,0 +1,56 @@
+"""The smoke test of the real AWS, put to the local one: it measures, and leaves nothing behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from infra import smoke
+from infra.localaws import LocalAWS
+from tests.local_aws import BUCKET, local_aws
+
+QUICK = ["--poll-seconds", "0.1", "--pause", "0", "--role-delay", "0"]
+
+
+@pytest.fixture
+def aws() -> Iterator[LocalAWS]:
+    with local_aws(comprehend_throughput=0, time_scale=0.0001) as server:
+        yield server
+
+
+def left_over(aws: LocalAWS) -> list[Any]:
+    comprehend = aws.client("comprehend")
+    buckets = [bucket["Name"] for bucket in aws.client("s3").list_buckets()["Buckets"]]
+    return [
+        *(name for name in buckets if name != BUCKET),
+        *aws.client("iam").list_roles()["Roles"],
+        *comprehend.list_endpoints()["EndpointPropertiesList"],
+        *comprehend.list_document_classifiers()["DocumentClassifierPropertiesList"],
+    ]
+
+
+def test_it_measures_and_leaves_nothing(aws: LocalAWS, capsys: pytest.CaptureFixture[str]) -> None:
+    assert smoke.main(["--yes", *QUICK]) == 0
+    output = capsys.readouterr().out
+    assert "costs at most $5.30" in output  # an hour each of training and endpoint, and the model
+    assert "40 questions one second apart" in output
+    assert "10 questions back to back" in output
+    assert left_over(aws) == []
+
+
+def test_a_failure_leaves_nothing_either(aws: LocalAWS, capsys: pytest.CaptureFixture[str]) -> None:
+    aws.inject("comprehend", "CreateDocumentClassifier", outcome="IN_ERROR", message="no access")
+    assert smoke.main(["--yes", *QUICK]) == 1
+    assert "no access" in capsys.readouterr().out
+    assert left_over(aws) == []
+
+
+def test_without_credentials_it_is_skipped(
+    aws: LocalAWS, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    assert smoke.main(["--yes", *QUICK]) == 0
+    assert "Skipped" in capsys.readouterr().out
+    assert left_over(aws) == []
