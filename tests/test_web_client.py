@@ -15,6 +15,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from rasa.core.channels.channel import register
 from rasa.shared.exceptions import RasaException
 
 from actions.directory import ensure_sample
@@ -42,11 +43,7 @@ class WebServer(MobileServer):
         super().__init__(model, GENEROUS, actions_port, folder / "events.db")
         self.host_port = free_port()
         client = WebClient.from_credentials({"hosts": f"http://{HOST}:{self.host_port}"})
-        self.app.blueprint(client.blueprint(self._refuse), url_prefix=client.url_prefix())
-
-    @staticmethod
-    async def _refuse(message: object) -> None:
-        raise AssertionError("the client's messages come by the mobile channel")
+        register([client], self.app, route="/webhooks/")  # as `rasa run` does
 
     @property
     def address(self) -> str:

@@ -245,7 +245,6 @@ function ChoiceCard({ card, text, tap, children }: Props<PersonChoice>) {
             <li key={person.id}>
               <PersonRow
                 person={person}
-                label={`${person.job_title} · ${person.agency}`}
                 tap={() =>
                   tap({
                     title: `${person.name} — ${person.job_title}, ${person.agency}`,
@@ -275,7 +274,6 @@ function ExpertCard({ card, tap, children }: Props<ExpertList>) {
           <li key={person.id}>
             <PersonRow
               person={person}
-              label={`${person.job_title} · ${person.agency}`}
               tap={() => tap({ title: person.name, payload: personPayload(person.id) })}
             >
               <span class="levels">
@@ -309,7 +307,6 @@ function countOf({ total, offset, experts }: ExpertList): string {
 
 function PersonRow(props: {
   person: Person;
-  label: string;
   tap: () => void;
   children?: ComponentChildren;
 }) {
@@ -318,7 +315,10 @@ function PersonRow(props: {
       <Avatar person={props.person} />
       <span class="who">
         <strong>{props.person.name}</strong>
-        <small>{props.label}</small>
+        <small class="facts">
+          <span>{props.person.job_title}</span>
+          <span>{props.person.agency}</span>
+        </small>
       </span>
       {props.children}
       <Icon name="chevron" />

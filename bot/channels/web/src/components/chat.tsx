@@ -175,7 +175,7 @@ function useScrolling(lastId: string | undefined, content: unknown) {
     if (!element) return;
     const onScroll = () => {
       const distance = element.scrollHeight - element.clientHeight - element.scrollTop;
-      setAtEnd(distance < NEAR);
+      setAtEnd(distance < element.clientHeight / 2);
     };
     element.addEventListener("scroll", onScroll, { passive: true });
     return () => element.removeEventListener("scroll", onScroll);
