@@ -14,7 +14,7 @@ from bot.retraining.registry import Registry, Run
 from infra.localaws import LocalAWS
 
 REGION = "eu-west-1"
-TIME_SCALE = 0.0002
+TIME_SCALE = 0.00005
 # A state machine that goes on until somebody stops it; the tests play its part.
 WAITING = {
     "StartAt": "Wait",
