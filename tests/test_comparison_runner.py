@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import psutil
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -16,6 +22,7 @@ from bot.comparison.cells import LEARNING, SPEED, Cell, Record
 from bot.comparison.performance import Run
 from bot.comparison.results import CROSS_VALIDATION, HELD_OUT, Failure
 from bot.errors import UserError
+from bot.rasa_cli import PROJECT_ROOT
 
 COUNTED = """
       - name: WhitespaceTokenizer
@@ -162,6 +169,27 @@ def finish(one: runner.Comparison, chosen: Sequence[Cell], failure: bool = False
         if failure:
             record = dataclasses.replace(record, run=None, failure=Failure(cell.title, "e", "t"))
         store.put(cell, record)
+
+
+def test_an_interrupted_run_ends_what_it_has_started_and_goes_on_later(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    command = [sys.executable, "-m", "bot", "compare", "--out", "out", "--measure", "splits"]
+    process = subprocess.Popen(
+        [*command, "--only", "counted"], cwd=tmp_path, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": str(PROJECT_ROOT)},
+    )  # fmt: skip
+    kept = tmp_path / "out" / "cells" / "counted"
+    while process.poll() is None and not list(kept.glob("*.json")):
+        time.sleep(0.05)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate()
+    assert process.returncode == 130, output
+    assert "The same command goes on" in output
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert alive == []
+    rest = planned(comparison(tmp_path, only=["counted"], kinds=[CROSS_VALIDATION]))
+    assert len(rest) == 4 - len(list(kept.glob("*.json")))
 
 
 def test_phases_come_one_after_the_other(tmp_path: Path) -> None:

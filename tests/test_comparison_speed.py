@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import sys
+import tempfile
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -173,6 +177,29 @@ def test_a_worker_answers_call_after_call_and_survives_errors(tmp_path: Path) ->
         worker.close()
     assert not worker.is_alive
     assert "doubling" in (tmp_path / "logs" / "one.log").read_text()
+
+
+def wait_in_scratch(marker: str) -> None:
+    with tempfile.TemporaryDirectory(dir=Path(marker).parent):
+        Path(marker).touch()
+        time.sleep(600)
+
+
+def test_a_worker_that_is_ended_removes_its_temporary_files(tmp_path: Path) -> None:
+    worker = Worker(tmp_path / "logs" / "one.log", {})
+    marker = tmp_path / "busy"
+
+    def call() -> None:
+        with contextlib.suppress(WorkerError):
+            worker.call(wait_in_scratch, str(marker))
+
+    caller = threading.Thread(target=call)
+    caller.start()
+    while not marker.exists():
+        time.sleep(0.01)
+    worker.close()
+    caller.join()
+    assert {path.name for path in tmp_path.iterdir()} == {"busy", "logs"}
 
 
 def test_a_worker_that_dies_is_reported_and_not_waited_for(tmp_path: Path) -> None:

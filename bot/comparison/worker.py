@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+_SECONDS_TO_END = 10.0
 
 
 class WorkerError(Exception):
@@ -69,9 +72,11 @@ class Worker:
         return self._process.is_alive()
 
     def close(self) -> None:
-        """End the process, whatever it does."""
+        """End the process, whatever it does; what it has in temporary folders is removed."""
         self._pipe.close()
         self._process.terminate()
+        self._process.join(_SECONDS_TO_END)
+        self._process.kill()
         self._process.join()
 
 
@@ -81,6 +86,8 @@ def _serve(pipe: Any, log: str, environ: Mapping[str, str | None]) -> None:
     os.dup2(output, sys.stdout.fileno())
     os.dup2(output, sys.stderr.fileno())
     apply(environ)
+    # Not the system's way, which leaves temporary files behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     while True:
         try:
             function, arguments = pipe.recv()
