@@ -423,6 +423,16 @@ def test_with_another_held_out_set_the_live_model_is_measured_again(
     assert 0.8 < gate["live_value"] < 1
 
 
+def test_measuring_again_outlasts_a_throttled_endpoint(pipeline: Pipeline) -> None:
+    pipeline.retrain()
+    pipeline.put_heldout(dataset(examples(2, first=200)))
+    # More often than botocore tries.
+    pipeline.aws.inject("comprehend", "ClassifyDocument", code="ThrottlingException", times=4)
+    second = pipeline.retrain(dataset(examples(14)))
+    assert pipeline.aws.faults() == []
+    assert pipeline.run(second).gate["live_value"] == 1
+
+
 def test_a_live_model_whose_endpoint_is_gone_does_not_block(pipeline: Pipeline) -> None:
     pipeline.retrain()
     pipeline.put_heldout(dataset(examples(5, first=200)))
