@@ -43,50 +43,80 @@ TIME_SCALE = 1 / 60
 EXAMPLES = 390
 INTENTS = ("HOW_ARE_YOU", "WHO_IS", "WHO_KNOWS_ABOUT")
 QUESTION = "Qui s'y connaît en Kubernetes à Nantes ?"
-# The offline encoder, and few epochs: a demonstration, not the best model.
-HYPERPARAMETERS = {"encoder": "models/encoders/e5-small-fr", "epochs": 2, "augmentation": 0}
+# The offline encoder, and few epochs: a demonstration, not the best model. One thread, since two
+# that share their processors with everything else here wait for each other.
+HYPERPARAMETERS = {
+    "encoder": "models/encoders/e5-small-fr",
+    "epochs": 2,
+    "augmentation": 0,
+    "threads": 1,
+}
 SOLUTIONS = {"comprehend": "Amazon Comprehend", "sagemaker": "CamemBERT on Amazon SageMaker"}
-PATIENCE = 240.0  # seconds for a retraining
+PATIENCE = 240.0  # seconds for both retrainings
+LOG = ROOT / "results" / "pipeline-demo.log"
 
 Tell = Callable[[str], None]
 
 
-@dataclasses.dataclass
 class Stages:
     """Shows what is being done, and remembers how long it took."""
 
-    console: Console
-    seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.begin = time.monotonic()
+        self._seconds: dict[str, float] = {}
 
     @contextlib.contextmanager
     def stage(self, title: str) -> Iterator[Tell]:
         """Show a stage while it lasts; what is told appears beside its title."""
+        with self.stages(title) as (row,):
+            yield row.tell
+            row.done()
+
+    @contextlib.contextmanager
+    def stages(self, *titles: str) -> Iterator[list[Row]]:
+        """Show several stages that go on at the same time, a row for each."""
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}"),
             TextColumn("[dim]{task.fields[detail]}"),
             TimeElapsedColumn(),
         )
-        begin = time.monotonic()
         quiet = not self.console.is_terminal
         with Progress(*columns, console=self.console, transient=True, disable=quiet) as progress:
-            task = progress.add_task(title, total=None, detail="")
-            yield lambda detail: progress.update(task, detail=escape(detail))
-        self.done(title, time.monotonic() - begin)
+            yield [Row(self, progress, title) for title in titles]
 
     def done(self, title: str, seconds: float) -> None:
         """Note a stage that has ended."""
-        self.seconds[title] = seconds
+        self._seconds[title] = seconds
         self.console.print(f"[green]✓[/] {title} [dim]{seconds:.0f} s[/]")
 
     def table(self) -> Table:
         """Return how long each stage took."""
         table = Table("Stage", "Seconds")
-        for title, seconds in self.seconds.items():
-            table.add_row(title, f"{seconds:.1f}")
+        for title, seconds in self._seconds.items():
+            table.add_row(title, f"{seconds:.0f}")
         table.add_section()
-        table.add_row("In all", f"{sum(self.seconds.values()):.1f}")
+        table.add_row("In all", f"{time.monotonic() - self.begin:.0f}")
         return table
+
+
+class Row:
+    """One stage in the display."""
+
+    def __init__(self, stages: Stages, progress: Progress, title: str) -> None:
+        self._stages, self._progress, self._title = stages, progress, title
+        self._begin = time.monotonic()
+        self._task = progress.add_task(title, total=None, detail="")
+
+    def tell(self, detail: str) -> None:
+        """Show ``detail`` beside the title."""
+        self._progress.update(self._task, detail=escape(detail))
+
+    def done(self) -> None:
+        """End the stage."""
+        self._progress.update(self._task, visible=False)
+        self._stages.done(self._title, time.monotonic() - self._begin)
 
 
 def sample(dataset: Dataset, size: int = EXAMPLES, seed: int = 0) -> Dataset:
@@ -124,45 +154,78 @@ def build_archive(folder: Path) -> Path:
     return archive
 
 
-def retrain(stages: Stages, aws: LocalAWS, solution: str, outputs: dict[str, Any]) -> None:
-    """Put the held-out set and a dataset; watch until the endpoint answers a question.
+@dataclasses.dataclass(frozen=True)
+class Retraining:
+    """A dataset on its way to an endpoint.
+
+    Attributes:
+        registry: Where its run is logged.
+        run_id: Its run.
+        row: Its row in the display.
+    """
+
+    registry: Registry
+    run_id: str
+    row: Row
+
+    @classmethod
+    def begin(cls, aws: LocalAWS, outputs: dict[str, Any], row: Row) -> Retraining:
+        """Put the held-out set, and then the dataset; the rest happens by itself."""
+        s3, bucket, key = aws.client("s3"), outputs["dataset_bucket"], "datasets/questions.json"
+        measured_on = as_json(heldout(datasets.read(ROOT / "tests" / "data" / "heldout.yml")))
+        s3.put_object(Bucket=bucket, Key="heldout/heldout.json", Body=measured_on)
+        content = as_json(sample(datasets.read(ROOT / "data" / "dataset.json")))
+        version = s3.put_object(Bucket=bucket, Key=key, Body=content)["VersionId"]
+        row.tell("waiting for S3 to start the Lambda function")
+        return cls(Registry(outputs["artifact_bucket"]), run_id(bucket, key, version), row)
+
+    def look(self, console: Console) -> bool:
+        """Show how far it is; return whether its endpoint has answered a question.
+
+        Raises:
+            UserError: It ended otherwise; the message says why.
+        """
+        run = self.registry.find(self.run_id)
+        if run is None:
+            return False
+        self.row.tell(run.status.value)
+        if not run.status.final:
+            return False
+        if run.status is not Status.DEPLOYED:
+            raise UserError(f"The retraining ended as {run.status.value}: {run.reason}")
+        backend = backends.create(Settings.from_json(run.settings), self.registry)
+        (answer,) = backend.classify([QUESTION])
+        self.row.done()
+        console.print("  [dim]" + ", ".join(f"{name} {s:.0f} s" for name, s in _durations(run)))
+        console.print(
+            f"  macro-F1 {run.metrics['macro_f1']:.3f} on {run.metrics['test_examples']} held-out "
+            f"texts; « {QUESTION} » → [bold]{answer}[/]"
+        )
+        return True
+
+
+def retrain(stages: Stages, aws: LocalAWS, outputs: dict[str, dict[str, Any]]) -> None:
+    """Retrain each way, at the same time, until each endpoint has answered a question.
+
+    Args:
+        stages: The display.
+        aws: The local AWS.
+        outputs: Solution to Terraform's outputs for it.
 
     Raises:
-        UserError: The retraining ends otherwise; the message says why.
+        UserError: A retraining ends otherwise, or not in time.
     """
-    name = SOLUTIONS[solution]
-    bucket, key = outputs["dataset_bucket"], "datasets/questions.json"
-    s3 = aws.client("s3")
-    measured_on = as_json(heldout(datasets.read(ROOT / "tests" / "data" / "heldout.yml")))
-    s3.put_object(Bucket=bucket, Key="heldout/heldout.json", Body=measured_on)
-    content = as_json(sample(datasets.read(ROOT / "data" / "dataset.json")))
-    version = s3.put_object(Bucket=bucket, Key=key, Body=content)["VersionId"]
-    registry = Registry(outputs["artifact_bucket"])
-    with stages.stage(f"{name}: dataset → endpoint") as tell:
-        run = _watch(registry, run_id(bucket, key, version), tell)
-        backend = backends.create(Settings.from_json(run.settings), registry)
-        (answer,) = backend.classify([QUESTION])
-    for event, seconds in _durations(run):
-        stages.console.print(f"    [dim]{event} {seconds:.0f} s[/]")
-    stages.console.print(
-        f"    macro-F1 {run.metrics['macro_f1']:.3f} on {run.metrics['test_examples']} held-out "
-        f"texts; « {QUESTION} » → [bold]{answer}[/]"
-    )
-
-
-def _watch(registry: Registry, identity: str, tell: Tell) -> Run:
-    tell("waiting for S3 to start the Lambda function")
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        run = registry.find(identity)
-        if run is not None:
-            tell(run.status.value)
-            if run.status is Status.DEPLOYED:
-                return run
-            if run.status.final:
-                raise UserError(f"The retraining ended as {run.status.value}: {run.reason}")
-        time.sleep(0.2)
-    raise UserError(f"The retraining has not ended after {PATIENCE:.0f} s.")
+    titles = [f"{SOLUTIONS[solution]}: dataset → endpoint" for solution in outputs]
+    with stages.stages(*titles) as rows:
+        pending = [
+            Retraining.begin(aws, given, row)
+            for given, row in zip(outputs.values(), rows, strict=True)
+        ]
+        deadline = time.monotonic() + PATIENCE
+        while pending := [one for one in pending if not one.look(stages.console)]:
+            if time.monotonic() > deadline:
+                raise UserError(f"The retraining has not ended after {PATIENCE:.0f} s.")
+            time.sleep(0.2)
 
 
 def _durations(run: Run) -> Iterator[tuple[str, float]]:
@@ -198,7 +261,8 @@ def demonstrate(solutions: list[str], console: Console) -> None:
         with stages.stage("Lambda functions: archive"):
             archive = build_archive(folder)
         with stages.stage("Local AWS: start"):
-            aws = stack.enter_context(LocalAWS(time_scale=TIME_SCALE))
+            LOG.parent.mkdir(exist_ok=True)
+            aws = stack.enter_context(LocalAWS(time_scale=TIME_SCALE, log=LOG))
         os.environ.update(aws.environment())
         variables = {
             "lambda_zip": str(archive),
@@ -214,8 +278,7 @@ def demonstrate(solutions: list[str], console: Console) -> None:
         with stages.stage("Terraform: apply") as tell:
             terraform.apply(_count(tell, "Creation complete"))
         outputs = terraform.outputs()
-        for solution in solutions:
-            retrain(stages, aws, solution, outputs[solution])
+        retrain(stages, aws, {solution: outputs[solution] for solution in solutions})
         with stages.stage("Terraform: destroy") as tell:
             terraform.destroy(_count(tell, "Destruction complete"))
     console.print(stages.table())
@@ -235,7 +298,10 @@ def main() -> int:
         demonstrate([only] if only else list(SOLUTIONS), console)
     except (UserError, TerraformError) as error:
         console.print(f"[bold red]Error:[/] {escape(str(error))}")
+        console.print(f"The log of the local AWS: {LOG}")
         return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 
