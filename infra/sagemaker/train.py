@@ -4,9 +4,9 @@ Contract: Amazon SageMaker Developer Guide, "How Amazon SageMaker AI Provides Tr
 "… Signals Algorithm Success and Failure" and "… Processes Training Output".
 
 Channels: ``train/dataset.json`` and, optionally, ``test/dataset.json``, in the format of
-``bot/dataset.schema.json``. Results: the served model, and how it does on the channel ``test``, or
-else on the share of the examples that training holds out: ``metrics.json``, and
-``confusion_matrix.json`` in the format of Amazon Comprehend.
+``bot/dataset.schema.json``. Results: the served model, and how it does on the channel ``test``:
+``metrics.json``, and ``confusion_matrix.json`` in the format of Amazon Comprehend. Without that
+channel a tenth of the examples is kept back for it, as Comprehend does.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 _DATASET = "dataset.json"
 _REASON_LENGTH = 1024
+_TEST_SHARE = 0.1
 
 Examples = list[tuple[str, str]]  # pairs of intent and text
 
@@ -62,25 +63,25 @@ def _train(folders: Folders) -> None:
     config = hyperparameters.read(folders.hyperparameters)
     examples = _examples(folders.channel("train"))
     test = _examples(folders.channel("test")) if folders.channel("test").is_dir() else None
-    if test is None and not config["validation_share"]:
-        raise UserError("Give a channel 'test', or set 'validation_share' above 0.")
     # After the checks above, since these modules bring PyTorch along.
     from components.camembert.build import train_and_write
     from components.camembert.training import held_out
 
-    labels = [label for label, _ in examples]
-    trained = train_and_write([text for _, text in examples], labels, config, folders.model)
+    if test is None:
+        share = {**config, "validation_share": _TEST_SHARE}
+        kept_back = set(held_out([intent for intent, _ in examples], share))
+        test = [examples[index] for index in sorted(kept_back)]
+        examples = [one for index, one in enumerate(examples) if index not in kept_back]
+    texts, labels = [text for _, text in examples], [intent for intent, _ in examples]
+    trained = train_and_write(texts, labels, config, folders.model)
     for name, value in trained.validation.items():
         _metric(f"validation_{name}", value)
-    measured_on = "test" if test else "validation"
-    matrix = _measure(
-        folders.model, test or [examples[index] for index in held_out(labels, config)], config
-    )
+    matrix = _measure(folders.model, test, config)
     folders.output.mkdir(parents=True, exist_ok=True)
-    _write(folders.output / "metrics.json", {**matrix.metrics(), "measured_on": measured_on})
+    _write(folders.output / "metrics.json", matrix.metrics())
     _write(folders.output / "confusion_matrix.json", matrix.to_json())
-    _metric("served_accuracy", matrix.accuracy)
-    _metric("served_macro_f1", matrix.macro_f1)
+    _metric("test_accuracy", matrix.accuracy)
+    _metric("test_macro_f1", matrix.macro_f1)
 
 
 def _examples(channel: Path) -> Examples:
