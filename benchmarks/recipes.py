@@ -47,6 +47,7 @@ from components.camembert.augmentation import augment
 from components.camembert.config import DEFAULTS
 from components.camembert.encoder import Encoder, find_encoder
 from components.camembert.tokenization import SentenceTokenizer
+from components.camembert.training import contrastive_loss
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -327,7 +328,7 @@ class Lab:
         pooled = self.pooled(inputs)
         if warm:
             second = self.pooled(inputs)  # another dropout: each sentence has a positive
-            return _contrastive(torch.cat([pooled, second]), torch.cat([wanted, wanted]))
+            return contrastive_loss(torch.cat([pooled, second]), torch.cat([wanted, wanted]))
         logits = self.classify(pooled)
 
         def entropy(values: torch.Tensor) -> torch.Tensor:
@@ -344,21 +345,8 @@ class Lab:
             ) + functional.kl_div(two, one, log_target=True, reduction="batchmean")
             loss = (loss + entropy(other)) / 2 + recipe.r_drop * disagreement / 2
         if recipe.contrastive:
-            loss = loss + recipe.contrastive * _contrastive(pooled, wanted)
+            loss = loss + recipe.contrastive * contrastive_loss(pooled, wanted)
         return loss
-
-
-def _contrastive(vectors: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Supervised contrastive loss at temperature 0.1 (Khosla et al. 2020, arXiv:2004.11362)."""
-    vectors = functional.normalize(vectors, dim=-1)
-    itself = torch.eye(len(labels), dtype=torch.bool)
-    logits = (vectors @ vectors.T / 0.1).masked_fill(itself, -1e9)
-    positive = (labels[:, None] == labels[None, :]) & ~itself
-    some = positive.any(1)
-    if not some.any():
-        return vectors.sum() * 0
-    share = (logits.log_softmax(-1) * positive).sum(1)[some] / positive.sum(1)[some]
-    return -share.mean()
 
 
 def lab(**changes: Any) -> Callable[..., np.ndarray]:
@@ -404,6 +392,8 @@ RECIPES: dict[str, Callable[..., np.ndarray]] = {
     "component no held-out share": component(
         validation_share=0.0, patience=None, calibration=False
     ),
+    "component no refit": component(refit=False),
+    "component no contrastive": component(contrastive_weight=0, batch_size=16),
     "component freeze 0": component(freeze_layers=0),
     "component no augmentation": component(augmentation=0),
     "component query prefix": component(text_prefix="query: "),

@@ -38,6 +38,7 @@ DEFAULTS = {
     "MOBILE_ORIGINS": "",
     "MOBILE_REQUESTS_PER_MINUTE": "30",
     "RETENTION_DAYS": "30",
+    "CLIENT_HOSTS": "",
 }
 
 # Makes Rasa's server answer `/status` (is a model loaded?) to whoever knows this token. It comes

@@ -491,7 +491,7 @@ def _ready_message(at: Addresses) -> str:
         f"curl -s {url}/webhooks/rest/webhook "
         f"-H 'Content-Type: application/json' -d {shlex.quote(body)}"
     )
-    return f"{listens} Ask it:\n\n  {curl}\n\nCtrl-C stops both."
+    return f"{listens} Open it in a browser, or ask:\n\n  {curl}\n\nCtrl-C stops both."
 
 
 def shell(actions_port: int, console: Console, config: Path = CONFIG) -> None:

@@ -22,7 +22,7 @@ from components.camembert import encoder as encoders
 from components.camembert.calibration import fit_temperature, softmax
 from components.camembert.config import DEFAULTS, RULES
 from components.camembert.served_model import ServedModel
-from components.camembert.training import fine_tune
+from components.camembert.training import contrastive_loss, fine_tune
 from components.component import DamagedModelError, TrainingError
 from components.validation import ConfigError
 from tests.intent_classifier_contract import (
@@ -247,6 +247,30 @@ def test_a_faultless_held_out_share_does_not_ask_for_certainty() -> None:
     logits = np.eye(3)[[0, 1, 2] * 4] * 5
     confidence = softmax(logits / fit_temperature(logits, logits.argmax(1))).max()
     assert 0.9 < confidence < 0.999
+
+
+def test_the_contrastive_loss_is_small_where_classes_keep_together() -> None:
+    import torch
+
+    vectors = torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]])
+    together = contrastive_loss(vectors, torch.tensor([0, 0, 1, 1]))
+    mixed = contrastive_loss(vectors, torch.tensor([0, 1, 0, 1]))
+    assert 0 < together < 0.01 < 5 < mixed
+    # Sentences that are alone in their class have nothing to be drawn to.
+    assert contrastive_loss(vectors, torch.tensor([0, 1, 2, 3])) == 0
+
+
+def test_refitting_learns_from_the_held_out_share_as_well(
+    config: dict[str, Any], tiny_encoder: Path
+) -> None:
+    encoder = encoders.find_encoder(str(tiny_encoder), "main", None)
+    settings = {**config, "epochs": 1, "validation_share": 0.2}
+    once = fine_tune(TEXTS, LABELS, encoder, {**settings, "refit": False})
+    refitted = fine_tune(TEXTS, LABELS, encoder, {**settings, "refit": True})
+    # The figures are those of the model that had not seen the held-out share.
+    assert refitted.validation == once.validation
+    assert refitted.temperature == once.temperature
+    assert not np.allclose(refitted.weights["head.weight"], once.weights["head.weight"])
 
 
 # --- Serving

@@ -30,12 +30,14 @@ DEFAULTS: dict[str, Any] = {
     "offline_encoder": "models/encoders/e5-small-fr",
     # Training.
     "epochs": 8,
-    "batch_size": 16,
+    "batch_size": 32,
     "learning_rate": 1e-4,
     "head_learning_rate": 5e-3,
     "warmup_ratio": 0.1,
     "weight_decay": 0.01,
     "label_smoothing": 0.1,
+    # Weight of the supervised contrastive loss beside that of the classes; 0: none.
+    "contrastive_weight": 0.5,
     "class_weights": "balanced",
     # Extra copies of each sentence with typos, without accents, without capitals.
     "augmentation": 2,
@@ -44,6 +46,8 @@ DEFAULTS: dict[str, Any] = {
     # progress after which training stops (null: never).
     "validation_share": 0.1,
     "patience": 2,
+    # Train once more, on all examples, after the held-out share has served.
+    "refit": True,
     # Layers from the bottom that keep their pretrained weights. Their output is computed once
     # per sentence, not once per epoch.
     "freeze_embeddings": True,
@@ -80,11 +84,13 @@ RULES: dict[str, Rule] = {
     "warmup_ratio": number(0, 1),
     "weight_decay": number(0, 1),
     "label_smoothing": number(0, 1, below=True),
+    "contrastive_weight": number(0, 10),
     "class_weights": one_of("balanced", None),
     "augmentation": integer(0, 20),
     "seed": integer(0),
     "validation_share": number(0, 0.5),
     "patience": optional(integer(1)),
+    "refit": boolean(),
     "freeze_embeddings": boolean(),
     "freeze_layers": integer(0),
     "pooling": one_of("mean", "cls"),

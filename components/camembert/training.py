@@ -32,6 +32,7 @@ from components.camembert.tokenization import SentenceTokenizer
 logger = logging.getLogger(__name__)
 
 COSINE_SCALE = 20.0
+_CONTRASTIVE_TEMPERATURE = 0.1
 MINIMUM_EXAMPLES = 2
 _SUPPORTED = ("camembert", "roberta", "xlm-roberta", "bert")
 
@@ -173,31 +174,33 @@ def _fine_tune(
     )
     rng = random.Random(config["seed"])
     train, held_out = _split(classes, config["validation_share"], rng)
-    originals = _sentences(
-        network, tokenizer, [texts[i] for i in train], [classes[i] for i in train]
-    )
+    originals = _sentences(network, tokenizer, texts, classes)
     copies = [
-        _sentences(
-            network,
-            tokenizer,
-            [augment(texts[i], rng) for i in train],
-            [classes[i] for i in train],
-        )
+        _sentences(network, tokenizer, [augment(text, rng) for text in texts], classes)
         for _ in range(config["augmentation"])
     ]
-    validation = _sentences(
-        network, tokenizer, [texts[i] for i in held_out], [classes[i] for i in held_out]
-    )
-    if start is not None:
-        _restore(network, start)
-    elif config["head"] == "cosine":
-        _start_from_prototypes(network, tokenizer, originals, config["batch_size"])
+    validation = [originals[index] for index in held_out]
+    untrained = _trained_state(network)
 
-    figures = _optimise(network, tokenizer, originals, copies, validation, config, rng)
+    def optimise(indices: Sequence[int], validation: list[_Sentence]) -> dict[str, float]:
+        chosen = [originals[index] for index in indices]
+        if start is not None:
+            _restore(network, start)
+        elif config["head"] == "cosine":
+            _start_from_prototypes(network, tokenizer, chosen, config["batch_size"])
+        altered = [[copy_[index] for index in indices] for copy_ in copies]
+        return _optimise(network, tokenizer, chosen, altered, validation, config, rng)
+
+    figures = optimise(train, validation)
     temperature = 1.0
     if config["calibration"] and validation:
         logits, targets = _predict(network, tokenizer, validation, config["batch_size"])
         temperature = fit_temperature(logits, targets)
+    if config["refit"] and validation:
+        # What was held out counts most where examples are few; its figures and the temperature
+        # stand for the model that has seen it as well.
+        network.load_state_dict(untrained, strict=False)
+        optimise(range(len(texts)), [])
     return TrainedModel(
         weights=_export(network, temperature),
         architecture=_architecture(network),
@@ -403,11 +406,16 @@ def _optimise(
         ]
         losses = []
         for batch in _batches(sentences, config["batch_size"], rng):
-            logits = network.classify(_pool(network, tokenizer, batch))
-            targets = torch.tensor([sentence.label for sentence in batch], device=logits.device)
+            pooled = _pool(network, tokenizer, batch)
+            targets = torch.tensor([sentence.label for sentence in batch], device=pooled.device)
             loss = functional.cross_entropy(
-                logits, targets, weight=weights, label_smoothing=config["label_smoothing"]
+                network.classify(pooled),
+                targets,
+                weight=weights,
+                label_smoothing=config["label_smoothing"],
             )
+            if config["contrastive_weight"]:
+                loss = loss + config["contrastive_weight"] * contrastive_loss(pooled, targets)
             optimiser.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_([*encoder, *head], 1.0)
@@ -432,6 +440,29 @@ def _optimise(
         return {}
     network.load_state_dict(best[1], strict=False)
     return best[2]
+
+
+def contrastive_loss(vectors: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+    """Draw sentences of a class together, and away from the others (Khosla et al. 2020).
+
+    The supervised contrastive loss of arXiv:2004.11362, equation 2, at temperature 0.1.
+
+    Args:
+        vectors: float, batch x hidden.
+        classes: int, batch; a sentence that is alone in its class adds nothing.
+
+    Returns:
+        A scalar.
+    """
+    vectors = functional.normalize(vectors, dim=-1)
+    itself = torch.eye(len(classes), dtype=torch.bool, device=vectors.device)
+    logits = (vectors @ vectors.T / _CONTRASTIVE_TEMPERATURE).masked_fill(itself, -1e9)
+    positive = (classes[:, None] == classes[None, :]) & ~itself
+    paired = positive.any(1)
+    if not paired.any():
+        return vectors.sum() * 0
+    means = (logits.log_softmax(-1) * positive).sum(1)[paired] / positive.sum(1)[paired]
+    return -means.mean()
 
 
 def _class_weights(
