@@ -49,6 +49,7 @@ HYPERPARAMETERS = {
     "encoder": "models/encoders/e5-small-fr",
     "epochs": 2,
     "augmentation": 0,
+    "refit": False,
     "threads": 1,
 }
 SOLUTIONS = {"comprehend": "Amazon Comprehend", "sagemaker": "CamemBERT on Amazon SageMaker"}
