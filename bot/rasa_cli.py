@@ -136,7 +136,8 @@ def main() -> None:
             f"ACTION_TIMEOUT must be a number of seconds, not {os.environ['ACTION_TIMEOUT']!r}."
         )
     if token := os.environ.pop(API_TOKEN_VARIABLE, None):
-        sys.argv += ["--enable-api", "--auth-token", token]
+        # One word: a token may begin with a hyphen.
+        sys.argv += ["--enable-api", f"--auth-token={token}"]
     if sys.argv[1:2] and sys.argv[1] in ("run", "shell"):
         try:
             sys.argv[2:] = guard(sys.argv[2:])
