@@ -24,6 +24,8 @@ DEFAULTS = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     # Rasa 3.6 pins SQLAlchemy 1.4; what 2.0 would not take of its code is no news to users.
     "SQLALCHEMY_SILENCE_UBER_WARNING": "1",
+    # Threads that wait for each other by spinning make training ten times slower on a busy machine.
+    "OMP_WAIT_POLICY": "PASSIVE",
     # endpoints.yml names the action server by this port; Rasa's expansion knows no default value.
     "ACTIONS_PORT": "5055",
     # Seconds that the bot waits for the action server; Rasa's 300 would hold a user that long.
