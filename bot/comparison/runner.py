@@ -120,13 +120,13 @@ class Comparison:
         self.settings = settings
         self.data = data
         self.options = options
-        self.out = out
+        self.out = out.resolve()  # for processes that may be elsewhere
         self.off_topic = settings.off_topic if settings.off_topic in data.intents else None
         self.sizes = splits.useful_sizes(data.train.intents, settings.learning_sizes)
         self.records: dict[Cell, Record] = {}
         self._deployed: set[str] = set()
         self._fingerprints: dict[tuple[str, str], str] = {}
-        self._store = Store(out / "cells")
+        self._store = Store(self.out / "cells")
         self._specs = settings.candidates
         self._folds = {
             seed: splits.folds(data.train.intents, settings.folds, seed) for seed in settings.seeds

@@ -26,11 +26,10 @@ import numpy as np
 
 from bot.comparison.results import ColdStart, Latency, Load, Speed
 from bot.comparison.settings import Spec
-from bot.comparison.worker import WorkerError
+from bot.comparison.worker import WorkerError, environment
 
 SERIES, QUESTIONS = 4, 10
 _WARM_UP = 10
-_ROOT = Path(__file__).resolve().parents[2]
 
 # Asks one question; returns whether there was an answer.
 Ask = Callable[[str], bool]
@@ -72,7 +71,6 @@ def measure(plan: Plan, environ: Mapping[str, str | None], log: Path) -> Speed:
     Raises:
         WorkerError: It ended by itself; with the end of its messages.
     """
-    environment = {**os.environ, **environ}
     log.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch, log.open("ab") as messages:
         path, answer = Path(scratch) / "plan.pickle", Path(scratch) / "speed.json"
@@ -80,8 +78,7 @@ def measure(plan: Plan, environ: Mapping[str, str | None], log: Path) -> Speed:
         process = subprocess.Popen(
             # The clock is the system's, the same for both processes.
             [sys.executable, "-m", __name__, str(path), str(answer), str(time.monotonic())],
-            cwd=_ROOT,
-            env={name: value for name, value in environment.items() if value is not None},
+            env=environment(environ),
             stdin=subprocess.DEVNULL,
             stdout=messages,
             stderr=messages,

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import contextlib
 import os
+import pickle
 import signal
+import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from bot.rasa_cli import PROJECT_ROOT
 
 _SECONDS_TO_END = 10.0
 
@@ -28,6 +32,13 @@ class WorkerError(Exception):
         self.traceback = traceback
 
 
+def environment(changes: Mapping[str, str | None]) -> dict[str, str]:
+    """Return the environment of a child: ours, changed (None unsets), with our modules at hand."""
+    path = os.pathsep.join(filter(None, [str(PROJECT_ROOT), os.environ.get("PYTHONPATH")]))
+    changed = {**os.environ, "PYTHONPATH": path, **changes}
+    return {name: value for name, value in changed.items() if value is not None}
+
+
 class Worker:
     """A process of its own, kept from call to call so that libraries are imported once.
 
@@ -39,13 +50,14 @@ class Worker:
     def __init__(self, log: Path, environ: Mapping[str, str | None]) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         self._log = log
-        context = multiprocessing.get_context("spawn")
-        self._pipe, end = context.Pipe()
-        self._process = context.Process(
-            target=_serve, args=(end, str(log), dict(environ)), daemon=True
-        )
-        self._process.start()
-        end.close()
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", __name__],
+                env=environment(environ),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=output,
+            )
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Return what a module's function returns there.
@@ -53,12 +65,14 @@ class Worker:
         Raises:
             WorkerError: It raised, or the process ended; the process is of no use then.
         """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         try:
-            self._pipe.send((function, arguments))
-            succeeded, value = self._pipe.recv()
-        except (EOFError, OSError):
-            self._process.join()
-            code = self._process.exitcode or 0
+            pickle.dump((function, arguments), self._process.stdin)
+            self._process.stdin.flush()
+            succeeded, value = pickle.load(self._process.stdout)
+        except (EOFError, OSError, pickle.UnpicklingError):
+            code = self._process.wait()
             reason = f"signal {-code}" if code < 0 else f"exit status {code}"
             tail = self._log.read_text(encoding="utf-8", errors="replace")[-2000:]
             raise WorkerError(f"The process ended by itself ({reason}).", tail) from None
@@ -69,41 +83,37 @@ class Worker:
     @property
     def is_alive(self) -> bool:
         """Whether it can be called."""
-        return self._process.is_alive()
+        return self._process.poll() is None
 
     def close(self) -> None:
         """End the process, whatever it does; what it has in temporary folders is removed."""
-        self._pipe.close()
         self._process.terminate()
-        self._process.join(_SECONDS_TO_END)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_SECONDS_TO_END)
         self._process.kill()
-        self._process.join()
+        self._process.communicate()
 
 
-def _serve(pipe: Any, log: str, environ: Mapping[str, str | None]) -> None:
+def _serve() -> None:
     """Answer calls until the other end closes."""
-    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(output, sys.stdout.fileno())
-    os.dup2(output, sys.stderr.fileno())
-    apply(environ)
+    # What libraries print goes to the log; the pipe is for answers alone.
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
     # Not the system's way, which leaves temporary files behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     while True:
         try:
-            function, arguments = pipe.recv()
+            function, arguments = pickle.load(sys.stdin.buffer)
         except EOFError:
             return
         try:
-            pipe.send((True, function(*arguments)))
+            result = True, function(*arguments)
         except Exception as error:
             message = "".join(traceback.format_exception_only(type(error), error)).strip()
-            pipe.send((False, (message, traceback.format_exc())))
+            result = False, (message, traceback.format_exc())
+        pickle.dump(result, answers)
+        answers.flush()
 
 
-def apply(environ: Mapping[str, str | None]) -> None:
-    """Set environment variables of this process; None unsets one."""
-    for name, value in environ.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
+if __name__ == "__main__":
+    _serve()
