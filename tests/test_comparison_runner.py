@@ -246,6 +246,16 @@ def test_only_what_a_change_touches_is_measured_again(
     assert {cell.candidate for cell in planned(comparison(tmp_path))} == again
 
 
+def test_speed_is_never_measured_on_the_model_of_another_description(tmp_path: Path) -> None:
+    one = comparison(write_project(tmp_path))
+    finish(one, planned(one))
+    (tmp_path / "out" / "models" / "counted").mkdir(parents=True)
+    assert planned(comparison(tmp_path, only=["counted"], kinds=[SPEED])) == []
+    (tmp_path / "compare.yml").write_text(CONFIG.replace("max_ngram: 3", "max_ngram: 4"))
+    again = planned(comparison(tmp_path, only=["counted"], kinds=[SPEED]))
+    assert again == [Cell("counted", HELD_OUT, 0), Cell("counted", SPEED)]
+
+
 def test_other_examples_make_everything_new(tmp_path: Path) -> None:
     one = comparison(write_project(tmp_path))
     everything = planned(one)

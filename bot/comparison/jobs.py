@@ -79,7 +79,6 @@ def _score(job: Job, spec: Spec, folder: Path) -> Run:
 def _keep(folder: Path, target: Path) -> None:
     """Copy a model; what is half copied is never taken for a model."""
     part = target.with_name(f"{target.name}.part")
-    for old in (part, target):
-        shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(part, ignore_errors=True)
     shutil.copytree(folder, part)
     part.rename(target)

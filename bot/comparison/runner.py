@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import shutil
 import statistics
 import time
 from collections import defaultdict
@@ -181,15 +182,22 @@ class Comparison:
         for spec in self._specs.values():
             if not any(cell.candidate == spec.key for cell in pending):
                 continue
-            model = Cell(spec.key, HELD_OUT, self.settings.seeds[0])
-            # An endpoint of the local AWS ends with it; a model may have been removed.
-            lost = self._uses_stand_in(spec) or not self._model(spec.key).is_dir()
+            # An endpoint of the local AWS ends with it.
+            lost = self._uses_stand_in(spec) or not self._has_model(spec.key)
             if Cell(spec.key, SPEED) in pending and lost:
-                pending.add(model)
+                pending.add(self._model_cell(spec.key))
             local = spec.local_model if self._uses_stand_in(spec) else None
-            if local and not self._model(local).is_dir():
-                pending.add(Cell(local, HELD_OUT, self.settings.seeds[0]))
+            if local and not self._has_model(local):
+                pending.add(self._model_cell(local))
         return pending
+
+    def _model_cell(self, key: str) -> Cell:
+        """Return the cell whose model is kept."""
+        return Cell(key, HELD_OUT, self.settings.seeds[0])
+
+    def _has_model(self, key: str) -> bool:
+        """Whether the kept model of a candidate is there, and still the one that it describes."""
+        return self._model(key).is_dir() and self._has(self._model_cell(key))
 
     def _has(self, cell: Cell) -> bool:
         record = self.records.get(cell)
@@ -284,7 +292,11 @@ class Comparison:
         """Train and score; return the content of each cell's record."""
         by_key = {cell.candidate: cell for cell in step.cells}
         train, test = self._examples(step.cells[0])
-        keeps = step.cells[0].kind == HELD_OUT and step.cells[0].seed == self.settings.seeds[0]
+        keep = {
+            key: self._model(key) for key, cell in by_key.items() if cell == self._model_cell(key)
+        }
+        for folder in keep.values():  # lest an older one be taken for it when the training fails
+            shutil.rmtree(folder, ignore_errors=True)
         job = jobs.Job(
             spec=step.spec,
             score=[self._specs[key] for key in by_key],
@@ -294,7 +306,7 @@ class Comparison:
             intents=self.data.intents,
             off_topic=self.off_topic,
             threads=self.settings.threads,
-            keep={key: self._model(key) for key in by_key} if keeps else {},
+            keep=keep,
         )
         try:
             self._prepare_service(step.spec, aws, limited=False)
@@ -354,17 +366,16 @@ class Comparison:
         """
         if aws is None or spec.service is None:
             return
-        aws.set(comprehend_throughput=1 if limited else 0)
-        if spec.local_model is None or spec.key in self._deployed:
-            return
-        models = candidates.served_models(self._model(spec.local_model))
-        if not models:
-            raise WorkerError(f"The model of {spec.local_model} is not there: see there.", "")
         try:
-            stand_in.deploy(aws, spec, models[0])
-        except UserError as error:
+            aws.set(comprehend_throughput=1 if limited else 0)
+            if spec.local_model and spec.key not in self._deployed:
+                models = candidates.served_models(self._model(spec.local_model))
+                if not models:
+                    raise UserError(f"{spec.local_model}, whose model it serves, has none.")
+                stand_in.deploy(aws, spec, models[0])
+                self._deployed.add(spec.key)
+        except (UserError, OSError) as error:
             raise WorkerError(str(error), "") from error
-        self._deployed.add(spec.key)
 
 
 class _Workers:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from bot.comparison.settings import Spec
 from bot.errors import UserError
+from components.aws import aws_errors
 
 if TYPE_CHECKING:
     from infra.localaws import LocalAWS
@@ -73,44 +74,39 @@ def deploy(aws: LocalAWS, spec: Spec, served_model: Path) -> None:
     Raises:
         UserError: The candidate names no endpoint, or the endpoint does not start.
     """
-    from botocore.exceptions import WaiterError
-
     names = [one["sagemaker_endpoint"] for one in spec.model if "sagemaker_endpoint" in one]
     if not names:
         raise UserError(f"{spec.key}: no component has the key 'sagemaker_endpoint'.")
-    key = f"{spec.key}.tar.gz"
-    with tempfile.TemporaryFile() as archive:
-        with tarfile.open(fileobj=archive, mode="w:gz", compresslevel=1) as files:
-            for path in sorted(served_model.iterdir()):
-                files.add(path, path.name)
-        archive.seek(0)
-        aws.client("s3").upload_fileobj(archive, _MODELS, key)
-    sagemaker = aws.client("sagemaker")
-    sagemaker.create_model(
-        ModelName=spec.key,
-        ExecutionRoleArn=_ROLE,
-        PrimaryContainer={"Image": _IMAGE, "ModelDataUrl": f"s3://{_MODELS}/{key}"},
-    )
-    sagemaker.create_endpoint_config(
-        EndpointConfigName=spec.key,
-        ProductionVariants=[
-            {
-                "VariantName": "AllTraffic",
-                "ModelName": spec.key,
-                "InstanceType": "ml.t2.medium",
-                "InitialInstanceCount": 1,
-            }
-        ],
-    )
-    for name in names:
-        sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=spec.key)
-        try:
+    with aws_errors(f"deploy {spec.key} to the local AWS"):
+        _upload(aws, served_model, f"{spec.key}.tar.gz")
+        sagemaker = aws.client("sagemaker")
+        sagemaker.create_model(
+            ModelName=spec.key,
+            ExecutionRoleArn=_ROLE,
+            PrimaryContainer={
+                "Image": _IMAGE,
+                "ModelDataUrl": f"s3://{_MODELS}/{spec.key}.tar.gz",
+            },
+        )
+        variant = {
+            "VariantName": "AllTraffic",
+            "ModelName": spec.key,
+            "InstanceType": "ml.t2.medium",
+            "InitialInstanceCount": 1,
+        }
+        sagemaker.create_endpoint_config(EndpointConfigName=spec.key, ProductionVariants=[variant])
+        for name in names:
+            sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=spec.key)
             sagemaker.get_waiter("endpoint_in_service").wait(
                 EndpointName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 120}
             )
-        except WaiterError as error:
-            found = sagemaker.describe_endpoint(EndpointName=name)
-            raise UserError(
-                f"{spec.key}: the endpoint '{name}' is not in service: {found['EndpointStatus']} "
-                f"({found.get('FailureReason', 'no reason given')})."
-            ) from error
+
+
+def _upload(aws: LocalAWS, folder: Path, key: str) -> None:
+    """Put a folder into the bucket of models, as SageMaker wants it."""
+    with tempfile.TemporaryFile() as archive:
+        with tarfile.open(fileobj=archive, mode="w:gz", compresslevel=1) as files:
+            for path in sorted(folder.iterdir()):
+                files.add(path, path.name)
+        archive.seek(0)
+        aws.client("s3").upload_fileobj(archive, _MODELS, key)
