@@ -34,8 +34,8 @@ def test_the_linter_finds_nothing(path: Path) -> None:
 
 def test_the_linter_finds_what_is_wrong(tmp_path: Path) -> None:
     path = tmp_path / "Dockerfile"
-    path.write_text("FROM python:latest\nRUN sudo pip install torch\n")
+    path.write_text("FROM python:latest\nRUN sudo make install\n")
     found = lint(path)
     assert found.returncode == 1
-    for rule in ("DL3004", "DL3007", "DL3013"):
+    for rule in ("DL3004", "DL3007"):
         assert rule in found.stdout
