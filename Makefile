@@ -90,6 +90,11 @@ pipeline-demo: setup ## Dataset in S3 to live endpoint, both ways, on the local 
 aws-smoke: setup ## Comprehend on the real AWS: costs money, asks first, removes what it made
 	@$(PYTHON) -m infra.smoke
 
+.PHONY: cluster
+cluster: setup ## Two bots and two action servers behind nginx, PostgreSQL and Redis, to try
+	@$(PYTHON) -c 'from bot.server import ensure_model; ensure_model()'
+	@$(PYTHON) -m infra.cluster
+
 .PHONY: lint
 lint: setup ## Check style, formatting, types and the dataset
 	@$(VENV)/bin/ruff check --quiet $(SOURCES)

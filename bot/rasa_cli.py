@@ -17,6 +17,9 @@ from bot.errors import UserError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
+# File with the stores and the action server, where a command names none.
+ENDPOINTS_VARIABLE = "BOT_ENDPOINTS"
+
 DEFAULTS = {
     # Nobody is asked whether usage may be reported to Rasa, hence nothing is.
     "RASA_TELEMETRY_ENABLED": "false",
@@ -26,6 +29,8 @@ DEFAULTS = {
     "SQLALCHEMY_SILENCE_UBER_WARNING": "1",
     # Threads that wait for each other by spinning make training ten times slower on a busy machine.
     "OMP_WAIT_POLICY": "PASSIVE",
+    # The engines: endpoints.yml is for one process, endpoints.production.yml for several.
+    ENDPOINTS_VARIABLE: "endpoints.yml",
     # endpoints.yml names the action server by this port; Rasa's expansion knows no default value.
     "ACTIONS_PORT": "5055",
     # Seconds that the bot waits for the action server; Rasa's 300 would hold a user that long.
@@ -115,6 +120,16 @@ def guard(arguments: list[str]) -> list[str]:
     return arguments
 
 
+def with_endpoints(arguments: list[str]) -> list[str]:
+    """Return the arguments of ``rasa run`` or ``rasa shell`` with the engines of the environment,
+    unless they name others."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--endpoints")
+    if parser.parse_known_args(arguments)[0].endpoints is not None:
+        return arguments
+    return [*arguments, "--endpoints", environment()[ENDPOINTS_VARIABLE]]
+
+
 def ignore_deprecations_of_others() -> None:
     """Go back to Python's default, which does not show users what packages deprecate.
 
@@ -142,7 +157,7 @@ def main() -> None:
         sys.argv += ["--enable-api", f"--auth-token={token}"]
     if sys.argv[1:2] and sys.argv[1] in ("run", "shell"):
         try:
-            sys.argv[2:] = guard(sys.argv[2:])
+            sys.argv[2:] = with_endpoints(guard(sys.argv[2:]))
         except UserError as error:
             sys.exit(str(error))
 
