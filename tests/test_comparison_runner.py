@@ -161,10 +161,12 @@ def planned(one: runner.Comparison) -> list[Cell]:
 
 
 def finish(one: runner.Comparison, chosen: Sequence[Cell], failure: bool = False) -> None:
-    """Write records as a run would."""
+    """Write records as a run would, with a right answer to each example."""
     store = cells.Store(one.out / "cells")
-    run = Run(["other"], ["other"], [1.0], [1.0], [1.0], 10)
     for cell in chosen:
+        train, test = one._examples(cell)
+        ones = [1.0] * len(test)
+        run = Run(test.intents, test.intents, ones, ones, ones, len(train))
         record = Record(one._fingerprint(cell), 2.0, "2026-01-01", run)
         if failure:
             record = dataclasses.replace(record, run=None, failure=Failure(cell.title, "e", "t"))
@@ -256,6 +258,87 @@ def test_speed_is_never_measured_on_the_model_of_another_description(tmp_path: P
     assert again == [Cell("counted", HELD_OUT, 0), Cell("counted", SPEED)]
 
 
+# --- the report of what is there --------------------------------------------------------------
+
+
+def reported(folder: Path, patch: pytest.MonkeyPatch, *options: str) -> results.Results:
+    patch.chdir(folder)
+    result = compare(folder, "--report", *options)
+    assert result.exit_code == 0, result.output
+    return results.read(folder / "out" / results.FILE)
+
+
+def of_counted(one: runner.Comparison) -> list[Cell]:
+    return [cell for cell in planned(one) if cell.candidate == "counted" and cell.kind != SPEED]
+
+
+def test_a_report_takes_what_is_there_and_names_the_seeds_that_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = comparison(write_project(tmp_path))
+    late = Cell("counted", CROSS_VALIDATION, 1, 1)
+    finish(one, [cell for cell in of_counted(one) if cell != late])
+    (counted,) = reported(tmp_path, monkeypatch).candidates
+    assert counted.cross_validation is not None
+    assert counted.held_out is not None
+    # Half a cross-validation is none; the whole one of the other seed counts.
+    assert (counted.cross_validation.runs, counted.held_out.runs) == (2, 2)
+    assert counted.notes == ["Cross-validation: seed 1 not measured yet, or not as a whole."]
+    assert not (tmp_path / "out" / "logs").exists()
+    assert not (tmp_path / "out" / "models").exists()
+    (counted,) = reported(tmp_path, monkeypatch, "--seeds", "0").candidates
+    assert counted.notes == []
+
+
+def test_what_has_failed_is_never_left_out_of_a_mean(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = comparison(write_project(tmp_path))
+    finish(one, of_counted(one))
+    finish(one, [Cell("counted", CROSS_VALIDATION, 1, 1)], failure=True)
+    monkeypatch.chdir(tmp_path)
+    result = compare(tmp_path, "--report")
+    (counted,) = results.read(tmp_path / "out" / results.FILE).candidates
+    assert result.exit_code == 1
+    assert counted.cross_validation is None
+    assert counted.held_out is not None
+
+
+def test_a_report_can_be_weighed_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = comparison(write_project(tmp_path))
+    finish(one, of_counted(one))
+    (tmp_path / "weights.yml").write_text(
+        "{speed: 0, performance: 0, cost: 7, creation: 0, industrialisation: 0}"
+    )
+    reported(tmp_path, monkeypatch, "--weights", "weights.yml")
+    decided = json.loads((tmp_path / "out" / "report.json").read_text())["decision"]
+    assert decided["weights"]["cost"] == 7
+    # In the bot's process nothing is paid: a mark of 5.
+    assert [one["total"] for one in decided["ranking"]] == [7 * 5]
+
+
+def test_what_is_of_earlier_code_is_reported_on_demand_and_marked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = comparison(write_project(tmp_path))
+    finish(one, of_counted(one))
+    (tmp_path / "compare.yml").write_text(CONFIG.replace("max_ngram: 3", "max_ngram: 4"))
+    monkeypatch.chdir(tmp_path)
+    refused = compare(tmp_path, "--report")
+    assert "8 measurements are left out" in refused.output
+    assert "--outdated takes those that fit" in str(refused.exception)
+    (counted,) = reported(tmp_path, monkeypatch, "--outdated").candidates
+    assert counted.held_out is not None
+    assert counted.notes == [
+        "Measured with earlier code, settings or libraries: held-out, cross-validation, learning "
+        "curve."
+    ]
+    # Of other examples, nothing fits.
+    with (tmp_path / "train.csv").open("a") as file:
+        file.write("coucou,greet\n")
+    assert isinstance(compare(tmp_path, "--report", "--outdated").exception, UserError)
+
+
 def test_other_examples_make_everything_new(tmp_path: Path) -> None:
     one = comparison(write_project(tmp_path))
     everything = planned(one)
@@ -337,6 +420,12 @@ def test_time_that_remains_is_estimated_from_the_nearest_cells() -> None:
         (["--only", "nobody"], "There is no candidate nobody"),
         (["--measure", "everything"], "--measure everything"),
         (["--dataset", "nothing.csv"], "nothing.csv"),
+        (["--seeds", "0;1"], "--seeds 0;1: it takes whole numbers"),
+        (["--seeds", "1,1"], "'seeds' is [1, 1]; it must be a list without repetitions"),
+        (["--folds", "1"], "'folds' is 1"),
+        (["--weights", "nothing.yml"], "nothing.yml"),
+        (["--outdated"], "--outdated goes with --report"),
+        (["--report"], "Nothing is measured"),
     ],
 )
 def test_wrong_options_are_named_at_once(

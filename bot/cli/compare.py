@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from bot.comparison.cells import Record
-    from bot.comparison.runner import Progress, Step
+    from bot.comparison.runner import Comparison, Progress, Step
 
 # What --measure takes, and the kinds of cells that it stands for.
 _KINDS = {
@@ -49,6 +50,22 @@ def compare(
     quick: Annotated[
         bool, typer.Option("--quick", help="Shorter pauses and loads in the speed.")
     ] = False,
+    seeds: Annotated[
+        str | None, typer.Option(help="Instead of the configured ones: 0, or 0,1,2.")
+    ] = None,
+    folds: Annotated[int | None, typer.Option(help="Instead of the configured number.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Weights of the criteria (YAML), instead of the configured.")
+    ] = None,
+    report: Annotated[
+        bool, typer.Option("--report", help="Measure nothing: report what is measured so far.")
+    ] = False,
+    outdated: Annotated[
+        bool,
+        typer.Option(
+            "--outdated", help="With --report: also what was measured with earlier code, marked."
+        ),
+    ] = False,
     real_aws: Annotated[
         bool,
         typer.Option("--real-aws", help="Ask Amazon, with AWS's credentials; it charges for it."),
@@ -57,13 +74,14 @@ def compare(
     """Measure intent classifiers on the same material and write one report.
 
     What is measured is kept: the same command goes on after an interruption, and measures again
-    what has failed or changed. Exit status 1 if a measurement failed.
+    what has failed or changed. With --report, it only writes the report again, with other weights
+    or of a part of the measurements. Exit status 1 if a measurement failed.
     """
-    import dataclasses
 
     from rich.console import Console
 
-    from bot.comparison import cost_report, decision, prices, report, runner, settings, summary
+    from bot.comparison import assessment, cost_report, decision, prices, runner, settings, summary
+    from bot.comparison import report as reports
     from bot.comparison import results as figures
     from bot.comparison.profile import Profile
     from bot.comparison.splits import load
@@ -76,22 +94,27 @@ def compare(
     if unknown:
         raise UserError(f"--measure {unknown[0]}: it takes {', '.join(_KINDS)}.")
     console = Console(highlight=False, soft_wrap=True)
-    chosen = settings.read(config)
-    if dataset:
-        # The configured held-out set belongs to the configured examples.
-        chosen = dataclasses.replace(chosen, train=dataset, held_out=None)
-    if held_out:
-        chosen = dataclasses.replace(chosen, held_out=held_out)
+    if outdated and not report:
+        raise UserError("--outdated goes with --report: a measurement is always of today's code.")
+    chosen = settings.read(config).changed(
+        train=dataset, held_out=held_out, seeds=_numbers(seeds), folds=folds
+    )
     # Before the long work: what is wrong with these must not come out after it.
-    weights = decision.weights_of(chosen.weights, f"{config}, weights")
+    importance = (
+        decision.read_weights(weights)
+        if weights
+        else decision.weights_of(chosen.weights, f"{config}, weights")
+    )
     usage = Profile().changed(chosen.profile, f"{config}, profile")
     costs = cost_report.work_out(prices.read(), usage)
+    assessment.check({key: spec.definition for key, spec in chosen.candidates.items()}, costs)
     data = load(chosen.train, chosen.held_out, chosen.held_out_share, chosen.folds)
     options = runner.Options(
         quick,
         real_aws,
         only or (),
         [_KINDS[name] for name in measure] if measure else tuple(_KINDS.values()),
+        outdated,
     )
     comparison = runner.Comparison(chosen, data, out, options)
     console.print(
@@ -99,17 +122,23 @@ def compare(
     )
     for note in data.notes:
         console.print(f"Note: {note}", style="yellow", markup=False)
-    out.mkdir(parents=True, exist_ok=True)
-    try:
-        with stopping_on_signals():
-            comparison.run(_Lines(console))
-    except KeyboardInterrupt:
-        console.print("\nInterrupted. The same command goes on where this ended.")
-        raise typer.Exit(130) from None
+    if report:
+        _require_some(comparison, console)
+    else:
+        out.mkdir(parents=True, exist_ok=True)
+        try:
+            with stopping_on_signals():
+                comparison.run(_Lines(console))
+        except KeyboardInterrupt:
+            console.print(
+                "\nInterrupted. The same command goes on where this ended; with --report, it only "
+                "writes the report of what is there."
+            )
+            raise typer.Exit(130) from None
     results = summary.results(comparison)
     files = [figures.write(results, out)]
-    made = report.build(results, costs, weights)
-    files += report.write(made, out)
+    made = reports.build(results, costs, importance)
+    files += reports.write(made, out)
     for grid in made.summary():
         console.print(grid.to_rich())
         for note in grid.notes:
@@ -127,6 +156,36 @@ def compare(
             console.print(f"  {line}", markup=False)
         console.print(f"Where: {out / figures.FILE}; the same command tries them again.")
         raise typer.Exit(1)
+
+
+def _numbers(text: str | None) -> list[int] | None:
+    """Return the numbers of ``"0,1,2"``."""
+    from bot.errors import UserError
+
+    if text is None:
+        return None
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise UserError(f"--seeds {text}: it takes whole numbers, such as 0,1,2.") from None
+
+
+def _require_some(comparison: Comparison, console: Console) -> None:
+    """Say what a report leaves out because it is of other things; refuse to report nothing."""
+    from bot.errors import UserError
+
+    left_out = Counter(
+        cell.candidate for cell in comparison.outdated if cell not in comparison.records
+    )
+    for key, count in left_out.items():
+        console.print(
+            f"{key}: {count} measurements are left out, since they are of other code, settings, "
+            "libraries or examples.",
+            style="yellow",
+        )
+    if not comparison.records:
+        hint = " --outdated takes those that fit." if left_out else ""
+        raise UserError(f"Nothing is measured in {comparison.out} for this configuration.{hint}")
 
 
 class _Lines:

@@ -98,16 +98,15 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def get(self, cell: Cell, fingerprint: str) -> Record | None:
-        """Return the record of a cell; None where there is none, or it is of other things."""
+    def get(self, cell: Cell) -> Record | None:
+        """Return the record of a cell, of whatever fingerprint; None where there is none."""
         from pydantic import ValidationError, parse_obj_as
 
         try:
             content = json.loads((self._folder / cell.path).read_text(encoding="utf-8"))
-            record = parse_obj_as(Record, content)
+            return parse_obj_as(Record, content)
         except (OSError, ValueError, ValidationError):
             return None
-        return record if record.fingerprint == fingerprint else None
 
     def put(self, cell: Cell, record: Record) -> None:
         """Keep a record: whole or not at all, whatever interrupts it."""

@@ -52,12 +52,15 @@ class Options:
         real_aws: Amazon answers, not the local AWS.
         only: Keys of the candidates to measure; empty for all.
         kinds: Kinds of cells to measure.
+        outdated: What was measured with other code, settings or libraries counts too, provided
+            that it was scored on the same examples; for a report alone.
     """
 
     quick: bool = False
     real_aws: bool = False
     only: Collection[str] = ()
     kinds: Collection[str] = cells.KINDS
+    outdated: bool = False
 
 
 class Reporter(Protocol):
@@ -101,6 +104,10 @@ class Step:
 class Comparison:
     """A comparison in a folder.
 
+    Attributes:
+        records: What is measured, by cell.
+        outdated: Cells whose kept record is of other code, settings, libraries or examples.
+
     Args:
         settings: The configuration.
         data: The material.
@@ -125,6 +132,7 @@ class Comparison:
         self.off_topic = settings.off_topic if settings.off_topic in data.intents else None
         self.sizes = splits.useful_sizes(data.train.intents, settings.learning_sizes)
         self.records: dict[Cell, Record] = {}
+        self.outdated: set[Cell] = set()
         self._deployed: set[str] = set()
         self._fingerprints: dict[tuple[str, str], str] = {}
         self._store = Store(self.out / "cells")
@@ -133,10 +141,34 @@ class Comparison:
             seed: splits.folds(data.train.intents, settings.folds, seed) for seed in settings.seeds
         }
         for spec in self._specs.values():
-            for cell in self.cells_of(spec):
-                record = self._store.get(cell, self._fingerprint(cell))
-                if record is not None:
-                    self.records[cell] = record
+            self._take_kept(spec)
+
+    def _take_kept(self, spec: Spec) -> None:
+        """Count the kept records of a candidate, as far as they are of today's things."""
+        kept = {cell: self._store.get(cell) for cell in self.cells_of(spec)}
+        earlier: dict[Cell, Record] = {}
+        for cell, record in kept.items():
+            if record is not None:
+                is_current = record.fingerprint == self._fingerprint(cell)
+                (self.records if is_current else earlier)[cell] = record
+        self.outdated.update(earlier)
+        if self.options.outdated and all(
+            self._is_of_these_examples(cell, record) for cell, record in earlier.items()
+        ):
+            self.records.update(earlier)
+
+    def _is_of_these_examples(self, cell: Cell, record: Record) -> bool:
+        """Whether a record is of today's examples, as far as their intents tell.
+
+        Of a service there is no telling who answered, of a failure what would happen today.
+        """
+        if self._specs[cell.candidate].service or record.failure:
+            return False
+        if record.speed:
+            return record.speed.pause == self._pause
+        assert record.run is not None
+        train, test = self._examples(cell)
+        return (record.run.expected, record.run.train_examples) == (test.intents, len(train))
 
     def cells_of(self, spec: Spec) -> list[Cell]:
         """Return the cells of a candidate."""
@@ -205,6 +237,10 @@ class Comparison:
 
     def _uses_stand_in(self, spec: Spec) -> bool:
         return spec.service is not None and not self.options.real_aws
+
+    @property
+    def _pause(self) -> float:
+        return QUICK_PAUSE if self.options.quick else PAUSE
 
     def _model(self, key: str) -> Path:
         return self.out / "models" / key
@@ -343,7 +379,7 @@ class Comparison:
             load_seconds=min(settings.load_seconds, QUICK_LOAD)
             if options.quick
             else settings.load_seconds,
-            pause=QUICK_PAUSE if options.quick else PAUSE,
+            pause=self._pause,
         )
         try:
             if not plan.folder.is_dir():

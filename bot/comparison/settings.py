@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -73,6 +74,29 @@ class Settings:
     weights: dict[str, Any]
     profile: dict[str, Any]
 
+    def changed(
+        self,
+        train: Path | None = None,
+        held_out: Path | None = None,
+        seeds: list[int] | None = None,
+        folds: int | None = None,
+    ) -> Settings:
+        """Return the settings with what the command line says; None stays as it is.
+
+        Raises:
+            UserError: Seeds or folds cannot be.
+        """
+        given: dict[str, Any] = {"seeds": seeds, "folds": folds}
+        splits = {key: value for key, value in given.items() if value is not None}
+        checks.refuse("options", checks.faults("splits", splits, _SECTIONS["splits"]))
+        material: dict[str, Any] = {}
+        if train:
+            # The configured held-out set belongs to the configured examples.
+            material = {"train": train, "held_out": None}
+        if held_out:
+            material["held_out"] = held_out
+        return dataclasses.replace(self, **splits, **material)
+
 
 def _list_of(rule: Rule) -> Rule:
     return Rule(
@@ -132,6 +156,9 @@ _CANDIDATE = {
     **_KINDS,
     "service": one_of(*SERVICES),
     "local_model": text(),
+    # For the report: whose facts of ease, and whose bill; see bot.comparison.assessment.
+    "route": text(),
+    "cost": text(),
 }
 TRANSFORMERS_DEFAULTS: dict[str, Any] = {
     "encoder": "almanach/camembert-base",
@@ -220,7 +247,8 @@ def _spec(key: str, candidates: Mapping[str, Any]) -> Spec:
     written = {name: value for name, value in definition.items() if name != "local_model"}
     if kind == "quantised":
         pipeline = [{**one, "precision": "int8"} for one in candidates[model]["pipeline"]]
-        written = {"name": definition["name"], "pipeline": pipeline}
+        del written["quantised"]
+        written["pipeline"] = pipeline
     return Spec(
         key,
         definition["name"],

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import statistics
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 from bot.comparison import cells, performance
-from bot.comparison.cells import LEARNING, Cell
+from bot.comparison.cells import LEARNING
 from bot.comparison.performance import Run
 from bot.comparison.results import (
     CROSS_VALIDATION,
@@ -41,8 +43,9 @@ _PACKAGES = ("rasa", "tensorflow", "torch", "transformers", "onnxruntime", "scik
 def results(comparison: Comparison) -> Results:
     """Sum up all cells that are there; a candidate without any is left out.
 
-    A protocol of which a cell is missing or has failed has no figures: a mean over fewer splits
-    would not be comparable.
+    Of a cross-validation, the seeds count whose folds are all there: each is the mean over all
+    examples, so a candidate of fewer seeds compares, with a wider interval, and its notes say so.
+    A protocol of which a cell has failed has no figures: what is left would flatter.
     """
     settings, options = comparison.settings, comparison.options
     measured = [
@@ -86,8 +89,9 @@ def _candidate(comparison: Comparison, spec: Spec) -> Candidate:
     notes = dict.fromkeys(note for one in facts for note in one.notes)
     if spec.service:
         notes[_FIXED] = None
-    splits = _runs(comparison, [cell for cell in all_cells if cell.kind == CROSS_VALIDATION])
-    held_out = _runs(comparison, [cell for cell in all_cells if cell.kind == HELD_OUT])
+    notes.update(dict.fromkeys(_shortfalls(comparison, spec)))
+    splits = _together(_by_seed(comparison, spec, CROSS_VALIDATION))
+    held_out = _together(_by_seed(comparison, spec, HELD_OUT))
     off_topic = comparison.off_topic
     return Candidate(
         key=spec.key,
@@ -110,11 +114,42 @@ def _candidate(comparison: Comparison, spec: Spec) -> Candidate:
     )
 
 
-def _runs(comparison: Comparison, wanted: list[Cell]) -> list[Run]:
-    """Return the runs of cells, in order; none unless all are there."""
-    records = [comparison.records.get(cell) for cell in wanted]
-    runs = [record.run for record in records if record and record.run]
-    return runs if len(runs) == len(wanted) else []
+def _by_seed(
+    comparison: Comparison, spec: Spec, kind: str, size: int | None = None
+) -> dict[int, list[Run]]:
+    """Return the runs of a protocol by seed: of those seeds whose cells are all there.
+
+    None at all where a cell of any seed has failed.
+    """
+    records = defaultdict(list)
+    for cell in comparison.cells_of(spec):
+        if (cell.kind, cell.size) == (kind, size):
+            records[cell.seed].append(comparison.records.get(cell))
+    if any(record and record.failure for found in records.values() for record in found):
+        return {}
+    return {
+        seed: [record.run for record in found if record and record.run]
+        for seed, found in records.items()
+        if all(found)
+    }
+
+
+def _together(runs: dict[int, list[Run]]) -> list[Run]:
+    return [run for found in runs.values() for run in found]
+
+
+def _shortfalls(comparison: Comparison, spec: Spec) -> Iterator[str]:
+    """Yield what a reader must know where not all was measured, or not with today's code."""
+    for kind in (HELD_OUT, CROSS_VALIDATION, LEARNING):
+        wanted = [cell for cell in comparison.cells_of(spec) if cell.kind == kind]
+        missing = dict.fromkeys(cell.seed for cell in wanted if cell not in comparison.records)
+        if missing and any(cell in comparison.records for cell in wanted):
+            seeds = f"seed{'s' * (len(missing) > 1)} {', '.join(map(str, missing))}"
+            yield f"{kind.capitalize()}: {seeds} not measured yet, or not as a whole."
+    earlier = [cell for cell in comparison.cells_of(spec) if cell in comparison.outdated]
+    kinds = dict.fromkeys(cell.kind for cell in earlier if cell in comparison.records)
+    if kinds:
+        yield f"Measured with earlier code, settings or libraries: {', '.join(kinds)}."
 
 
 def _learning_curve(
@@ -125,10 +160,7 @@ def _learning_curve(
     intents = comparison.data.intents
     points = []
     for size in comparison.sizes:
-        runs = _runs(
-            comparison,
-            [Cell(spec.key, LEARNING, seed, size=size) for seed in comparison.settings.seeds],
-        )
+        runs = _together(_by_seed(comparison, spec, LEARNING, size))
         if runs:
             points.append(performance.learning_point(runs, intents, size))
     if points and everything:
@@ -165,25 +197,25 @@ def _significance(comparison: Comparison, specs: list[Spec]) -> list[Significanc
     intents = comparison.data.intents
     found: list[Significance] = []
     for kind in (CROSS_VALIDATION, HELD_OUT):
-        runs = {
-            spec.key: _runs(
-                comparison, [cell for cell in comparison.cells_of(spec) if cell.kind == kind]
-            )
-            for spec in own
-        }
+        runs = {spec.key: _by_seed(comparison, spec, kind) for spec in own}
         ranked = sorted(
-            (key for key in runs if runs[key]), key=lambda key: _accuracy(runs[key]), reverse=True
+            (key for key in runs if runs[key]),
+            key=lambda key: _accuracy(_together(runs[key])),
+            reverse=True,
         )
         if len(ranked) < 2:
             continue
         first, second = ranked[:2]
+        common = [seed for seed in runs[first] if seed in runs[second]]
+        if not common:
+            continue
+        # On the splits that both have.
+        pair = [(key, [run for seed in common for run in runs[key][seed]]) for key in ranked[:2]]
         if kind == CROSS_VALIDATION:
-            pair = (first, runs[first]), (second, runs[second])
-            found += performance.compare_splits(*pair, intents)
+            found += performance.compare_splits(pair[0], pair[1], intents)
         else:
-            found.append(
-                performance.compare_held_out((first, runs[first][0]), (second, runs[second][0]))
-            )
+            (_, ours), (_, theirs) = pair
+            found.append(performance.compare_held_out((first, ours[0]), (second, theirs[0])))
     return found
 
 
