@@ -26,9 +26,21 @@ class Background:
         self._settings = settings
         self.stopping = threading.Event()
 
-    def run(self, work: Callable[..., None], *arguments: Any) -> None:
-        """Call ``work`` in a thread."""
-        threading.Thread(target=self._logged, args=(work, *arguments), daemon=True).start()
+    def run(
+        self,
+        work: Callable[..., None],
+        *arguments: Any,
+        failed: Callable[[str], None] = lambda reason: None,
+    ) -> None:
+        """Call ``work`` in a thread.
+
+        Args:
+            work: What to do.
+            arguments: Its arguments.
+            failed: Called with the reason when ``work`` raises what nobody expected, so that what
+                waits for it does not wait for ever.
+        """
+        threading.Thread(target=self._guarded, args=(work, arguments, failed), daemon=True).start()
 
     def wait(
         self,
@@ -53,19 +65,28 @@ class Background:
                 return
             self.stopping.wait(min(rest, TICK))
 
-    def after(self, seconds: float, work: Callable[..., None], *arguments: Any) -> None:
-        """Call ``work`` in a thread after ``seconds`` of the real AWS, see :meth:`wait`."""
+    def after(
+        self,
+        seconds: float,
+        work: Callable[..., None],
+        *arguments: Any,
+        failed: Callable[[str], None] = lambda reason: None,
+    ) -> None:
+        """Do as :meth:`run` after ``seconds`` of the real AWS, see :meth:`wait`."""
 
         def wait_and_work() -> None:
             self.wait(seconds)
             if not self.stopping.is_set():
                 work(*arguments)
 
-        self.run(wait_and_work)
+        self.run(wait_and_work, failed=failed)
 
-    def _logged(self, work: Callable[..., None], *arguments: Any) -> None:
+    def _guarded(
+        self, work: Callable[..., None], arguments: tuple[Any, ...], failed: Callable[[str], None]
+    ) -> None:
         try:
             work(*arguments)
-        except Exception:  # a thread has nobody to raise to
+        except Exception as error:  # a thread has nobody to raise to
             if not self.stopping.is_set():
                 log.exception("Background work failed")
+                failed(f"The local AWS failed, see its log: {type(error).__name__}: {error}")

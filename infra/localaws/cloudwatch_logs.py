@@ -27,10 +27,16 @@ def write(region: str, group: str, stream: str, lines: Iterable[str]) -> None:
 
 
 def line_sink(region: str, group: str, stream: str) -> Callable[[str], None]:
-    """Return a function that appends a line to a log stream and to the server's log."""
+    """Return a function that appends a line to a log stream and to the server's log.
+
+    It never raises: whoever writes the lines would stop when nobody read on.
+    """
 
     def sink(line: str) -> None:
         log.info("%s/%s: %s", group, stream, line)
-        write(region, group, stream, [line])
+        try:
+            write(region, group, stream, [line])
+        except Exception as error:  # moto's
+            log.warning("%s/%s took nothing: %s", group, stream, error)
 
     return sink

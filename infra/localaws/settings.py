@@ -35,6 +35,9 @@ class Settings:
     comprehend_throughput: float = _setting(1, "factor on what an inference unit can do; 0: no end")
     comprehend_classes: int = _setting(0, "classes in an answer at most; 0: all")
     sagemaker_start_seconds: float = _setting(60, "an instance starts, for a job or an endpoint")
+    sagemaker_health_patience: float = _setting(
+        240, "local seconds that a container has to answer its first ping"
+    )
     images: tuple[tuple[str, str], ...] = DEFAULT_IMAGES
 
     def update(self, changes: Mapping[str, Any]) -> None:

@@ -193,7 +193,11 @@ class Comprehend:
                 classifier.outcome, classifier.message = fault.outcome, fault.message
             self._classifiers[arn] = classifier
             self._tags[arn] = _tags(params)
-            self._background.run(self._train, classifier)
+            self._background.run(
+                self._train,
+                classifier,
+                failed=lambda reason: self._end_training(classifier, "IN_ERROR", reason, None),
+            )
             return {"DocumentClassifierArn": arn}
 
         return self._once(call, create)
@@ -428,6 +432,11 @@ class Comprehend:
             )
         if self._background.stopping.is_set():
             return
+        self._end_training(classifier, status, message, model)
+
+    def _end_training(
+        self, classifier: Classifier, status: str, message: str, model: Model | None
+    ) -> None:
         with self._lock:
             if classifier.status == "STOP_REQUESTED":
                 status, message, model = "STOPPED", "", None

@@ -223,8 +223,10 @@ def _unpacked(code: bytes, directory: Path) -> Path:
     target = directory / hashlib.sha256(code).hexdigest()[:16]
     with _FILES:
         if not target.exists():
+            unfinished = target.with_suffix(".unfinished")
             with zipfile.ZipFile(io.BytesIO(code)) as archive:
-                archive.extractall(target)
+                archive.extractall(unfinished)
+            unfinished.rename(target)
     return target
 
 

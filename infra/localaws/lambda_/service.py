@@ -163,6 +163,10 @@ class Lambda:
                     return
                 self._background.wait(1)  # such attempts do not count
                 continue
+            except Exception as error:  # of the local AWS itself, or of a zip that is none
+                log.exception("Lambda: %s cannot be run", function.function_arn)
+                payload = {"errorType": type(error).__name__, "errorMessage": str(error)}
+                result = Result(json.dumps(payload), True, "", 0.0)
             attempts += 1
             if not result.failed or attempts > retries or self._background.stopping.is_set():
                 break

@@ -35,6 +35,7 @@ from infra.localaws.settings import Settings
 log = logging.getLogger(__name__)
 
 _PING_TIMEOUT = 2.0
+_OUTPUT_PATIENCE = 5.0  # for what a process has written before its end
 _FAILURE_LENGTH = 1024
 _HOST = "127.0.0.1"
 
@@ -58,6 +59,8 @@ class Host:
         self._settings = settings
         self._children = children
         self._url = url
+        self._ports: set[int] = set()
+        self._lock = threading.Lock()
 
     def training(self, image: str, environment: Mapping[str, str], sink: LineSink) -> Training:
         """Return a container that can train, see :class:`Container`.
@@ -65,9 +68,7 @@ class Host:
         Raises:
             ContainerError: No command stands for the image.
         """
-        return Training(
-            self._children, self._new(), self._command(image), self._with_aws(environment), sink
-        )
+        return Training(*self._parts(image, environment, sink))
 
     def serving(self, image: str, environment: Mapping[str, str], sink: LineSink) -> Serving:
         """Return a container that can serve, see :class:`Container`.
@@ -75,20 +76,30 @@ class Host:
         Raises:
             ContainerError: No command stands for the image.
         """
-        return Serving(
-            self._children, self._new(), self._command(image), self._with_aws(environment), sink
-        )
+        return Serving(*self._parts(image, environment, sink), port=self._port())
 
-    def _new(self) -> Path:
-        return Path(tempfile.mkdtemp(prefix="container-", dir=self._children.directory))
-
-    def _command(self, image: str) -> list[str]:
+    def _parts(
+        self, image: str, environment: Mapping[str, str], sink: LineSink
+    ) -> tuple[Children, Path, Sequence[str], Mapping[str, str], LineSink]:
+        """Return the arguments of :class:`Container`."""
         command = self._settings.command_of(image)
         if command is None:
             raise ContainerError(
                 f"The local AWS knows no command for the image '{image}': start it with --image."
             )
-        return command
+        directory = Path(tempfile.mkdtemp(prefix="container-", dir=self._children.directory))
+        return self._children, directory, command, self._with_aws(environment), sink
+
+    def _port(self) -> int:
+        """Return a free TCP port that no container had: the last may still be starting."""
+        with self._lock:
+            while True:
+                with socket.socket() as probe:
+                    probe.bind((_HOST, 0))
+                    port: int = probe.getsockname()[1]
+                if port not in self._ports:
+                    self._ports.add(port)
+                    return port
 
     def _with_aws(self, environment: Mapping[str, str]) -> dict[str, str]:
         return {
@@ -153,10 +164,19 @@ class Container:
     def follow(self) -> int:
         """Pass on what the process writes until it ends; return its exit status."""
         assert self._process is not None
+        reader = threading.Thread(target=self._read, daemon=True)
+        reader.start()
+        status = self._process.wait()
+        # As in a container, what it has started ends with it, and so does its output.
+        self._children.stop(self._process)
+        reader.join(_OUTPUT_PATIENCE)
+        return status
+
+    def _read(self) -> None:
+        assert self._process is not None
         assert self._process.stdout is not None
         for line in self._process.stdout:
             self._sink(line.rstrip("\n"))
-        return self._process.wait()
 
     @property
     def alive(self) -> bool:
@@ -226,13 +246,14 @@ class Training(Container):
 class Serving(Container):
     """A container that answers requests.
 
-    Attributes:
-        port: Its TCP port.
+    Args:
+        arguments: Those of :class:`Container`.
+        port: The TCP port that it shall listen on.
     """
 
-    def __init__(self, *arguments: Any) -> None:
+    def __init__(self, *arguments: Any, port: int) -> None:
         super().__init__(*arguments)
-        self.port = 0
+        self.port = port
         self._waiting = 0
         self._answered = threading.Condition()
 
@@ -268,9 +289,6 @@ class Serving(Container):
                     files.extractall(folder)
             except (storage.StorageError, tarfile.TarError, EOFError, OSError) as error:
                 raise ContainerError(f"The model {model_data_uri} is no use: {error}") from error
-        with socket.socket() as probe:
-            probe.bind((_HOST, 0))
-            self.port = probe.getsockname()[1]
         self.start("serve", SAGEMAKER_BIND_TO_PORT=str(self.port))
         threading.Thread(target=self.follow, daemon=True).start()
 

@@ -16,10 +16,9 @@ from typing import Any
 from werkzeug.wrappers import Response
 
 from infra.localaws import cloudwatch_logs, storage
-from infra.localaws.background import Background
-from infra.localaws.faults import Fault, Faults
+from infra.localaws.faults import Fault
 from infra.localaws.protocol import ACCOUNT, AwsError, Call, operation, present
-from infra.localaws.sagemaker.containers import ContainerError, Host, Serving
+from infra.localaws.sagemaker.containers import ContainerError, Serving
 from infra.localaws.sagemaker.resources import (
     ENDPOINT,
     ENDPOINT_CONFIG,
@@ -28,11 +27,10 @@ from infra.localaws.sagemaker.resources import (
     Resources,
     invalid,
 )
-from infra.localaws.settings import Settings
+from infra.localaws.sagemaker.service import ContainerService
 
 log = logging.getLogger(__name__)
 
-_STARTUP_SECONDS = 240  # to pass the first health check
 _INVOCATION_SECONDS = 60
 _CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 
@@ -50,30 +48,8 @@ class Endpoint(Resource):
     container: Serving | None = None
 
 
-class Hosting:
-    """Models, endpoint configurations and endpoints in all regions.
-
-    Args:
-        resources: Keeps them.
-        settings: Durations.
-        faults: How endpoints shall fare.
-        background: Starts endpoints.
-        host: Runs containers.
-    """
-
-    def __init__(
-        self,
-        resources: Resources,
-        settings: Settings,
-        faults: Faults,
-        background: Background,
-        host: Host,
-    ) -> None:
-        self._resources = resources
-        self._settings = settings
-        self._faults = faults
-        self._background = background
-        self._host = host
+class Hosting(ContainerService):
+    """Models, endpoint configurations and endpoints."""
 
     # --- models and endpoint configurations ---
 
@@ -218,18 +194,28 @@ class Hosting:
     def _deploy(self, endpoint: Endpoint, config: Resource, operation_name: str) -> None:
         fault = self._faults.outcome("sagemaker", operation_name, endpoint.arn)
         self._background.after(
-            self._settings.sagemaker_start_seconds, self._start, endpoint, config, fault
+            self._settings.sagemaker_start_seconds,
+            self._start,
+            endpoint,
+            config,
+            fault,
+            failed=lambda reason: self._settle(endpoint, config, None, reason),
         )
 
     def _start(self, endpoint: Endpoint, config: Resource, fault: Fault | None) -> None:
-        """Put a new container in the place of the one that answers, if it gets healthy."""
-        variant = config.request["ProductionVariants"][0]
+        """Start a new container."""
         container, failure = None, fault.message if fault else ""
         if fault is None:
             try:
-                container = self._serve(endpoint, variant)
+                container = self._serve(endpoint, config.request["ProductionVariants"][0])
             except ContainerError as error:
                 failure = str(error)
+        self._settle(endpoint, config, container, failure)
+
+    def _settle(
+        self, endpoint: Endpoint, config: Resource, container: Serving | None, failure: str
+    ) -> None:
+        """End a change: a new container takes the place of the one that answers, or none does."""
         with self._resources.lock:
             before = None
             known = self._resources.find(endpoint.region, ENDPOINT, endpoint.name, Endpoint)
@@ -237,7 +223,8 @@ class Hosting:
                 before, container = container, None  # the server was reset
             elif container:
                 before, endpoint.container = endpoint.container, container
-                endpoint.config, endpoint.variant = config, variant
+                endpoint.config = config
+                endpoint.variant = config.request["ProductionVariants"][0]
             # A failed update leaves what there was.
             endpoint.status = "InService" if endpoint.container else "Failed"
             endpoint.failure, endpoint.pending = failure, None
@@ -264,14 +251,17 @@ class Hosting:
         container = self._host.serving(spec.get("Image", ""), spec.get("Environment") or {}, sink)
         try:
             container.serve(spec.get("ModelDataUrl"))
-            patience = variant.get("ContainerStartupHealthCheckTimeoutInSeconds", _STARTUP_SECONDS)
+            patience = variant.get(
+                "ContainerStartupHealthCheckTimeoutInSeconds",
+                self._settings.sagemaker_health_patience,
+            )
             if not container.wait_until_healthy(patience):
                 raise ContainerError(
                     f"The primary container for production variant {variant['VariantName']} did "
                     "not pass the ping health check. Please check CloudWatch logs for this "
                     "endpoint."
                 )
-        except ContainerError:
+        except BaseException:
             container.remove()
             raise
         return container

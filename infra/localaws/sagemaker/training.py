@@ -13,12 +13,11 @@ import time
 from typing import Any
 
 from infra.localaws import cloudwatch_logs, storage
-from infra.localaws.background import Background
-from infra.localaws.faults import Fault, Faults
+from infra.localaws.faults import Fault
 from infra.localaws.protocol import Call, operation, present
-from infra.localaws.sagemaker.containers import ContainerError, Host, Training
-from infra.localaws.sagemaker.resources import TRAINING_JOB, Resource, Resources, invalid
-from infra.localaws.settings import Settings
+from infra.localaws.sagemaker.containers import ContainerError, Training
+from infra.localaws.sagemaker.resources import TRAINING_JOB, Resource, invalid
+from infra.localaws.sagemaker.service import ContainerService
 
 log = logging.getLogger(__name__)
 
@@ -54,30 +53,8 @@ class TrainingJob(Resource):
             self.phases[-1]["EndTime"] = self.ended = now
 
 
-class TrainingJobs:
-    """The training jobs in all regions.
-
-    Args:
-        resources: Keeps them.
-        settings: Durations.
-        faults: How jobs shall end.
-        background: Runs jobs.
-        host: Runs containers.
-    """
-
-    def __init__(
-        self,
-        resources: Resources,
-        settings: Settings,
-        faults: Faults,
-        background: Background,
-        host: Host,
-    ) -> None:
-        self._resources = resources
-        self._settings = settings
-        self._faults = faults
-        self._background = background
-        self._host = host
+class TrainingJobs(ContainerService):
+    """Training jobs."""
 
     @operation
     def create_training_job(self, call: Call) -> dict[str, Any]:
@@ -87,7 +64,12 @@ class TrainingJobs:
             job = self._resources.add(call, TRAINING_JOB, name, TrainingJob)
             job.enter("Starting", "Starting the training job")
         fault = self._faults.outcome("sagemaker", "CreateTrainingJob", job.arn)
-        self._background.run(self._train, job, fault)
+        self._background.run(
+            self._train,
+            job,
+            fault,
+            failed=lambda reason: self._end(job, "Failed", f"InternalServerError: {reason}"),
+        )
         return {"TrainingJobArn": job.arn}
 
     @operation
@@ -224,16 +206,17 @@ class TrainingJobs:
 
 
 def _metrics(job: TrainingJob) -> list[dict[str, Any]]:
-    """Return the last value of each metric that the job's log is to be searched for."""
+    """Return the last value of each metric that the job's log is to be searched for.
+
+    What is no number is no value, and an expression that cannot be read finds nothing.
+    """
     found = []
     for definition in job.request["AlgorithmSpecification"].get("MetricDefinitions") or ():
-        values = re.findall(definition["Regex"], "\n".join(job.log))
-        if values:
-            found.append(
-                {
-                    "MetricName": definition["Name"],
-                    "Value": float(values[-1]),
-                    "Timestamp": time.time(),
-                }
-            )
+        try:
+            matches = list(re.finditer(definition["Regex"], "\n".join(job.log)))
+            value = float(matches[-1].group(1))
+        except (re.error, IndexError, ValueError) as error:
+            log.warning("SageMaker: %s has no metric %s: %s", job.arn, definition["Name"], error)
+            continue
+        found.append({"MetricName": definition["Name"], "Value": value, "Timestamp": time.time()})
     return found

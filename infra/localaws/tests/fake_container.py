@@ -9,6 +9,8 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -33,6 +35,12 @@ def train() -> None:
         sys.exit(1)
     while hyperparameters.get("endless"):
         time.sleep(0.01)
+    if hyperparameters.get("leave_behind"):  # a process that holds the output open
+        child = subprocess.Popen(["sleep", "600"])
+        print(f"left {child.pid}")
+    if hyperparameters.get("remove_model"):
+        shutil.rmtree(BASE / "model")
+        return
     (BASE / "model" / "model.json").write_text(json.dumps(files))
     (BASE / "output" / "data" / "metrics.json").write_text('{"accuracy": 0.9}')
     print("accuracy=0.5\naccuracy=0.9")
@@ -40,7 +48,8 @@ def train() -> None:
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        self.answer(200 if self.path == "/ping" else 404, {})
+        sick = "SICK" in os.environ
+        self.answer((503 if sick else 200) if self.path == "/ping" else 404, {})
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))

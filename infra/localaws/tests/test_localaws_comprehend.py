@@ -255,6 +255,13 @@ def test_a_test_set_must_have_the_classes(setup: Setup) -> None:
     assert "it adds OTHER" in properties["Message"]
 
 
+def test_an_unforeseen_failure_ends_in_error(setup: Setup) -> None:
+    without_words = to_csv([(name, "!") for name in ("WHO_IS", "HOW_ARE_YOU")] * 12)
+    properties = setup.train(without_words)
+    assert properties["Status"] == "IN_ERROR"
+    assert "ValueError: empty vocabulary" in properties["Message"]
+
+
 def test_missing_buckets_end_in_error(setup: Setup) -> None:
     properties = setup.train(InputDataConfig={"S3Uri": "s3://none-such/train.csv"})
     assert properties["Status"] == "IN_ERROR"

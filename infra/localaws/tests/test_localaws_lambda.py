@@ -378,6 +378,20 @@ def test_the_number_of_attempts_can_be_set(
     assert record["requestContext"]["approximateInvokeCount"] == 1
 
 
+def test_an_event_of_a_function_that_cannot_be_run_is_not_lost(
+    aws: LocalAWS, functions: Functions
+) -> None:
+    failures = Queue(aws, "failures")
+    functions.create("", Code={"ZipFile": b"no zip"})
+    functions.client.put_function_event_invoke_config(
+        FunctionName="function",
+        DestinationConfig={"OnFailure": {"Destination": failures.arn}},
+    )
+    functions.client.invoke(FunctionName="function", InvocationType="Event", Payload="{}")
+    (record,) = failures.wait(1)
+    assert record["responsePayload"]["errorType"] == "BadZipFile"
+
+
 def test_a_success_can_be_sent_on_through_a_topic(
     aws: LocalAWS, functions: Functions, queue: Queue
 ) -> None:

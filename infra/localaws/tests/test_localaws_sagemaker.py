@@ -243,6 +243,38 @@ def test_a_channel_without_data_ends_a_job(setup: Setup) -> None:
     assert "No S3 objects found under S3 URL" in job["FailureReason"]
 
 
+def test_what_a_container_leaves_running_ends_with_it(aws: LocalAWS, setup: Setup) -> None:
+    setup.put("data/train/a")
+    job = setup.train(HyperParameters={"leave_behind": "1"})
+    assert job["TrainingJobStatus"] == "Completed"
+    events = aws.client("logs").filter_log_events(
+        logGroupName="/aws/sagemaker/TrainingJobs", filterPattern="left"
+    )["events"]
+    pid = next(int(event["message"].split()[1]) for event in events if "left" in event["message"])
+    eventually(lambda: gone(pid), bool)
+
+
+def test_an_unforeseen_failure_ends_a_job(setup: Setup) -> None:
+    setup.put("data/train/a")
+    job = setup.train(HyperParameters={"remove_model": "1"})
+    assert job["TrainingJobStatus"] == "Failed"
+    assert job["FailureReason"].startswith("InternalServerError: ")
+    assert "No such file" in job["FailureReason"]
+
+
+def test_metrics_that_are_no_numbers_are_left_out(setup: Setup) -> None:
+    setup.put("data/train/a")
+    definitions = [
+        {"Name": "words", "Regex": "(training)"},
+        {"Name": "no_group", "Regex": "accuracy"},
+        {"Name": "no_expression", "Regex": "("},
+        {"Name": "accuracy", "Regex": "accuracy=([0-9.]+)"},
+    ]
+    image = {**algorithm(IMAGE)["AlgorithmSpecification"], "MetricDefinitions": definitions}
+    job = setup.train(AlgorithmSpecification=image)
+    assert [item["MetricName"] for item in job["FinalMetricDataList"]] == ["accuracy"]
+
+
 def test_a_job_can_be_stopped(setup: Setup) -> None:
     setup.put("data/train/a")
     setup.start(HyperParameters={"endless": "1"})
@@ -348,6 +380,33 @@ def test_an_unhealthy_container_fails(aws: LocalAWS, setup: Setup) -> None:
     setup.client.delete_endpoint(EndpointName="bot")
     with pytest.raises(ClientError, match="Could not find endpoint"):
         setup.endpoint()
+
+
+def test_a_container_that_stays_sick_fails(server: LocalAWS, setup: Setup) -> None:
+    server.set(sagemaker_health_patience=0.5)
+    try:
+        endpoint = setup.deploy(SICK="1")
+    finally:
+        server.set(sagemaker_health_patience=240)
+    assert endpoint["EndpointStatus"] == "Failed"
+    assert "did not pass the ping health check" in endpoint["FailureReason"]
+
+
+def test_an_unforeseen_failure_ends_a_change(setup: Setup) -> None:
+    setup.deploy("old")
+    setup.model("new")
+    setup.config("new")
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz", format=tarfile.PAX_FORMAT) as archive:
+        member = tarfile.TarInfo("model.json")
+        member.pax_headers = {"path": "no\0name"}
+        archive.addfile(member)
+    setup.s3.put_object(Bucket=setup.bucket, Key="new.tar.gz", Body=content.getvalue())
+    setup.client.update_endpoint(EndpointName="bot", EndpointConfigName="new")
+    endpoint = setup.settled()
+    assert (endpoint["EndpointStatus"], endpoint["EndpointConfigName"]) == ("InService", "old")
+    assert "ValueError" in endpoint["FailureReason"]
+    assert setup.invoke()["model"] == "old"
 
 
 @pytest.mark.parametrize(("status", "kind"), [(400, "client"), (422, "client"), (500, "server")])
