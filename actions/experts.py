@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -103,6 +104,7 @@ def _filters(context: Context) -> tuple[tuple[str, ...], str | None]:
 
 def _ask_technology(context: Context, agency: str | None) -> Memory:
     context.reply("utter_ask_technology")
+    context.reply("utter_suggest_technology")
     return context.memory.with_(agency=agency, offset=None, pending=Pending("technology"))
 
 
@@ -128,9 +130,10 @@ def _list_one(
     technology: str,
     agency: str | None,
     offset: int = 0,
-    size: int = PAGE_SIZE,
+    one_of_several: bool = False,
 ) -> Memory:
     """List who knows ``technology``, or say that nobody does and what is near."""
+    size = SHORT_PAGE_SIZE if one_of_several else PAGE_SIZE
     found = context.directory.find_experts(technology, agency=agency, offset=offset, limit=size)
     technology = found.skill or technology
     rows = tuple(Row(expert.collaborator, (expert.level,)) for expert in found.experts)
@@ -139,6 +142,8 @@ def _list_one(
         agency = _say_nobody(context, technology, agency, found)
     else:
         _say_listing(context, listing)
+        if rows and not one_of_several:
+            _suggest(context, listing, elsewhere=found.total_elsewhere > 0)
     return _after(memory, listing).with_(agency=agency)
 
 
@@ -168,6 +173,7 @@ def _say_nobody(
         reply("utter_no_expert_related", technology=technology, buttons=buttons, payload=card)
     else:
         reply("utter_no_expert", technology=technology, payload=card)
+        reply("utter_suggest_search")
     return agency
 
 
@@ -204,6 +210,8 @@ def _list_together(
         page = rows[offset : offset + PAGE_SIZE]
         listing = Listing(names, agency, page, len(rows), offset)
         _say_listing(context, listing)
+        if page:
+            _suggest(context, listing, elsewhere=True)
         return _after(context.memory, listing)
     nobody = Listing(names, agency, (), 0)
     if _say_no_such_agency(context, nobody):
@@ -215,7 +223,7 @@ def _list_together(
         context.reply("utter_experts_not_together", technology=together)
     memory = context.memory
     for name in names:
-        memory = _list_one(context, memory, name, agency, size=SHORT_PAGE_SIZE)
+        memory = _list_one(context, memory, name, agency, one_of_several=True)
     # Several lists: « le deuxième » or « la suite » would not say of which.
     return memory.with_(technology=names, collaborator_id=None, candidates=(), offset=None)
 
@@ -284,6 +292,32 @@ def _say_listing(context: Context, listing: Listing) -> None:
             reply("utter_experts_more_one", next_page=next_page)
         else:
             reply("utter_experts_more_many", remaining=remaining, next_page=next_page)
+
+
+def _suggest(context: Context, listing: Listing, elsewhere: bool) -> None:
+    """Suggest the agencies of the people listed, or all of them, and what else they know."""
+    people = [row.person for row in listing.rows]
+    agencies = Counter(person.agency for person in people)
+    if listing.agency or listing.total == agencies.most_common(1)[0][1]:
+        agencies.clear()  # all that are meant work there
+    first, second, *_ = [*(name for name, _ in agencies.most_common(2)), None, None]
+    skills = Counter(skill.name for person in people for skill in person.skills)
+    common = (name for name, _ in skills.most_common() if name not in listing.technologies)
+    other = next(common, None)
+
+    def who_knows(technologies: str | Sequence[str] | None, agency: str | None) -> str:
+        return intent_payload("WHO_KNOWS_ABOUT", technology=technologies, agency=agency)
+
+    context.reply(
+        "utter_suggest_after_experts",
+        agency=first or MISSING,
+        there=who_knows(listing.technologies, first) if first else "",
+        second_agency=second or MISSING,
+        second_there=who_knows(listing.technologies, second) if second else "",
+        everywhere=_everywhere_payload(listing) if listing.agency and elsewhere else "",
+        other_technology=other or MISSING,
+        other=who_knows(other, listing.agency) if other else "",
+    )
 
 
 def _line(listing: Listing, row: Row) -> str:

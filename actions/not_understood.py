@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actions.conversation import Asked, Context, Memory, Question
+from actions.conversation import MISSING, Asked, Context, Memory, Question, intent_payload
 from actions.experts import about_technology
 from actions.people import about_person
 
@@ -26,7 +26,24 @@ class NotUnderstood(Question):
             if _is_about_technology(context):
                 return about_technology(context)
         context.reply("utter_fallback")
+        _suggest(context)
         return context.memory
+
+
+def _suggest(context: Context) -> None:
+    """Suggest to go on with what was talked about before."""
+    memory = context.memory
+    person = context.directory.get(memory.collaborator_id) if memory.collaborator_id else None
+    if person or memory.technology:
+        context.reply(
+            "utter_suggest_going_on",
+            name=person.full_name if person else MISSING,
+            person=intent_payload("WHO_IS", collaborator_id=person.id) if person else "",
+            technology=" + ".join(memory.technology) or MISSING,
+            experts=intent_payload("WHO_KNOWS_ABOUT", technology=memory.technology)
+            if memory.technology
+            else "",
+        )
 
 
 def _is_about_person(context: Context) -> bool:

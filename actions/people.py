@@ -174,6 +174,7 @@ def _say_nobody(
     name, near = memory.person or MISSING, near[:MAX_CHOICES]
     if not near:
         context.reply("utter_person_unknown", name=name)
+        context.reply("utter_suggest_search")
         return memory.with_(candidates=(), pending=None)
     choice = _choice(near, asked, "near", name=name, total=len(near))
     if len(near) == 1:
@@ -230,9 +231,11 @@ def _waiting(memory: Memory, people: Sequence[Collaborator], asked: Asked) -> Me
 
 def _tell(context: Context, memory: Memory, person: Collaborator, asked: Asked) -> Memory:
     """Answer what is ``asked`` about ``person``, who is then the one talked about."""
+    technology = _technology_of_interest(memory, person)
     if asked.technologies:
         names = tuple(_tell_skill(context, person, skill) for skill in asked.technologies)
         memory = memory.with_(technology=names, agency=None, offset=None)
+        technology = names[-1]
     elif details := _known_details(asked.details):
         for detail in details:
             _tell_detail(context, person, detail)
@@ -240,6 +243,8 @@ def _tell(context: Context, memory: Memory, person: Collaborator, asked: Asked) 
         _tell_card(context, person)
     # « et le deuxième ? » after one of a list; another person's card ends that list.
     listed = memory.candidates if person.id in memory.candidates else ()
+    following = None if memory.pending else _following(context, listed, person)
+    _suggest(context, person, asked, following, None if asked.details else technology)
     return memory.with_(collaborator_id=person.id, candidates=listed, pending=None)
 
 
@@ -311,6 +316,56 @@ def _tell_skill(context: Context, person: Collaborator, technology: str) -> str:
             payload=card,
         )
     return technology
+
+
+# --- suggesting -------------------------------------------------------------------------------
+
+
+def _technology_of_interest(memory: Memory, person: Collaborator) -> str | None:
+    """Return what ``person`` was looked up for, if they know it, else what they know best."""
+    names = [skill.name for skill in person.skills]
+    asked_for = [name for name in memory.technology if name in names]
+    return next(iter(asked_for + names), None)
+
+
+def _following(
+    context: Context, listed: Sequence[str], person: Collaborator
+) -> Collaborator | None:
+    """Return who comes after ``person`` in the list that they are from, unless a namesake."""
+    after = listed[listed.index(person.id) + 1 :] if listed else ()
+    following = context.directory.get(after[0]) if after else None
+    return following if following and following.full_name != person.full_name else None
+
+
+def _suggest(
+    context: Context,
+    person: Collaborator,
+    asked: Asked,
+    following: Collaborator | None,
+    technology: str | None,
+) -> None:
+    """Suggest the same about the person ``following``, and who else knows ``technology``."""
+    others = colleagues = ""
+    if technology:
+        found = context.directory.find_experts(technology, agency=person.agency, limit=1)
+        knows = any(skill.name == technology for skill in person.skills)
+        # Whoever does not know it: the answer itself has a button for all who do.
+        if knows and found.total + found.total_elsewhere > 1:
+            others = intent_payload("WHO_KNOWS_ABOUT", technology=technology)
+        if found.total > knows:
+            colleagues = intent_payload(
+                "WHO_KNOWS_ABOUT", technology=technology, agency=person.agency
+            )
+    if following or others or colleagues:
+        context.reply(
+            "utter_suggest_after_person",
+            next_name=following.full_name if following else MISSING,
+            next_person=_button_payload(following, asked) if following else "",
+            technology=technology or MISSING,
+            agency=person.agency,
+            others=others,
+            colleagues=colleagues,
+        )
 
 
 def _skill_list(skills: Sequence[Skill], separator: str, bullet: str = "") -> str:

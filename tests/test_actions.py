@@ -136,6 +136,7 @@ class Conversation:
     slots: dict[str, Any] = field(default_factory=dict)
     events: list[dict[str, Any]] = field(default_factory=list)
     responses: list[dict[str, Any]] = field(default_factory=list)
+    suggestions: list[dict[str, Any]] = field(default_factory=list)
 
     def ask(self, action: str, text: str = "…", **values: str | list[str]) -> Conversation:
         """One turn: ``text`` in which the NLU has found ``values`` (entity → value)."""
@@ -144,7 +145,9 @@ class Conversation:
         response = self.server.call(action, tracker)
         assert response.status_code == 200, response.text
         self.events = response.json()["events"]
-        self.responses = response.json()["responses"]
+        said = response.json()["responses"]
+        self.suggestions = [m for m in said if str(m["response"]).startswith("utter_suggest_")]
+        self.responses = [m for m in said if m not in self.suggestions]
         self.slots = {**self.slots, **self.set_slots}
         return self
 
@@ -188,6 +191,10 @@ def talk(action_server: ActionServer) -> Conversation:
 
 def listed(conversation: Conversation) -> list[str]:
     return [e["person"]["id"] for card in conversation.cards for e in card["experts"]]
+
+
+def suggested_by(conversation: Conversation) -> list[str]:
+    return [message["response"] for message in conversation.suggestions]
 
 
 # --- the server -------------------------------------------------------------------------------
@@ -777,6 +784,95 @@ def test_directory_that_breaks_and_is_mended(tmp_path: Path) -> None:
             connection.execute("ALTER TABLE hidden RENAME TO collaborator")
         connection.close()
         assert talk.who_is(detail="email").said == ["utter_person_email"]
+
+
+# --- suggestions ------------------------------------------------------------------------------
+
+
+def test_after_a_card_who_else_knows_that(talk: Conversation) -> None:
+    (suggested,) = talk.who_is(person="Ewen Le Gall").suggestions  # Docker 5, Java 2
+    assert suggested["technology"] == "Docker"
+    assert suggested["others"] == '/WHO_KNOWS_ABOUT{"technology": "Docker"}'
+    assert suggested["colleagues"] == '/WHO_KNOWS_ABOUT{"technology": "Docker", "agency": "Nantes"}'
+    assert suggested["next_person"] == ""
+    assert talk.who_is(person="Anna Kowalczyk").suggestions == []  # nobody else knows Python
+
+
+def test_somebody_without_skills_suggests_nothing(talk: Conversation) -> None:
+    assert talk.who_is(person="Awa Diop").suggestions == []
+
+
+def test_in_a_list_the_next_one_and_what_was_asked_for(talk: Conversation) -> None:
+    talk.who_knows(technology="Docker")
+    assert listed(talk) == ["P7", "P1"]
+    (suggested,) = talk.who_is("le premier", rank="1").suggestions
+    assert (suggested["next_name"], suggested["technology"]) == ("Paul Martin", "Docker")
+    assert suggested["next_person"] == '/WHO_IS{"collaborator_id": "P1"}'
+    (suggested,) = talk.who_is("le mail du premier", rank="1", detail="email").suggestions
+    assert suggested["next_person"] == '/WHO_IS{"collaborator_id": "P1", "detail": "email"}'
+    assert (suggested["others"], suggested["colleagues"]) == ("", "")
+    (suggested,) = talk.press(talk.suggestions[0]["next_person"]).suggestions or [None]
+    assert suggested is None  # the last of the list
+
+
+def test_a_namesake_is_not_the_next_one(talk: Conversation) -> None:
+    talk.who_is(person="Paul Martin")
+    talk.who_is("celui de Lyon", agency="Lyon")
+    assert talk.said == ["utter_person_card"]
+    assert talk.suggestions == []
+    assert talk.who_is("le premier", rank="1", detail="email").said == ["utter_person_email"]
+    assert talk.suggestions == []
+
+
+def test_after_a_skill_check(talk: Conversation) -> None:
+    yes = talk.who_knows(person="Ewen Le Gall", technology="java").suggestions
+    assert [(m["technology"], bool(m["others"]), bool(m["colleagues"])) for m in yes] == [
+        ("Java", True, True)
+    ]
+    no = talk.who_knows(person="Inès Zeroual", technology="Docker").suggestions
+    # Who knows it at all is a button of the answer.
+    assert [(m["technology"], bool(m["others"]), bool(m["colleagues"])) for m in no] == [
+        ("Docker", False, True)
+    ]
+
+
+def test_after_a_list_other_agencies_and_what_else_they_know(talk: Conversation) -> None:
+    (suggested,) = talk.who_knows(technology="Java").suggestions
+    assert {suggested["agency"], suggested["second_agency"]} <= {"Nantes", "Lyon", "Rennes"}
+    assert suggested["there"] == (
+        f'/WHO_KNOWS_ABOUT{{"technology": "Java", "agency": "{suggested["agency"]}"}}'
+    )
+    assert suggested["everywhere"] == ""
+    assert suggested["other_technology"] == "Angular"
+    (suggested,) = talk.press(suggested["there"]).suggestions
+    assert (suggested["there"], suggested["second_there"]) == ("", "")
+    assert suggested["everywhere"] == '/WHO_KNOWS_ABOUT{"technology": "Java"}'
+    (suggested,) = talk.who_knows(technology="Docker").suggestions
+    assert suggested["there"] == suggested["everywhere"] == ""  # all are in Nantes
+    assert suggested["other_technology"] == "Java"
+
+
+def test_several_technologies_suggest_both_elsewhere(talk: Conversation) -> None:
+    (suggested,) = talk.who_knows(technology=["Java", "Angular"]).suggestions
+    assert '"technology": ["Java", "Angular"], "agency": ' in suggested["there"]
+    # Nobody knows both: several lists, and nothing that would follow them all.
+    assert talk.who_knows(technology=["Kotlin", "COBOL"]).suggestions == []
+
+
+def test_where_nothing_was_found_or_asked_for(talk: Conversation) -> None:
+    assert suggested_by(talk.who_is(person="Zzyzx Qwghlm")) == ["utter_suggest_search"]
+    assert suggested_by(talk.who_knows(technology="Qwghlmian")) == ["utter_suggest_search"]
+    assert suggested_by(talk.press("/WHO_KNOWS_ABOUT")) == ["utter_suggest_technology"]
+
+
+def test_not_understood_leads_back_to_what_was_talked_about(talk: Conversation) -> None:
+    assert talk.not_understood("blabla").suggestions == []
+    talk.who_knows(technology=["Java", "Angular"])
+    talk.who_is("le premier", rank="1")
+    (suggested,) = talk.not_understood("blabla").suggestions
+    assert suggested["technology"] == "Java + Angular"
+    assert suggested["experts"] == '/WHO_KNOWS_ABOUT{"technology": ["Java", "Angular"]}'
+    assert suggested["person"] == f'/WHO_IS{{"collaborator_id": "{talk.slots["collaborator_id"]}"}}'
 
 
 # --- actions and domain fit -------------------------------------------------------------------

@@ -6,11 +6,13 @@ import json
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from tests.mobile_server import PREFIX, User
+from tests.test_actions import DOMAIN
 from tests.test_end_to_end import HOST, RunningBot, end, start_bot, wait_until_up
 
 
@@ -60,6 +62,57 @@ def test_a_phone_is_for_those_with_the_scope(bot: RunningBot) -> None:
     assert "06 39 98 05 48" not in json.dumps(hidden)
     (shown,) = sign_in(bot, "directory:phone").say(question)["replies"]
     assert "06 39 98 05 48" in shown["text"]
+
+
+# What to say, and what makes the bot suggest something.
+OPENINGS = {
+    "after a card": ["Qui est Maëlys Kerguelen ?"],
+    "in a list": ["Qui connaît Kubernetes ?", "le premier"],
+    "a detail, in a list": ["Qui connaît Kubernetes ?", "le premier", "son mail ?"],
+    "after a skill check": ["Est-ce que Maëlys Kerguelen connaît Docker ?"],
+    "after a list": ["Qui connaît Kubernetes ?"],
+    "after a list of an agency": ["Qui connaît Kubernetes à Nantes ?"],
+    "after a list of two technologies": ["Qui connaît Kubernetes et Docker ?"],
+    "which technology?": ["/WHO_KNOWS_ABOUT"],
+    "nobody of that name": ["Qui est Zebulon Tartempion ?"],
+    "small talk": ["Bonjour, comment ça va ?"],
+    "not understood": ["Qui connaît Kubernetes ?", "le premier", "bli bla blubb tralala"],
+}
+
+
+def answers(turn: dict[str, Any]) -> bool:
+    """Whether the bot knew what to say: people, or our question for what to look up."""
+    asks = {
+        variation["text"]
+        for response in ("utter_ask_person", "utter_ask_technology")
+        for variation in DOMAIN["responses"][response]
+    }
+    cards = [reply["card"] for reply in turn["replies"] if reply["card"]]
+    asked = any(reply["text"] in asks for reply in turn["replies"])
+    return asked or any(card.get("person") or card.get("experts") for card in cards)
+
+
+def replay(bot: RunningBot, texts: list[str]) -> tuple[User, list[dict[str, str]]]:
+    """Say ``texts`` in a new conversation; return what is suggested at its end."""
+    user = sign_in(bot)
+    for text in texts:
+        turn = user.say(text)
+    return user, turn["suggestions"]
+
+
+@pytest.mark.parametrize("situation", OPENINGS)
+def test_each_suggestion_is_answered(bot: RunningBot, situation: str) -> None:
+    _, suggestions = replay(bot, OPENINGS[situation])
+    assert 1 <= len(suggestions) <= 4
+    assert len({suggestion["title"] for suggestion in suggestions}) == len(suggestions)
+    for suggestion in suggestions:
+        user, again = replay(bot, OPENINGS[situation])
+        assert suggestion in again
+        tapped = user.turn(user.post({"type": "postback", **suggestion}))
+        assert answers(tapped), (suggestion, tapped)
+        if suggestion["title"].endswith("?"):  # a sentence may be typed as well
+            user, _ = replay(bot, OPENINGS[situation])
+            assert answers(user.say(suggestion["title"])), suggestion
 
 
 def test_it_streams(bot: RunningBot) -> None:

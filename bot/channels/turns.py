@@ -71,7 +71,8 @@ def add_reply(turn: Turn, message: Mapping[str, Any]) -> dict[str, Any] | None:
     """Add one message of the bot to ``turn``; return the reply, None where nothing is to be seen.
 
     Args:
-        message: ``text`` and the fields of a ``BotUttered`` event's data.
+        message: ``text`` and the fields of a ``BotUttered`` event's data. Its ``quick_replies`` are
+            the turn's suggestions, those without a payload (docs/dialogue.md) left out.
     """
     quick_replies = _buttons(message.get("quick_replies"))
     if quick_replies:
