@@ -1,8 +1,26 @@
-"""Takes work out of a turn that Rasa does over and over with the same result."""
+"""Takes work out of a turn that Rasa does over and over with the same result.
+
+:func:`install` does all of it. Each function replaces one method of Rasa by one with the same
+result; benchmarks/load/README.md says what each is worth.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import weakref
+from graphlib import TopologicalSorter
 from typing import Any
+
+# Sanic closes a connection that was idle for 5 s: long before, so that no request meets the end.
+IDLE_SECONDS = 2.0
+
+
+def install() -> None:
+    """Make turns of this process quick; call it once, before a model is loaded."""
+    check_answers_quickly()
+    find_events_quickly()
+    run_graphs_quickly()
+    keep_connections()
 
 
 def check_answers_quickly() -> None:
@@ -25,3 +43,100 @@ def check_answers_quickly() -> None:
         return validator.is_valid(answer) or thorough(action, answer)
 
     RemoteAction._validate_action_result = validate
+
+
+def find_events_quickly() -> None:
+    """Have Rasa remember which class an event's name stands for.
+
+    It looks through all subclasses of ``Event``, for every event of a conversation at every turn.
+    """
+    from rasa.shared.core.events import Event
+
+    thorough = Event.resolve_by_type
+    known: dict[str, type[Event]] = {}
+
+    def resolve(type_name: str, default: type[Event] | None = None) -> type[Event] | None:
+        if type_name not in known:
+            found = thorough(type_name, default)
+            if found is None or found is default:
+                return found
+            known[type_name] = found
+        return known[type_name]
+
+    Event.resolve_by_type = staticmethod(resolve)
+
+
+def run_graphs_quickly() -> None:
+    """Have Rasa run the nodes of a model in an order that is found once.
+
+    It makes a plan for Dask's scheduler at each run, three times a turn, and Dask then runs one
+    node after the other in this very thread.
+    """
+    from rasa.engine.exceptions import GraphRunError
+    from rasa.engine.runner.dask import DaskGraphRunner
+
+    thorough = DaskGraphRunner.run
+    plans: weakref.WeakKeyDictionary[DaskGraphRunner, dict[Any, list[Any]]]
+    plans = weakref.WeakKeyDictionary()
+
+    def plan(runner: DaskGraphRunner, targets: list[str], inputs: dict[str, Any]) -> list[Any]:
+        """Return (name, node, names of the nodes that it needs) in order of execution."""
+        nodes = runner._graph_schema.minimal_graph_schema(targets).nodes
+        needs = {name: tuple(node.needs.values()) for name, node in nodes.items()}
+        order = TopologicalSorter(needs).static_order()
+        return [
+            (name, runner._instantiated_nodes[name], needs[name])
+            for name in order
+            if name in nodes and name not in inputs
+        ]
+
+    def run(
+        runner: DaskGraphRunner,
+        inputs: dict[str, Any] | None = None,
+        targets: list[str] | None = None,
+    ) -> dict[str, Any]:
+        inputs, targets = inputs or {}, targets or runner._graph_schema.target_names
+        if any(isinstance(value, str) for value in inputs.values()):
+            return thorough(runner, inputs, targets)  # it may be the name of a node
+        own, key = plans.setdefault(runner, {}), (*targets, None, *inputs)
+        if key not in own:
+            own[key] = plan(runner, targets, inputs)
+        # As in Dask's graph: what is not there goes by its name.
+        results: dict[str, Any] = {name: (name, value) for name, value in inputs.items()}
+        try:
+            for name, node, needs in own[key]:
+                results[name] = node(*(results.get(need, need) for need in needs))
+        except RuntimeError as error:
+            raise GraphRunError("Error running runner.") from error
+        return dict(results[target] for target in targets)
+
+    DaskGraphRunner.run = run
+
+
+def keep_connections() -> None:
+    """Have Rasa keep its connections to the action server between turns.
+
+    It opens a new one for each action.
+    """
+    import aiohttp
+    from rasa.core.constants import DEFAULT_REQUEST_TIMEOUT
+    from rasa.utils.endpoints import EndpointConfig
+
+    connectors: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.TCPConnector]
+    connectors = weakref.WeakKeyDictionary()
+
+    def session(endpoint: EndpointConfig) -> aiohttp.ClientSession:
+        loop = asyncio.get_running_loop()
+        if loop not in connectors:
+            connectors[loop] = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS)
+        account = endpoint.basic_auth
+        return aiohttp.ClientSession(
+            connector=connectors[loop],
+            connector_owner=False,
+            cookie_jar=aiohttp.DummyCookieJar(),  # as good as a new one for each request
+            headers=endpoint.headers,
+            auth=aiohttp.BasicAuth(account["username"], account["password"]) if account else None,
+            timeout=aiohttp.ClientTimeout(total=DEFAULT_REQUEST_TIMEOUT),
+        )
+
+    EndpointConfig.session = session

@@ -12,7 +12,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from bot import exposure
+from bot import exposure, lazy_tensorflow
 from bot.errors import UserError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -23,7 +23,7 @@ ENDPOINTS_VARIABLE = "BOT_ENDPOINTS"
 DEFAULTS = {
     # Nobody is asked whether usage may be reported to Rasa, hence nothing is.
     "RASA_TELEMETRY_ENABLED": "false",
-    # TensorFlow, which Rasa imports and this bot does not use, reports the CPU's instruction sets.
+    # TensorFlow, where it is imported (bot/lazy_tensorflow.py), reports the CPU's instruction sets.
     "TF_CPP_MIN_LOG_LEVEL": "3",
     # Rasa 3.6 pins SQLAlchemy 1.4; what 2.0 would not take of its code is no news to users.
     "SQLALCHEMY_SILENCE_UBER_WARNING": "1",
@@ -161,11 +161,16 @@ def main() -> None:
         except UserError as error:
             sys.exit(str(error))
 
+    if not lazy_tensorflow.is_needed_for(sys.argv[1:]):
+        lazy_tensorflow.leave_out()
     ignore_deprecations_of_others()
     from rasa.__main__ import main as rasa_main
 
     if sys.argv[1:2] and sys.argv[1] in ("run", "shell", "interactive", "test"):
+        from bot import quick_turns
+
         set_action_timeout(timeout)
+        quick_turns.install()
     rasa_main()
 
 

@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
+import http.server
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator, ValidationError
 from rasa.core.actions.action import RemoteAction
+from rasa.core.agent import Agent
+from rasa.core.channels.channel import UserMessage
+from rasa.engine.exceptions import GraphRunError
+from rasa.engine.runner.dask import DaskGraphRunner
+from rasa.shared.core.events import Event, SlotSet, UserUttered
+from rasa.shared.utils.common import all_subclasses
+from rasa.utils.endpoints import ClientResponseError, EndpointConfig
 
-from bot.quick_turns import check_answers_quickly
+from bot.quick_turns import (
+    check_answers_quickly,
+    find_events_quickly,
+    keep_connections,
+    run_graphs_quickly,
+)
+from tests.test_actions import HOST
+from tests.test_actions_with_rasa import model as rules_model  # noqa: F401
 
 GOOD = [
     {},
@@ -54,3 +73,143 @@ def test_the_schema_is_not_checked_again(
     monkeypatch.setattr(Draft202012Validator, "check_schema", refuse)
     for answer in GOOD:
         assert quick._validate_action_result(answer)
+
+
+# --- events -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def original_events(monkeypatch: pytest.MonkeyPatch) -> Any:
+    original = Event.resolve_by_type
+    monkeypatch.setattr(Event, "resolve_by_type", staticmethod(original))
+    find_events_quickly()
+    return original
+
+
+def test_events_are_found_as_by_rasa(original_events: Any) -> None:
+    names = [kind.type_name for kind in all_subclasses(Event)]
+    assert len(names) > 10
+    for name in (*names, *names, "topic"):
+        assert Event.resolve_by_type(name) is original_events(name)
+    assert Event.resolve_by_type("unheard-of", SlotSet) is SlotSet
+    # A default of one call is nothing to remember.
+    assert Event.resolve_by_type("unheard-of", UserUttered) is UserUttered
+    with pytest.raises(ValueError, match="unheard-of"):
+        Event.resolve_by_type("unheard-of")
+
+
+# --- the graph --------------------------------------------------------------------------------
+
+
+def test_graphs_give_the_same(
+    rules_model: str,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Both targets of a real model, and what goes wrong."""
+    agent = Agent.load(rules_model)
+    assert agent.processor is not None
+    runner, metadata = agent.processor.graph_runner, agent.processor.model_metadata
+    tracker = asyncio.run(agent.tracker_store.get_or_create_tracker("me"))
+
+    def run(text: str) -> list[Any]:
+        message = UserMessage(text)
+        inputs = {"__message__": [message], "__tracker__": tracker}
+        nlu = runner.run(inputs, targets=[metadata.nlu_target])
+        core = runner.run({"__tracker__": tracker}, targets=[metadata.core_target])
+        both = runner.run(inputs, targets=[metadata.core_target, "__tracker__"])
+        (parsed,) = nlu[metadata.nlu_target]
+        policies = [result[metadata.core_target] for result in (core, both)]
+        assert both["__tracker__"] is tracker
+        return [
+            [*nlu, *core, *both],
+            parsed.as_dict(only_output_properties=True),
+            [(one.policy_name, one.probabilities) for one in policies],
+        ]
+
+    texts = ["Qui connaît Java ?", '/WHO_IS{"person": "Paul Martin"}', ""]
+    before = [run(text) for text in texts]
+    monkeypatch.setattr(DaskGraphRunner, "run", DaskGraphRunner.run)
+    run_graphs_quickly()
+    assert [run(text) for text in [*texts, *texts]] == [*before, *before]
+    with pytest.raises(GraphRunError, match="Missing input"):
+        runner.run({}, targets=[metadata.core_target])
+    with pytest.raises(GraphRunError, match="clashes"):
+        runner.run({"__tracker__": metadata.core_target}, targets=[metadata.core_target])
+
+
+# --- connections ------------------------------------------------------------------------------
+
+
+class _Actions(http.server.BaseHTTPRequestHandler):
+    """Says who asks from which port; refuses whoever comes without the secret."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        body = f'{{"port": {self.client_address[1]}}}'.encode()
+        self.send_response(200 if self.headers["Authorization"] == "Bearer s" else 401)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Set-Cookie", "a=b")
+        self.send_header("Content-Length", str(len(body)))
+        if "Cookie" in self.headers or self.path == "/last":
+            self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_connections_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(EndpointConfig, "session", EndpointConfig.session)
+    keep_connections()
+    server = http.server.ThreadingHTTPServer((HOST, 0), _Actions)
+    threading.Thread(target=server.serve_forever).start()
+    url = f"http://{HOST}:{server.server_address[1]}"
+    good = EndpointConfig(url, headers={"Authorization": "Bearer s"})
+
+    async def ports(*paths: str) -> list[int]:
+        return [(await good.request(subpath=path, json={}))["port"] for path in paths]
+
+    async def ask() -> None:
+        first, second, third = await ports("", "", "last")
+        assert first == second == third
+        # The server has closed it: the next request meets a new one.
+        (fourth,) = await ports("")
+        assert fourth != first
+        with pytest.raises(ClientResponseError):
+            await EndpointConfig(url).request(json={})
+        at_once = await asyncio.gather(*(ports("") for _ in range(5)))
+        assert len({port for (port,) in at_once}) > 1
+
+    try:
+        asyncio.run(ask())
+        asyncio.run(ask())  # a loop has connections of its own
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+# --- where it is done -------------------------------------------------------------------------
+
+ASK = """
+import sys, rasa.__main__
+from bot import rasa_cli
+def report():
+    from rasa.core.actions.action import RemoteAction
+    from rasa.engine.runner.dask import DaskGraphRunner
+    from rasa.shared.core.events import Event
+    from rasa.utils.endpoints import EndpointConfig
+    patched = (RemoteAction._validate_action_result, DaskGraphRunner.run, Event.resolve_by_type,
+               EndpointConfig.session)
+    print(*(method.__module__ for method in patched))
+rasa.__main__.main = report
+rasa_cli.main()
+"""
+
+
+def test_a_bot_that_runs_is_quick() -> None:
+    command = [sys.executable, "-c", ASK, "run"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.stdout.split()[-4:] == ["bot.quick_turns"] * 4, done.stderr[-2000:]
