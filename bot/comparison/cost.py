@@ -27,6 +27,8 @@ BILLED_CHARACTERS = 100
 MINIMUM_BILLED_UNITS = 3
 
 MAXIMUM_QUESTIONS_A_DAY = 1_000_000
+# Points of the curves between a volume and ten times as much.
+_A_DECADE = 160
 
 
 @dataclass(frozen=True)
@@ -288,9 +290,9 @@ def compared(profile: Profile) -> list[str]:
 
 
 def _volumes() -> list[int]:
-    """Return volumes from 1 to the maximum, forty a decade, each once."""
-    steps = range(40 * round(math.log10(MAXIMUM_QUESTIONS_A_DAY)) + 1)
-    return sorted({round(10 ** (step / 40)) for step in steps})
+    """Return volumes from 1 to the maximum, so many a decade that steps look like steps."""
+    steps = range(_A_DECADE * round(math.log10(MAXIMUM_QUESTIONS_A_DAY)) + 1)
+    return sorted({round(10 ** (step / _A_DECADE)) for step in steps})
 
 
 def curves(prices: Prices, profile: Profile) -> tuple[list[int], dict[str, list[float]]]:

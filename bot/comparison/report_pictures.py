@@ -57,8 +57,15 @@ def _looks(report: Report) -> dict[str, Style]:
 
 def _stability(report: Report) -> Iterator[_Drawing]:
     ranked = report.decision
-    names = [one.candidate for one in ranked.ranking]
+    # Who never wins would only be an empty row.
+    names = [
+        one.candidate
+        for one in ranked.ranking
+        if max(ranked.near[one.candidate], ranked.anywhere[one.candidate]) >= 0.001
+    ]
     if names:
+        others = len(ranked.ranking) - len(names)
+        rest = f" ({others} more: never)" if others else ""
         series = {
             "near the weights chosen": [ranked.near[name] for name in names],
             "any weights": [ranked.anywhere[name] for name in names],
@@ -70,9 +77,9 @@ def _stability(report: Report) -> Iterator[_Drawing]:
                 pictures.draw_shares,
                 names=names,
                 series=series,
-                title="Who wins when the weights vary",
+                title=f"Who wins when the weights vary{rest}",
             ),
-            (7.0, 1.8 + 0.5 * len(names)),
+            (7.0, 1.6 + 0.5 * len(names)),
         )
 
 
@@ -92,7 +99,7 @@ def _latency_accuracy(report: Report) -> Iterator[_Drawing]:
             functools.partial(
                 pictures.draw_latency_accuracy, points=places, looks=_looks(report), hollow=hollow
             ),
-            (7.6, 5.2),
+            (7.6, 4.6),
         )
 
 
@@ -117,7 +124,7 @@ def _learning_curves(report: Report) -> Iterator[_Drawing]:
             "learning-curves",
             "Lines: macro-F1 of each candidate against the training examples a class",
             functools.partial(pictures.draw_learning_curves, lines=lines, looks=_looks(report)),
-            (7.6, 5.2),
+            (7.6, 4.6),
         )
 
 
