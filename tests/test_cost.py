@@ -381,7 +381,7 @@ def test_the_command_prints_json() -> None:
     bills = {one["key"]: one for one in figures["options"]}
 
     assert bills["comprehend-always"]["dollars"] == pytest.approx(1301)
-    assert bills["comprehend-always"]["euros"] == pytest.approx(1301 / 1.175)
+    assert bills["comprehend-always"]["euros"] == pytest.approx(1301 / 1.1761)
     assert figures["profile"]["mean_characters"] == 38
     assert {one["key"] for one in figures["prices"]} == set(prices.UNITS)
     assert len(figures["curves"]["questions_per_day"]) == len(
