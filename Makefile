@@ -14,6 +14,8 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 BOT := $(VENV)/bin/bot
 ENCODER := models/encoders/e5-small-fr/encoder.json
+# Packages that Rasa's LanguageModelFeaturizer needs, for a comparison with it alone.
+PEERS_LM := results/bench/peers-lm
 SOURCES := bot components actions infra benchmarks tests
 
 # $(call step,TITLE,COMMAND): announce COMMAND, run it with its output kept aside, say how long it
@@ -73,8 +75,8 @@ test: lint ## Lint, types, dataset check and all tests (this is what CI runs)
 	@$(PYTHON) -m pytest --numprocesses 2 --dist loadfile
 
 .PHONY: bench
-bench: setup ## Run the benchmarks; tables to results/bench/
-	@mkdir -p results/bench; set -e; for name in serving training directory entities off_topic; do \
+bench: setup $(PEERS_LM) ## Run the benchmarks; tables to results/bench/
+	@mkdir -p results/bench; set -e; for name in serving training directory entities off_topic peers; do \
 		printf '→ benchmarks/%s.py\n' "$$name"; \
 		$(PYTHON) -m benchmarks.$$name | tee results/bench/$$name.md; done
 
@@ -135,6 +137,10 @@ $(VENV)/.packages-stamp: requirements.lock $(VENV)/.uv-stamp
 
 $(VENV)/.project-stamp: pyproject.toml $(VENV)/.packages-stamp
 	$(call step,Installing this project,$(VENV)/bin/uv pip install --quiet --python $(PYTHON) --no-deps --no-build-isolation --editable .)
+	@touch $@
+
+$(PEERS_LM): benchmarks/peers-lm.lock $(VENV)/.packages-stamp
+	$(call step,Installing the packages of a peer (benchmarks/peers-lm.lock),$(VENV)/bin/uv pip install --quiet --python $(PYTHON) --no-deps --require-hashes --target $@ -r $<)
 	@touch $@
 
 $(ENCODER): bot/encoder.py $(VENV)/.project-stamp

@@ -8,7 +8,7 @@ Domain, dialogue, actions and training data are the same; the pipeline alone dif
 * ``diet``: what `rasa init` gives a bot, DIETClassifier for intents and entities;
 * ``lm``: the same with Rasa's LanguageModelFeaturizer on a CamemBERT of the shape of our encoder,
   with random weights (fine for timing). It needs transformers 4.36, hence packages of its own; it
-  is left out, and how to install them is said, where they are missing.
+  is left out, and how to install them is said, where they are missing (`make bench` installs them).
 
 Each bot is trained once. Then the servers run one at a time, in turns, each round from a cold
 start: until the first answer to a REST request, resident memory after all turns, ``/model/parse``
