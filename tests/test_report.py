@@ -22,6 +22,7 @@ from bot.comparison import (
     prices,
     report,
     report_tables,
+    results,
     rules,
 )
 from bot.comparison.cost_report import Costs
@@ -413,7 +414,53 @@ def test_an_interval_beside_its_value_can_be_drawn(tmp_path: Path) -> None:
         tmp_path,
     )
 
-    assert "Latency against accuracy" in drawn.svg
+    assert "hollow: a stand-in" in drawn.svg
+
+
+def test_names_in_a_picture_hide_neither_each_other_nor_the_points() -> None:
+    from matplotlib.figure import Figure
+
+    points = {
+        f"A candidate with a long name {number}": pictures.Point(x, y, y - 0.02, y + 0.02)
+        for number, (x, y) in enumerate(
+            [(0.002, 0.93), (0.003, 0.931), (0.0031, 0.86), (0.02, 0.93), (0.05, 0.92)]
+        )
+    }
+    axes = Figure(figsize=(7.6, 4.6), layout="constrained").add_subplot()
+    pictures.draw_latency_accuracy(axes, points, pictures.styles(list(points)), hollow=set())
+
+    names = [text for text in axes.texts if text.get_text() in points]
+    boxes = [text.get_window_extent() for text in names]
+    places = axes.transData.transform([(point.x * 1e3, point.y * 100) for point in points.values()])
+    assert len(boxes) == len(points)
+    assert not any(
+        one.overlaps(other) for index, one in enumerate(boxes) for other in boxes[:index]
+    )
+    assert not any(box.contains(*place) for box in boxes for place in places)
+    frame = axes.get_window_extent()
+    assert all(frame.x0 <= box.x0 and box.x1 <= frame.x1 for box in boxes)
+
+
+def test_each_candidate_has_a_look_of_its_own() -> None:
+    looks = pictures.styles([str(number) for number in range(40)])
+
+    assert len({(one["color"], one["marker"]) for one in looks.values()}) == 40
+
+
+def test_a_published_report_is_whole_and_nothing_of_an_earlier_one_stays(
+    whole: Report, folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "confusion-gone.svg").write_text("")
+    results.write(whole.results, folder)
+
+    report.publish(folder, tmp_path)
+
+    text = (tmp_path / "report.md").read_text()
+    shown = set(re.findall(r"\]\((pictures/[^)]+)\)", text))
+    kept = {str(path.relative_to(tmp_path)) for path in (tmp_path / "pictures").iterdir()}
+    assert shown == kept
+    assert results.read(tmp_path / results.FILE) == whole.results
 
 
 def test_sixty_intents_are_drawn_too(costs: Costs, tmp_path: Path) -> None:

@@ -66,6 +66,10 @@ def compare(
             "--outdated", help="With --report: also what was measured with earlier code, marked."
         ),
     ] = False,
+    publish: Annotated[
+        Path | None,
+        typer.Option(help="Also copy the Markdown report with its pictures there."),
+    ] = None,
     real_aws: Annotated[
         bool,
         typer.Option("--real-aws", help="Ask Amazon, with AWS's credentials; it charges for it."),
@@ -139,11 +143,13 @@ def compare(
     files = [figures.write(results, out)]
     made = reports.build(results, costs, importance)
     files += reports.write(made, out)
+    if publish:
+        files[4:4] = reports.publish(out, publish)[:1]
     for grid in made.summary():
         console.print(grid.to_rich())
         for note in grid.notes:
             console.print(note, markup=False)
-    for path in files[:4]:
+    for path in files[: 5 if publish else 4]:
         console.print(str(path))
     failures = [
         f"{one.name}, {failure.cell}: {failure.error}"

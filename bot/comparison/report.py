@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from bot.comparison.page import PICTURES, Block, Details, Matrix, Page, Section,
 from bot.comparison.pictures import Picture
 from bot.comparison.results import (
     CROSS_VALIDATION,
+    FILE,
     HELD_OUT,
     Candidate,
     Performance,
@@ -108,6 +110,8 @@ def build(
 
 def write(report: Report, folder: Path) -> list[Path]:
     """Write ``report.html``, ``report.md``, ``report.json`` and ``pictures/``; return the files."""
+    # Those of an earlier report may be of candidates that are no more.
+    shutil.rmtree(folder / PICTURES, ignore_errors=True)
     drawn = report_pictures.draw(report, folder / PICTURES)
     page = compose(report, drawn)
     contents = {
@@ -124,6 +128,24 @@ def write(report: Report, folder: Path) -> list[Path]:
         for picture in drawn.values()
         for suffix in ("svg", "png")
     ]
+
+
+def publish(folder: Path, target: Path) -> list[Path]:
+    """Copy what a repository keeps of a report; what ``target`` had of an earlier one goes.
+
+    Args:
+        folder: Where ``bot compare`` has written it.
+        target: Gets ``report.md``, its pictures as SVG, and the raw figures.
+
+    Returns:
+        The files in ``target``.
+    """
+    pictures = target / PICTURES
+    shutil.rmtree(pictures, ignore_errors=True)
+    pictures.mkdir(parents=True)
+    names = ["report.md", FILE]
+    names += [f"{PICTURES}/{path.name}" for path in sorted((folder / PICTURES).glob("*.svg"))]
+    return [Path(shutil.copy(folder / name, target / name)) for name in names]
 
 
 # --- the page ---------------------------------------------------------------------------------

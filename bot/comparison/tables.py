@@ -46,10 +46,12 @@ class Grid:
         )
         for index, name in enumerate(self.header):
             side: Literal["left", "right"] = "left" if self.is_text(index) else "right"
-            # A number is never cut; its heading may take several lines.
-            cells = [len(row[index]) for row in self.rows] if side == "right" else [16]
+            # A number is never cut, and no word where there is room; headings may take more lines.
+            cells = [row[index] for row in self.rows]
+            whole = cells if side == "right" else [word for cell in cells for word in cell.split()]
+            width = max(map(len, [*whole, *name.split()]), default=0)
             table.add_column(
-                escape(name), justify=side, overflow="fold", min_width=max(cells, default=0)
+                escape(name), justify=side, overflow="fold", min_width=min(width, _WIDEST)
             )
         for index, row in enumerate(self.rows):
             style = "bold" if index in self.emphasised else None
@@ -123,6 +125,8 @@ class Footnotes:
         return self._marks[remark]
 
 
+# Characters that a column asks for at most in a terminal.
+_WIDEST = 22
 _SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
