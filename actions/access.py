@@ -14,7 +14,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
@@ -25,6 +25,8 @@ from rasa_sdk import Tracker
 
 from actions.directory import Collaborator, Directory, ExpertsFound, PeopleFound
 from bot.errors import UserError
+from bot.observability.steps import step
+from bot.observability.trace_context import parse
 
 CALLER_METADATA = "caller"
 TRACEPARENT_METADATA = "traceparent"
@@ -58,11 +60,7 @@ class Caller:
     @classmethod
     def of(cls, tracker: Tracker) -> Caller:
         """Read the metadata of the last message; anything malformed in them is left out."""
-        message = tracker.latest_message or {}
-        metadata = message.get("metadata")
-        metadata = metadata if isinstance(metadata, Mapping) else {}
-        parts = str(metadata.get(TRACEPARENT_METADATA) or "").split("-")
-        trace_id = parts[1] if len(parts) == 4 else None
+        metadata, trace = _metadata(tracker), parse(traceparent_of(tracker))
         caller, subject, scopes = metadata.get(CALLER_METADATA), None, anonymous_scopes()
         if isinstance(caller, Mapping) and isinstance(caller.get("subject"), str):
             subject = caller["subject"]
@@ -70,7 +68,7 @@ class Caller:
             granted = granted if isinstance(granted, list) else []
             # Only the server's own setting can mean every scope.
             scopes = frozenset(map(str, granted)) - {EVERY_SCOPE}
-        return cls(str(tracker.sender_id), subject, scopes, trace_id)
+        return cls(str(tracker.sender_id), subject, scopes, trace.trace_id if trace else None)
 
     @property
     def hidden(self) -> tuple[str, ...]:
@@ -78,6 +76,17 @@ class Caller:
         if EVERY_SCOPE in self.scopes:
             return ()
         return tuple(field for field, scope in visibility().items() if scope not in self.scopes)
+
+
+def traceparent_of(tracker: Tracker) -> str | None:
+    """Return the trace of the last message, as its channel has noted it."""
+    value = _metadata(tracker).get(TRACEPARENT_METADATA)
+    return value if isinstance(value, str) else None
+
+
+def _metadata(tracker: Tracker) -> Mapping[str, Any]:
+    metadata = (tracker.latest_message or {}).get("metadata")
+    return metadata if isinstance(metadata, Mapping) else {}
 
 
 def anonymous_scopes() -> frozenset[str]:
@@ -116,12 +125,16 @@ class CallerDirectory:
 
     def get(self, collaborator_id: str) -> Collaborator | None:
         """See :meth:`Directory.get`."""
-        person = self._directory.get(collaborator_id)
+        with step("directory", "get") as lookup:
+            person = self._directory.get(collaborator_id)
+            lookup.set(outcome="nothing" if person is None else "found")
         return self._shown(person) if person is not None else None
 
     def find_people(self, name: str, *, agency: str | None = None, limit: int = 6) -> PeopleFound:
         """See :meth:`Directory.find_people`."""
-        found = self._directory.find_people(name, agency=agency, limit=limit)
+        with step("directory", "find_people") as lookup:
+            found = self._directory.find_people(name, agency=agency, limit=limit)
+            lookup.set(outcome=_outcome(found.total, found.near), people=found.total)
         return dataclasses.replace(
             found,
             matches=tuple(map(self._shown, found.matches)),
@@ -132,7 +145,9 @@ class CallerDirectory:
         self, skill: str, *, agency: str | None = None, offset: int = 0, limit: int = 5
     ) -> ExpertsFound:
         """See :meth:`Directory.find_experts`."""
-        found = self._directory.find_experts(skill, agency=agency, offset=offset, limit=limit)
+        with step("directory", "find_experts") as lookup:
+            found = self._directory.find_experts(skill, agency=agency, offset=offset, limit=limit)
+            lookup.set(outcome=_outcome(found.total, found.related), people=found.total)
         experts = (
             dataclasses.replace(expert, collaborator=self._shown(expert.collaborator))
             for expert in found.experts
@@ -141,17 +156,28 @@ class CallerDirectory:
 
     def skill_level(self, collaborator_id: str, skill: str) -> int | None:
         """See :meth:`Directory.skill_level`."""
-        return self._directory.skill_level(collaborator_id, skill)
+        with step("directory", "skill_level") as lookup:
+            level = self._directory.skill_level(collaborator_id, skill)
+            lookup.set(outcome="nothing" if level is None else "found")
+        return level
 
     def agencies(self) -> tuple[str, ...]:
         """See :meth:`Directory.agencies`."""
-        return self._directory.agencies()
+        with step("directory", "agencies"):
+            return self._directory.agencies()
 
     def _shown(self, person: Collaborator) -> Collaborator:
         if not self._hidden:
             return person
         nothing = dict.fromkeys(self._hidden)
         return dataclasses.replace(person, **nothing, hidden=self._hidden)  # type: ignore[arg-type]
+
+
+def _outcome(total: int, near: Sequence[object]) -> str:
+    """Return in a word what was found."""
+    if total:
+        return "found"
+    return "near" if near else "nothing"
 
 
 # --- whom they were shown ---------------------------------------------------------------------

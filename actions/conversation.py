@@ -26,9 +26,10 @@ from rasa_sdk.events import EventType, SlotSet
 from rasa_sdk.executor import CollectingDispatcher
 from rasa_sdk.types import DomainDict
 
-from actions.access import Caller, CallerDirectory, audit_log, people_shown
+from actions.access import Caller, CallerDirectory, audit_log, people_shown, traceparent_of
 from actions.directory import Directory, DirectoryError
 from bot.errors import describe
+from bot.observability.steps import Step, serve
 
 logger = logging.getLogger(__name__)
 
@@ -358,6 +359,15 @@ class Question(Action, ABC):
         self, dispatcher: CollectingDispatcher, tracker: Tracker, domain: DomainDict
     ) -> list[EventType]:
         """Answer, or say politely that it is not possible now; nothing is said half."""
+        with serve("execution", self.name(), traceparent_of(tracker)) as execution:
+            events = await self._run(dispatcher, tracker, execution)
+            responses = (message.get("response") for message in dispatcher.messages)
+            execution.set(responses=[name for name in responses if name])
+        return events
+
+    async def _run(
+        self, dispatcher: CollectingDispatcher, tracker: Tracker, execution: Step
+    ) -> list[EventType]:
         timeout = directory_timeout()
         try:
             before, reply = Memory.of(tracker), Reply()
@@ -366,10 +376,13 @@ class Question(Action, ABC):
             )
             after = await asyncio.wait_for(answer, timeout)
         except asyncio.TimeoutError:
+            execution.fail("timeout")
             logger.error("%s: no answer from the directory within %s s.", self.name(), timeout)
         except DirectoryError as error:
+            execution.fail("directory")
             logger.error("%s: %s", self.name(), error)
         except Exception as error:
+            execution.fail("defect")
             # Left to the server, a defect would send the whole tracker into the bot's log.
             logger.error("%s: %s", self.name(), describe(error))
         else:

@@ -1,32 +1,38 @@
 """The action server: ``rasa_sdk``'s, which answers its bot alone.
 
 ``python -m bot.action_server --port 5055``. With ``ACTIONS_SECRET`` in the environment every
-request but ``/health`` must carry it as a bearer token, as ``endpoints.yml`` makes the bot do. Off
-the loopback interface the server does not start without.
+request but ``/health`` and ``/ready`` must carry it as a bearer token, as ``endpoints.yml`` makes
+the bot do. Off the loopback interface the server does not start without.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import hmac
 import logging
 import os
 import sys
+import warnings
 
 from rasa_sdk import utils
-from rasa_sdk.endpoint import create_app
 from sanic import Sanic
 from sanic.exceptions import SanicException
 from sanic.request import Request
 from sanic.response import HTTPResponse, json
 
 from actions import access
+from actions.conversation import shared_directory
+from actions.directory import DirectoryError
 from bot import exposure
 from bot.errors import UserError, describe
+from bot.observability import logs, setup, steps, trace_context
 
 logger = logging.getLogger(__name__)
 
-HEALTH_PATH = "/health"
+# Whether the process lives, and whether it can answer: for probes, which know no secret.
+HEALTH_PATH, READY_PATH = "/health", "/ready"
+READY_SECONDS = 2.0
 
 
 def require_secret(host: str, secret: str) -> None:
@@ -44,15 +50,24 @@ def require_secret(host: str, secret: str) -> None:
 
 def make_app(secret: str) -> Sanic:
     """Return the server with all actions, which asks for ``secret`` unless it is empty."""
+    # Sanic's extension for CORS uses what is deprecated, which is no news to who reads the log.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from rasa_sdk.endpoint import create_app
+
     # No page of a browser has business here.
     app = create_app("actions", cors_origins="")
     expected = f"Bearer {secret}".encode()
 
     @app.middleware("request")
     async def authenticate(request: Request) -> HTTPResponse | None:
+        steps.enter(trace_context.parse(request.headers.get("traceparent")))
         given = str(request.headers.get("authorization", "")).encode()
-        if not secret or request.path == HEALTH_PATH or hmac.compare_digest(given, expected):
+        open_to_all = not secret or request.path in (HEALTH_PATH, READY_PATH)
+        if open_to_all or hmac.compare_digest(given, expected):
             return None
+        with steps.step("refusal"):
+            pass
         logger.warning(
             "A request without the secret of the bot was refused (%s).",
             exposure.ACTIONS_SECRET_VARIABLE,
@@ -66,8 +81,25 @@ def make_app(secret: str) -> Sanic:
         logger.error("%s", describe(error))
         return json({"error": type(error).__name__}, status=500)
 
+    @app.get(READY_PATH)
+    async def ready(_: Request) -> HTTPResponse:
+        directory = await _directory_answers()
+        checks = {"directory": "ok" if directory else "failing"}
+        status = "ready" if directory else "unavailable"
+        return json({"status": status, "checks": checks}, status=200 if directory else 503)
+
     app.error_handler.add(Exception, handle)
     return app
+
+
+async def _directory_answers() -> bool:
+    """Return whether the directory answers in time."""
+    answer = asyncio.to_thread(lambda: shared_directory().is_empty())
+    try:
+        await asyncio.wait_for(answer, READY_SECONDS)
+    except (DirectoryError, asyncio.TimeoutError):
+        return False
+    return True
 
 
 def main() -> None:
@@ -82,12 +114,17 @@ def main() -> None:
         # To hear of wrong settings now, not at the first question.
         access.visibility()
         access.audit_log()
+        json_logs = logs.wanted(os.environ)
+        app = make_app(secret)
+        setup.observe_actions(app, os.environ)
     except UserError as error:
         sys.exit(str(error))
     utils.configure_colored_logging("INFO")
     utils.update_sanic_log_level()
+    if json_logs:
+        logs.install()
     workers = utils.number_of_sanic_workers()
-    make_app(secret).run(arguments.host, arguments.port, workers=workers, access_log=False)
+    app.run(arguments.host, arguments.port, workers=workers, access_log=False)
 
 
 if __name__ == "__main__":

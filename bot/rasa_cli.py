@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bot import exposure, lazy_tensorflow
 from bot.errors import UserError
+from bot.observability.setup import observe_rasa
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
@@ -166,6 +167,11 @@ def main() -> None:
     ignore_deprecations_of_others()
     from rasa.__main__ import main as rasa_main
 
+    if sys.argv[1:2] and sys.argv[1] in ("run", "shell"):
+        try:
+            observe_rasa(os.environ)
+        except UserError as error:
+            sys.exit(str(error))
     if sys.argv[1:2] and sys.argv[1] in ("run", "shell", "interactive", "test"):
         from bot import quick_turns
 

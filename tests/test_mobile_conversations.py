@@ -21,9 +21,9 @@ from bot.channels.conversations import (
     events,
     open_conversations,
 )
-from bot.channels.tracing import trace_of
 from bot.channels.turns import CHANNEL_NAME, Request, add_reply
 from bot.errors import UserError
+from bot.observability.trace_context import trace_of
 
 PAUL = Person("P1", ("Paul Martin", "Martin Paul", "paul@example.com", "01 00 00 01"))
 

@@ -13,8 +13,8 @@ from bot import exposure
 from bot.channels.limits import RateLimiter
 from bot.channels.problems import ProblemError
 from bot.channels.settings import Settings, require_authentication
-from bot.channels.tracing import trace_of
 from bot.errors import UserError
+from bot.observability.trace_context import trace_of
 from bot.rasa_cli import DEFAULTS, PROJECT_ROOT
 
 IDENTITY = {"jwks": "https://id.example.com/keys", "issuer": "https://id", "audience": "bot"}

@@ -12,7 +12,7 @@ from sanic.response import HTTPResponse
 
 from bot.channels import contract
 from bot.channels.problems import CONTENT_TYPE, ProblemError, invalid
-from bot.channels.tracing import trace_of
+from bot.observability.trace_context import trace_of
 
 JSON = "application/json"
 EVENT_STREAM = "text/event-stream"

@@ -50,13 +50,16 @@ from bot.channels.exchange import (
 )
 from bot.channels.problems import ProblemError, invalid, of_status, unavailable
 from bot.channels.settings import Settings
-from bot.channels.tracing import trace_of
 from bot.channels.turns import CHANNEL_NAME, Request
 from bot.errors import UserError, describe
+from bot.observability.steps import serve
+from bot.observability.trace_context import trace_of
 
 logger = logging.getLogger(__name__)
 
 VERSION_PATH = "/v1"
+# Asked every few seconds: they are no requests to look at.
+PROBES = ("health", "ready")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 EXPOSED_HEADERS = "Trace-Id, Retry-After, Idempotency-Replayed, WWW-Authenticate"
@@ -187,7 +190,19 @@ class MobileInput(InputChannel):
         self._allowed[f"/webhooks/{CHANNEL_NAME}{path}"] = ", ".join([*handlers, "OPTIONS"])
 
         async def handle(request: HttpRequest, **_: str) -> HTTPResponse | None:
-            request.ctx.trace = trace_of(request.headers.get("traceparent"))
+            traceparent = request.headers.get("traceparent")
+            if name in PROBES:
+                request.ctx.trace = trace_of(traceparent)
+                return await respond(request)
+            with serve("request", f"{request.method} {name}", traceparent) as step:
+                step.set(route=name, method=request.method)
+                request.ctx.trace = step.trace
+                response = await respond(request)
+                # One that was streamed has begun with this status.
+                step.set(status=200 if response is None else response.status)
+                return response
+
+        async def respond(request: HttpRequest) -> HTTPResponse | None:
             try:
                 if not handlers:
                     raise ProblemError("not-found", "There is no such resource.")

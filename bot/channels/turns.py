@@ -10,7 +10,7 @@ from typing import Any
 
 from bot.channels import contract
 from bot.channels.auth import Caller
-from bot.channels.tracing import Trace
+from bot.observability.trace_context import Trace
 
 CHANNEL_NAME = "mobile"
 
