@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -25,6 +26,7 @@ from bot.channels.conversations import Conversations
 from bot.channels.problems import ProblemError, unavailable
 from bot.channels.turns import CHANNEL_NAME, Request, Turn, add_reply
 from bot.errors import describe
+from bot.observability.steps import step
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +73,21 @@ def fail_loudly(agent: Agent) -> None:
 
     if isinstance(agent.tracker_store, FailSafeTrackerStore):
         agent.tracker_store._on_tracker_store_error = on_error
+
+
+@asynccontextmanager
+async def locked(agent: Agent, conversation_id: str) -> AsyncIterator[None]:
+    """Hold the lock of a conversation.
+
+    Raises:
+        LockError: it was not to be had.
+        redis.exceptions.RedisError: the lock store does not answer.
+    """
+    lock = agent.lock_store.lock(conversation_id, wait_time_in_seconds=LOCK_POLL_SECONDS)
+    async with AsyncExitStack() as stack:
+        with step("lock"):
+            await stack.enter_async_context(lock)
+        yield
 
 
 class _Collector(OutputChannel):
@@ -165,7 +182,7 @@ class Exchange:
         agent, request = self.agent, self.request
         conversation_id = request.caller.conversation_id
         conversations = conversations_of(agent)
-        async with agent.lock_store.lock(conversation_id, wait_time_in_seconds=LOCK_POLL_SECONDS):
+        async with locked(agent, conversation_id):
             if request.idempotency_key is not None:
                 stored = await asyncio.to_thread(
                     conversations.answered, conversation_id, request.idempotency_key

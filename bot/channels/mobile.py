@@ -42,11 +42,11 @@ from bot.channels.auth import (
     KeySet,
 )
 from bot.channels.exchange import (
-    LOCK_POLL_SECONDS,
     Exchange,
     Exchanges,
     conversations_of,
     fail_loudly,
+    locked,
 )
 from bot.channels.problems import ProblemError, invalid, of_status, unavailable
 from bot.channels.settings import Settings
@@ -326,9 +326,7 @@ class MobileInput(InputChannel):
         delete = conversations_of(agent).delete
         assert agent is not None
         # Not while a message is being answered, whose events would be left over.
-        async with agent.lock_store.lock(
-            caller.conversation_id, wait_time_in_seconds=LOCK_POLL_SECONDS
-        ):
+        async with locked(agent, caller.conversation_id):
             await asyncio.to_thread(delete, caller.conversation_id)
         return HTTPResponse(status=204, headers=http.response_headers(request))
 

@@ -2,7 +2,7 @@
 
 Rasa Open Source 3.6 has no tracing. What is wrapped: ``MessageProcessor`` (a turn and its stages),
 ``GraphNode`` (a component), ``RemoteAction`` and ``ActionBotResponse`` (an action),
-``EndpointConfig`` (whose requests carry the trace on), ``LockStore`` (waiting for the turn before).
+``EndpointConfig`` (whose requests carry the trace on).
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from rasa.core.actions.action import ActionBotResponse, RemoteAction
 from rasa.core.agent import Agent
 from rasa.core.channels import BUILTIN_CHANNELS
 from rasa.core.channels.channel import UserMessage
-from rasa.core.lock_store import LockStore
 from rasa.core.processor import MessageProcessor
 from rasa.engine.graph import GraphComponent, GraphNode
 from rasa.nlu.classifiers.classifier import IntentClassifier
@@ -51,7 +50,6 @@ def install() -> None:
     _wrap(MessageProcessor, "predict_next_with_tracker_if_should", _predict)
     for method, name in (("fetch_tracker_and_update_session", "load"), ("save_tracker", "save")):
         _wrap(MessageProcessor, method, _stage(name))
-    _wrap(LockStore, "_acquire_lock", _stage("lock"))
     _wrap(GraphNode, "__call__", _run_component)
     _wrap(RemoteAction, "run", _run_action(remote=True))
     _wrap(ActionBotResponse, "run", _run_action(remote=False))
