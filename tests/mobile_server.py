@@ -34,15 +34,15 @@ class MobileServer:
     ) -> None:
         from rasa.core.agent import Agent
         from rasa.core.run import configure_app
-        from rasa.core.tracker_store import SQLTrackerStore
         from rasa.utils.endpoints import EndpointConfig
         from rasa.utils.log_utils import configure_structlog
 
         from bot.channels.mobile import MobileInput
+        from bot.tracker_store import QuickSqlTrackerStore
 
         configure_structlog(logging.WARNING)  # as Rasa's command line does; else it prints all
         self.channel = MobileInput.from_credentials(settings)
-        self.store = SQLTrackerStore(db=str(events))
+        self.store = QuickSqlTrackerStore(db=str(events))
         self.agent = Agent(
             tracker_store=self.store,
             action_endpoint=EndpointConfig(f"http://{HOST}:{actions_port}/webhook"),

@@ -37,6 +37,9 @@ from bot.configuration import read_yaml
 from bot.errors import UserError
 from bot.text import fold
 
+# The type of the tracker store in endpoints.yml; Rasa's own, ``SQL``, would do as well.
+TRACKER_STORE = "bot.tracker_store.QuickSqlTrackerStore"
+
 # For how long a message sent again is known, in seconds.
 IDEMPOTENCY_SECONDS = 24 * 3600
 
@@ -84,8 +87,8 @@ def open_conversations(endpoints: Path, environ: Mapping[str, str]) -> Conversat
         UserError: its tracker store is not SQL, or the file cannot be read.
     """
     store = read_yaml(endpoints, environ).get("tracker_store") or {}
-    if str(store.get("type")).upper() != "SQL":
-        raise UserError(f"{endpoints}: the tracker store is not of type SQL.")
+    if str(store.get("type")).lower() not in ("sql", TRACKER_STORE.lower()):
+        raise UserError(f"{endpoints}: the tracker store is not on SQL (type: {TRACKER_STORE}).")
     address, database = str(store.get("url") or ""), store.get("db", "rasa.db")
     try:
         if "://" in address:  # Rasa takes a whole URL there as well
@@ -273,12 +276,15 @@ class Conversations:
 
     @contextmanager
     def _deletion(self) -> Iterator[Connection]:
-        """A transaction; on SQLite one that overwrites what it deletes."""
+        """A transaction; on SQLite one that overwrites what it deletes, in its log as well."""
         with self.engine.connect() as connection:
-            if connection.dialect.name == "sqlite":
+            on_sqlite = connection.dialect.name == "sqlite"
+            if on_sqlite:
                 connection.exec_driver_sql("PRAGMA secure_delete = ON")
             with connection.begin():
                 yield connection
+            if on_sqlite:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def split_turns(rows: Sequence[_Row]) -> Iterator[list[_Row]]:
