@@ -17,7 +17,15 @@ from rasa.core.agent import Agent
 from rasa.core.channels.channel import UserMessage
 from rasa.engine.exceptions import GraphRunError
 from rasa.engine.runner.dask import DaskGraphRunner
-from rasa.shared.core.events import Event, SlotSet, UserUttered
+from rasa.shared.core.domain import Domain
+from rasa.shared.core.events import (
+    ActionExecuted,
+    Event,
+    SlotSet,
+    UserUtteranceReverted,
+    UserUttered,
+)
+from rasa.shared.core.trackers import DialogueStateTracker
 from rasa.shared.utils.common import all_subclasses
 from rasa.utils.endpoints import ClientResponseError, EndpointConfig
 
@@ -25,6 +33,7 @@ from bot.quick_turns import (
     check_answers_quickly,
     find_events_quickly,
     keep_connections,
+    remember_states,
     run_graphs_quickly,
 )
 from tests.test_actions import HOST
@@ -42,6 +51,8 @@ BAD: list[Any] = [
     {"events": [{"event": "slot", "name": 1}]},
     {"events": [{"name": "person"}]},
     {"responses": ["utter_greet"]},
+    {"events": [{"event": "unheard-of"}]},
+    {"events": [{"event": "slot", "name": "a", "value": 1}, {"event": "entities"}]},
 ]
 
 
@@ -137,6 +148,42 @@ def test_graphs_give_the_same(
         runner.run({"__tracker__": metadata.core_target}, targets=[metadata.core_target])
 
 
+def test_states_are_those_of_rasa(monkeypatch: pytest.MonkeyPatch) -> None:
+    intents = {"intents": ["ask", "greet"], "actions": ["action_answer"]}
+    domain = Domain.from_dict({**intents, "slots": {"seen": {"type": "bool", "mappings": []}}})
+    tracker = DialogueStateTracker("me", domain.slots)
+    events = [
+        UserUttered("Bonjour", {"name": "greet"}),
+        ActionExecuted("action_answer"),
+        SlotSet("seen", True),
+        ActionExecuted("action_listen"),
+        UserUttered("Qui ?", {"name": "ask"}),
+        UserUtteranceReverted(),
+    ]
+    replays = []
+    thorough = DialogueStateTracker.past_states
+
+    def counted(*arguments: Any, **named: Any) -> Any:
+        replays.append(arguments)
+        return thorough(*arguments, **named)
+
+    monkeypatch.setattr(DialogueStateTracker, "past_states", counted)
+    remember_states()
+    for number, event in enumerate(events, start=1):
+        tracker.update(event, domain)
+        for omit in (False, True):
+            expected = thorough(tracker, domain, omit_unset_slots=omit)
+            for _ in range(3):
+                states = tracker.past_states(domain, omit_unset_slots=omit)
+                assert states == expected
+                for state in states:  # as featurizers do
+                    for values in state.values():
+                        values["text"] = "…"
+                    state["slots"] = {}
+        assert len(replays) == 2 * number
+    assert tracker.copy().past_states(domain) == thorough(tracker, domain)
+
+
 # --- connections ------------------------------------------------------------------------------
 
 
@@ -200,9 +247,10 @@ def report():
     from rasa.core.actions.action import RemoteAction
     from rasa.engine.runner.dask import DaskGraphRunner
     from rasa.shared.core.events import Event
+    from rasa.shared.core.trackers import DialogueStateTracker
     from rasa.utils.endpoints import EndpointConfig
     patched = (RemoteAction._validate_action_result, DaskGraphRunner.run, Event.resolve_by_type,
-               EndpointConfig.session)
+               EndpointConfig.session, DialogueStateTracker.past_states)
     print(*(method.__module__ for method in patched))
 rasa.__main__.main = report
 rasa_cli.main()
@@ -212,4 +260,4 @@ rasa_cli.main()
 def test_a_bot_that_runs_is_quick() -> None:
     command = [sys.executable, "-c", ASK, "run"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.stdout.split()[-4:] == ["bot.quick_turns"] * 4, done.stderr[-2000:]
+    assert done.stdout.split()[-5:] == ["bot.quick_turns"] * 5, done.stderr[-2000:]
