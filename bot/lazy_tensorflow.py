@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import importlib.abc
 import importlib.machinery
+import importlib.util
 import json
 import os
 import sys
@@ -21,7 +22,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-# ``always`` imports it whatever is needed.
+# ``always`` imports it whatever is needed; ``never`` does not, for models that come from elsewhere
+# (``--remote-storage``), of which nothing is known yet.
 VARIABLE = "BOT_TENSORFLOW"
 
 # Rasa 3.6's components on TensorFlow: those whose modules import it.
@@ -64,8 +66,10 @@ def is_needed_for(arguments: Sequence[str]) -> bool:
     Args:
         arguments: The command line without the program: ``["run", "--model", …]``.
     """
-    if os.environ.get(VARIABLE) == "always":
-        return True
+    if (wish := os.environ.get(VARIABLE)) in ("always", "never"):
+        return wish == "always"
+    if importlib.util.find_spec("tensorflow") is None:  # as in the images of infra/container
+        return False
     try:
         return any(map(is_needed_by, _component_lists(arguments)))
     except Exception:  # whatever is wrong with these files is Rasa's to say

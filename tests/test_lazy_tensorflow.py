@@ -136,6 +136,8 @@ def test_a_model_server_may_have_any_model(project: Path) -> None:
 def test_the_environment_has_the_last_word(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(lazy_tensorflow.VARIABLE, "always")
     assert lazy_tensorflow.is_needed_for(["run"])
+    monkeypatch.setenv(lazy_tensorflow.VARIABLE, "never")
+    assert not lazy_tensorflow.is_needed_for(["run", "--remote-storage", "aws"])
 
 
 def test_the_project_itself_needs_none() -> None:

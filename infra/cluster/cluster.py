@@ -21,7 +21,7 @@ from infra.cluster.engines import HOST, ROOT, Engine, free_port
 from infra.cluster.identity import AUDIENCE, ISSUER, IdentityProvider
 from infra.localaws.processes import Children
 
-START_SECONDS = 120.0
+START_SECONDS = 300.0
 # Longer than a bot takes to finish its turns (bot/channels/mobile.py) and Sanic its connections.
 STOP_SECONDS = 45.0
 MOBILE_PATH = "/webhooks/mobile/v1"
@@ -42,6 +42,7 @@ class Part:
     Attributes:
         name: ``postgresql``, ``redis``, ``rabbitmq``, ``nginx``, ``bot-1`` …, ``actions-1`` ….
         engine: how it is started.
+        folder: in which it runs.
         log: its output, of all its lives.
         health: address that answers 200 when it is ready, beyond its port; may be empty.
         process: the running one, or the last.
@@ -49,6 +50,7 @@ class Part:
 
     name: str
     engine: Engine
+    folder: Path
     log: Path
     health: str = ""
     process: subprocess.Popen[Any] | None = None
@@ -218,7 +220,7 @@ class Cluster:
             wait: False returns at once.
 
         Raises:
-            ClusterError: it runs already, has ended, or takes none after two minutes.
+            ClusterError: it runs already, has ended, or takes none after five minutes.
         """
         part = self.parts[name]
         if part.running:
@@ -231,7 +233,7 @@ class Cluster:
                 options = {"user": user, "group": group, "extra_groups": []}
             part.process = self._children.start(
                 part.engine.command,
-                cwd=ROOT if name.startswith(("bot", "actions")) else self.folder,
+                cwd=part.folder,
                 env={**os.environ, **part.engine.environ},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -285,7 +287,9 @@ class Cluster:
             self.wait(name)
 
     def _add(self, name: str, engine: Engine, health: str = "") -> None:
-        self.parts[name] = Part(name, engine, self.folder / f"{name}.log", health)
+        folder = self.folder / name
+        folder.mkdir(exist_ok=True)
+        self.parts[name] = Part(name, engine, folder, self.folder / f"{name}.log", health)
 
     def _add_actions(self, name: str) -> None:
         port = free_port()
@@ -295,7 +299,8 @@ class Cluster:
     def _add_bot(self, name: str) -> None:
         port = free_port()
         command = [sys.executable, "-m", "bot.rasa_cli", "run", "--interface", HOST]
-        command += ["--port", str(port), *self._model_arguments]
+        command += ["--port", str(port), "--credentials", str(ROOT / "credentials.yml")]
+        command += self._model_arguments
         health = f"http://{HOST}:{port}{MOBILE_PATH}/ready"
         self._add(name, Engine(command, port, self.environ), health)
 
@@ -304,6 +309,7 @@ class Cluster:
         """The environment of bots and action servers."""
         return {
             **environment(),
+            "PYTHONPATH": str(ROOT),
             "PYTHONUNBUFFERED": "1",
             "BOT_PRODUCTION": "1",
             "BOT_ENDPOINTS": str(ROOT / "endpoints.production.yml"),

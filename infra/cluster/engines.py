@@ -167,7 +167,7 @@ def nginx(
     own(folder)
     values = {
         "NGINX_FOLDER": str(folder),
-        "NGINX_RESOLVER": "",
+        "NGINX_LOCAL_RESOLVERS": HOST,  # never asked: no server has a name
         "NGINX_LISTEN": f"{HOST}:{port}",
         "NGINX_ACTIONS_LISTEN": f"{HOST}:{actions_port}",
         "BOT_SERVERS": servers(bots),
