@@ -89,6 +89,7 @@ def make_app(secret: str) -> Sanic:
         return json({"status": status, "checks": checks}, status=200 if directory else 503)
 
     app.error_handler.add(Exception, handle)
+    app.before_server_start(open_directory)
     return app
 
 
@@ -100,6 +101,17 @@ async def _directory_answers() -> bool:
     except (DirectoryError, asyncio.TimeoutError):
         return False
     return True
+
+
+async def open_directory(*_: object) -> None:
+    """Connect to the directory before the first question, which would wait for it.
+
+    One that is down is no reason not to start: each question tries again.
+    """
+    try:
+        await asyncio.to_thread(lambda: shared_directory().open())
+    except DirectoryError as error:
+        logger.error("%s", error)
 
 
 def main() -> None:

@@ -125,7 +125,7 @@ def test_secrets_are_references(resources: list[dict[str, Any]]) -> None:
 def test_probes_ask_what_is_there(resources: list[dict[str, Any]]) -> None:
     served = {
         BOT: {mobile_path(path) for path in ("/health", "/ready")},
-        ACTIONS: {action_server.HEALTH_PATH},
+        ACTIONS: {action_server.HEALTH_PATH, action_server.READY_PATH},
         WEB: set(re.findall(r"location = (\S+)", NGINX)),
     }
     for name, paths in served.items():
