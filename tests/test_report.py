@@ -245,6 +245,20 @@ def test_the_notes_of_a_candidate_stand_below_its_scores(whole: Report) -> None:
     assert "¹ The offline encoder, not camembert-base." in grid.notes
 
 
+def test_times_stand_beside_those_of_the_original(whole: Report) -> None:
+    grid = report_tables.latency_grid(whole, "Spaced", "spaced")
+
+    ours = {row[0]: row for row in grid.rows}
+    measured = next(one.speed for one in whole.results.candidates if one.name == "CamemBERT int8")
+    assert measured is not None
+    latency = measured.spaced
+    assert ours["CamemBERT int8"][-1] == f"{latency.unanswered} of {latency.count}"
+    assert [row[:2] for row in grid.rows[-2:]] == [
+        ("Original (2022): Comprehend", "106 ms ± 64 ms"),
+        ("Original (2022): CamemBERT on SageMaker", "344 ms ± 82 ms"),
+    ]
+
+
 def test_the_tables_for_the_terminal_begin_with_the_winner(whole: Report) -> None:
     summary, matrix = whole.summary()
 

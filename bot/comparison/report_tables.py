@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 
 NOTHING = "–"
 
+# What the original measured (2022), by the same two protocols: mean and standard deviation in
+# milliseconds. Comprehend had one inference unit, CamemBERT an ml.t2.medium.
+ORIGINAL_LATENCIES = {
+    "spaced": {"Comprehend": (106, 64), "CamemBERT on SageMaker": (344, 82)},
+    "back_to_back": {"Comprehend": (309, 340), "CamemBERT on SageMaker": (345, 85)},
+}
+
 
 # --- numbers in words -------------------------------------------------------------------------
 
@@ -290,14 +297,29 @@ def _spread(latency: Latency) -> tuple[str, str, str, str]:
 
 
 def latency_grid(report: Report, title: str, series: str) -> Grid:
-    """Return the times of one of the original's two protocols."""
+    """Return the times of one of the original's two protocols, with the original's own below.
+
+    Args:
+        report: The report.
+        title: Title of the table.
+        series: The protocol, a key of :data:`ORIGINAL_LATENCIES`.
+    """
     rows = []
     for one in report.results.candidates:
         if one.speed:
             latency: Latency = getattr(one.speed, series)
-            rows.append((assessment.label(one), *_spread(latency), str(latency.unanswered)))
+            unanswered = f"{latency.unanswered} of {latency.count}"
+            rows.append((assessment.label(one), *_spread(latency), unanswered))
+    rows += [
+        (f"Original (2022): {name}", f"{mean} ms ± {sd} ms", *[NOTHING] * 4)
+        for name, (mean, sd) in ORIGINAL_LATENCIES[series].items()
+    ]
     header = ("Candidate", "Mean ± sd", "p50", "p95", "p99", "Unanswered")
-    return _with_notes(report, Grid(title, header, rows))
+    notes = [
+        "Unanswered: refused by the service (throttled), or not in time; the time until then "
+        "counts as well. Of its own times the original tells mean and deviation alone."
+    ]
+    return _with_notes(report, Grid(title, header, rows, notes))
 
 
 def load_grid(report: Report) -> Grid:
