@@ -17,6 +17,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bot.confusion import ConfusionMatrix
+from bot.retraining import metrics
 
 BASE = Path(os.environ["SAGEMAKER_BASE_DIR"])
 Model = dict[str, dict[str, int]]
@@ -42,6 +43,7 @@ def train() -> None:
         [example["intent"] for example in test],
         [best(dict(counts), example["text"]) for example in test],
     )
+    print(metrics.line("test_macro_f1", matrix.macro_f1))
     output = BASE / "output" / "data"
     (output / "metrics.json").write_text(json.dumps(matrix.metrics()))
     (output / "confusion_matrix.json").write_text(json.dumps(matrix.to_json()))

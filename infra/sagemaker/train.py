@@ -24,6 +24,7 @@ from typing import Any
 from bot import dataset as datasets
 from bot.confusion import ConfusionMatrix
 from bot.errors import UserError
+from bot.retraining import metrics
 from infra.sagemaker import hyperparameters
 from infra.sagemaker.folders import Folders
 
@@ -112,8 +113,8 @@ def _measure(
 
 
 def _metric(name: str, value: float) -> None:
-    """Print a metric as the expressions of a job's ``MetricDefinitions`` find it."""
-    print(f"{name}={value:.4f};", flush=True)
+    """Print a metric where the job's ``MetricDefinitions`` find it."""
+    print(metrics.line(name, value), flush=True)
 
 
 def _write(path: Path, content: Any) -> None:

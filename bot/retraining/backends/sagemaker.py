@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from bot.confusion import ConfusionMatrix
+from bot.retraining import metrics
 from bot.retraining.backends.base import Progress, State, patiently
 from bot.retraining.registry import DATASET_FILE, HELDOUT_FILE, Registry, Run
 from bot.retraining.settings import Settings
@@ -62,6 +63,7 @@ class SageMakerBackend:
             "AlgorithmSpecification": {
                 "TrainingImage": settings.training_image,
                 "TrainingInputMode": "File",
+                "MetricDefinitions": metrics.definitions(),
             },
             "RoleArn": settings.role_arn,
             "HyperParameters": {
