@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from bot.retraining import handlers
+from bot.retraining import handlers, registry
 from bot.retraining.registry import Status
 from components.aws import AwsError
 from infra.localaws import LocalAWS
+from tests import retraining_permissions as permissions
 from tests.retraining_harness import TIME_SCALE, Pipeline, confused, dataset, examples
 
 # AWS would not be asked again after this error, unlike after throttling.
@@ -23,6 +24,13 @@ DENIED = {"code": "AccessDeniedException", "times": 1}
 def server() -> Iterator[LocalAWS]:
     with LocalAWS(time_scale=TIME_SCALE, comprehend_throughput=0) as aws:
         yield aws
+
+
+@pytest.fixture(scope="module", autouse=True)
+def done() -> Iterator[dict[str, set[str]]]:
+    """What each function has called so far; it may call no more than its role allows."""
+    with permissions.enforced("comprehend") as actions:
+        yield actions
 
 
 @pytest.fixture
@@ -224,6 +232,25 @@ def test_an_event_delivered_twice_trains_once(pipeline: Pipeline) -> None:
     assert handlers.start_training(event)["runs"][0]["status"] == "ALREADY_STARTED"
     assert pipeline.run(run_id).status is Status.DEPLOYED
     assert pipeline.versions() == pipeline.executions() == [run_id]
+
+
+def test_a_version_that_exists_is_found(pipeline: Pipeline) -> None:
+    event = pipeline.put()
+    identity = registry.run_id(
+        pipeline.datasets,
+        "datasets/dataset.json",
+        event["Records"][0]["s3"]["object"]["versionId"],
+    )
+    arn = pipeline.aws.client("comprehend").create_document_classifier(
+        DocumentClassifierName="skills-bot-test",
+        VersionName=identity,
+        DataAccessRoleArn=pipeline.environment["ROLE_ARN"],
+        InputDataConfig={"S3Uri": f"s3://{pipeline.artifacts}/runs/{identity}/train.csv"},
+        LanguageCode="fr",
+    )["DocumentClassifierArn"]
+    assert pipeline.start(event) == identity
+    assert pipeline.run(identity).training["arn"] == arn
+    assert pipeline.versions() == [identity]
 
 
 def test_an_event_delivered_several_times_at_once_trains_once(pipeline: Pipeline) -> None:
@@ -491,6 +518,8 @@ def test_a_failed_endpoint_ends_in_a_notice_and_the_next_run_replaces_it(
     pipeline.aws.inject(
         "comprehend", "CreateEndpoint", outcome="FAILED", message="No capacity.", times=1
     )
+    # It has failed before the function looks at it for the first time.
+    pipeline.aws.inject("comprehend", "DescribeEndpoint", delay_seconds=0.5, times=1)
     first = pipeline.start(pipeline.put())
     answer = pipeline.finish(first)
     assert answer["status"] == "FAILED"
@@ -583,3 +612,13 @@ def test_a_version_that_another_endpoint_serves_stays(pipeline: Pipeline, monkey
         pipeline.retrain(dataset(examples(count)))
     assert not pipeline.run(oldest).pruned_at
     assert pipeline.registry.runs()[0].status is Status.DEPLOYED
+
+
+def test_each_permission_is_needed(
+    done: dict[str, set[str]], request: pytest.FixtureRequest
+) -> None:
+    if not permissions.whole_file_runs(request):
+        pytest.skip("it looks at what all tests of this file have called")
+    for name, allowed in permissions.ALLOWED["comprehend"].items():
+        # Without the list, what does not exist is "access denied".
+        assert allowed - done[name] <= {"s3:ListBucket"}

@@ -13,6 +13,7 @@ from bot.retraining import handlers
 from bot.retraining.registry import Status
 from components.aws import AwsError
 from infra.localaws import LocalAWS
+from tests import retraining_permissions as permissions
 from tests.retraining_harness import TIME_SCALE, Pipeline, confused, dataset, examples
 
 CONTAINER = f"{sys.executable} {Path(__file__).with_name('retraining_container.py')}"
@@ -25,6 +26,13 @@ NAME = "skills-bot-test"
 def server() -> Iterator[LocalAWS]:
     with LocalAWS(time_scale=TIME_SCALE, images={"*camembert*": CONTAINER}) as aws:
         yield aws
+
+
+@pytest.fixture(scope="module", autouse=True)
+def done() -> Iterator[dict[str, set[str]]]:
+    """What each function has called so far; it may call no more than its role allows."""
+    with permissions.enforced("sagemaker") as actions:
+        yield actions
 
 
 @pytest.fixture
@@ -88,6 +96,8 @@ def test_a_dataset_ends_in_a_live_endpoint(pipeline: Pipeline) -> None:
     job = pipeline.aws.client("sagemaker").describe_training_job(TrainingJobName=f"{NAME}-{run_id}")
     assert job["HyperParameters"] == {"epochs": "2", "recipe": "full"}
     assert job["EnableNetworkIsolation"] is True
+    (metric,) = job["FinalMetricDataList"]
+    assert (metric["MetricName"], metric["Value"]) == ("test_macro_f1", 1)
 
 
 def test_the_next_dataset_updates_the_endpoint_in_place(pipeline: Pipeline) -> None:
@@ -202,3 +212,14 @@ def test_what_is_pruned_is_gone_with_its_model_file(pipeline: Pipeline, monkeypa
     kept = {item["Key"].rsplit("/", 1)[-1] for item in objects["Contents"]}
     assert "model.tar.gz" not in kept
     assert {"record.json", "metrics.json", "dataset.json"} <= kept
+
+
+def test_each_permission_is_needed(
+    done: dict[str, set[str]], request: pytest.FixtureRequest
+) -> None:
+    if not permissions.whole_file_runs(request):
+        pytest.skip("it looks at what all tests of this file have called")
+    for name, allowed in permissions.ALLOWED["sagemaker"].items():
+        # Without the list, what does not exist is "access denied"; the notices of bad datasets are
+        # those of the other solution's tests.
+        assert allowed - done[name] <= {"s3:ListBucket", "sns:Publish"}

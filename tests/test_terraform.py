@@ -15,6 +15,7 @@ import pytest
 from bot.retraining.settings import Settings
 from infra.localaws import LocalAWS
 from infra.localaws.terraform import Terraform, TerraformError
+from tests import retraining_permissions as permissions
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULE = ROOT / "infra" / "terraform"
@@ -213,6 +214,28 @@ def test_roles_may_do_what_they_need_and_no_more(aws: LocalAWS, applied: dict[st
                     passed_to = statement["Condition"]["StringEquals"]["iam:PassedToService"]
                     assert passed_to in ("comprehend.amazonaws.com", "sagemaker.amazonaws.com")
                     assert len(resources) == 1
+
+
+@pytest.mark.parametrize("solution", SOLUTIONS)
+def test_functions_may_call_what_they_call(
+    aws: LocalAWS, applied: dict[str, Any], solution: str
+) -> None:
+    iam, functions = aws.client("iam"), aws.client("lambda")
+    for function, name in applied[solution]["retraining"]["function_names"].items():
+        arn = functions.get_function_configuration(FunctionName=name)["Role"]
+        role = {"RoleName": arn.rsplit("/")[-1]}
+        allowed = {
+            action
+            for policy in iam.list_role_policies(**role)["PolicyNames"]
+            for statement in iam.get_role_policy(**role, PolicyName=policy)["PolicyDocument"][
+                "Statement"
+            ]
+            for action in as_list(statement["Action"])
+        }
+        expected = permissions.ALLOWED[solution][function] | permissions.OF_LAMBDA
+        if function == "start_training":
+            expected |= permissions.OF_FAILED_EVENTS
+        assert allowed == expected
 
 
 def as_list(value: Any) -> list[str]:

@@ -37,6 +37,7 @@ module "retraining" {
   artifact_bucket  = module.artifacts
   service          = "comprehend.amazonaws.com"
   service_role_arn = aws_iam_role.service.arn
+  models_have_role = false
   policies         = { for key, document in data.aws_iam_policy_document.lambda : key => document.json }
   budgeted_service = "Amazon Comprehend"
   settings         = var.settings
@@ -103,7 +104,6 @@ locals {
     check_model_status = {
       (local.versions) = ["DescribeDocumentClassifier", "DeleteDocumentClassifier"]
       (local.endpoint) = ["DescribeEndpoint"]
-      "*"              = ["ListEndpoints"]
     }
     create_endpoint = {
       (local.versions) = ["DescribeDocumentClassifier", "DeleteDocumentClassifier", "CreateEndpoint", "UpdateEndpoint"]

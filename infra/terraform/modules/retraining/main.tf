@@ -139,7 +139,7 @@ data "aws_iam_policy_document" "lambda" {
 
   statement {
     sid       = "Artifacts"
-    actions   = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"]
+    actions   = ["s3:GetObject", "s3:PutObject"]
     resources = ["${var.artifact_bucket.arn}/*"]
   }
 
@@ -217,7 +217,7 @@ resource "aws_iam_role_policy" "start_training" {
 }
 
 data "aws_iam_policy_document" "create_endpoint" {
-  source_policy_documents = [data.aws_iam_policy_document.pass_role.json]
+  source_policy_documents = var.models_have_role ? [data.aws_iam_policy_document.pass_role.json] : []
 
   statement {
     sid       = "SeeWhetherAnotherRunDeploys"

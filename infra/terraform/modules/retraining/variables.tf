@@ -34,6 +34,11 @@ variable "service_role_arn" {
   type        = string
 }
 
+variable "models_have_role" {
+  description = "Whether what is deployed takes on the service's role, too, as SageMaker's models do."
+  type        = bool
+}
+
 variable "policies" {
   description = "Function to the IAM policy (JSON) with what it may ask of the service."
   type = object({

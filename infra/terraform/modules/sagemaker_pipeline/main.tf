@@ -40,6 +40,7 @@ module "retraining" {
   artifact_bucket  = module.artifacts
   service          = "sagemaker.amazonaws.com"
   service_role_arn = aws_iam_role.service.arn
+  models_have_role = true
   policies         = { for key, document in data.aws_iam_policy_document.lambda : key => document.json }
   budgeted_service = "Amazon SageMaker"
   settings         = var.settings
@@ -194,11 +195,9 @@ locals {
       (local.endpoint) = ["DescribeEndpoint"]
     }
     create_endpoint = {
-      (local.job)   = ["DescribeTrainingJob"]
       (local.model) = ["CreateModel", "DeleteModel", "AddTags"]
       (local.config) = [
-        "CreateEndpointConfig", "DescribeEndpointConfig", "DeleteEndpointConfig", "CreateEndpoint",
-        "UpdateEndpoint", "AddTags",
+        "CreateEndpointConfig", "DeleteEndpointConfig", "CreateEndpoint", "UpdateEndpoint", "AddTags",
       ]
       (local.endpoint) = [
         "CreateEndpoint", "UpdateEndpoint", "DeleteEndpoint", "DescribeEndpoint", "InvokeEndpoint", "AddTags",
@@ -216,6 +215,17 @@ data "aws_iam_policy_document" "lambda" {
     content {
       actions   = [for call in statement.value : "sagemaker:${call}"]
       resources = [statement.key]
+    }
+  }
+
+  # The file of a model goes with it; Comprehend keeps its models itself.
+  dynamic "statement" {
+    for_each = each.key == "start_training" ? [] : ["${module.artifacts.arn}/runs/*"]
+
+    content {
+      sid       = "DeleteOldModels"
+      actions   = ["s3:DeleteObject"]
+      resources = [statement.value]
     }
   }
 }
