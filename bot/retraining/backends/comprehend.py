@@ -84,7 +84,8 @@ class ComprehendBackend:
             if error.code in _BUSY:
                 return None
             raise
-        on_its_way = endpoint.state != State.FAILED and endpoint.desired_model_arn == arn
+        # One that is FAILED by now failed with this request: `endpoint_status` tells the reason.
+        on_its_way = endpoint.status != "DELETING" and endpoint.desired_model_arn == arn
         return endpoint.arn if on_its_way else None
 
     def endpoint_status(self, run: Run) -> Progress:
