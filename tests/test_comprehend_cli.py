@@ -144,7 +144,7 @@ def test_a_failed_start_says_why(run: Run, aws: LocalAWS) -> None:
         (["--classifier", "nobody"], "'nobody' has no trained version in eu-west-1"),
         (["--version", "v-9"], r"no trained version 'v-9'.*v-2 \(TRAINED"),
         (["--region", "eu-west-3"], "no 'comprehend' in the region 'eu-west-3'"),
-        (["--endpoint", "skills_bot", "--classifier", BOT], "'skills_bot' cannot name"),
+        (["--endpoint", "skills_bot"], "'skills_bot' cannot name"),
     ],
 )
 def test_what_cannot_be_started(run: Run, arguments: list[str], message: str) -> None:
@@ -234,6 +234,7 @@ def test_office_hours_are_removed(run: Run, schedule: Schedule, aws: LocalAWS) -
         (["--start", "19:00"], "cannot start and stop at the same time"),
         (["--days", "lundi"], "'lundi' are no days"),
         (["--timezone", "Paris"], "'Paris' is no time zone"),
+        (["--endpoint", "skills_bot"], "'skills_bot' cannot name"),
     ],
 )
 def test_office_hours_that_cannot_be(run: Run, arguments: list[str], message: str) -> None:

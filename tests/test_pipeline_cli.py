@@ -181,4 +181,17 @@ def test_watch_fails_with_the_run(pipeline: Pipeline) -> None:
 
 
 def test_watch_does_not_wait_for_ever(pipeline: Pipeline) -> None:
-    assert "Waited long enough" in refusal(bot("watch", "--patience", "0", "--every", "0.02"))
+    text = refusal(bot("watch", "--patience", "0", "--every", "0.02"))
+    assert "Waited long enough for a run to begin" in text
+    assert "--patience" in text
+
+
+def test_what_is_not_there_is_told_with_what_to_do(pipeline: Pipeline) -> None:
+    for name in ("no-such-bucket", "No bucket's name"):
+        text = refusal(bot("status", "--bucket", name))
+        assert f"There is no bucket '{name}'" in text
+        assert "`terraform output`" in text
+    missing = "s3://skills-bot-datasets/datasets/none.json"
+    assert f"put it there first: aws s3 cp FILE '{missing}'" in refusal(
+        bot("watch", "--dataset", missing)
+    )

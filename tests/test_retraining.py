@@ -128,7 +128,7 @@ def test_a_run_that_is_not_there_is_named(registry: Registry) -> None:
 
 
 def test_a_missing_bucket_is_an_error_and_not_an_empty_log(registry: Registry) -> None:
-    with pytest.raises(AwsError, match="NoSuchBucket"):
+    with pytest.raises(AwsError, match="There is no bucket 'elsewhere'"):
         Registry("elsewhere").find("r-0")
 
 

@@ -64,9 +64,11 @@ def start(
     time_limit: Annotated[float, typer.Option(help="Seconds to wait at most.")] = 3600,
 ) -> None:
     """Create the endpoint, or change the version or the units of one that exists."""
+    from components.comprehend.documents import ENDPOINT_NAME_LENGTH, check_name
     from components.comprehend.service import Comprehend
     from components.comprehend.training import deploy
 
+    check_name(endpoint, ENDPOINT_NAME_LENGTH, "the endpoint")
     service = Comprehend(region)
     found = service.endpoint(endpoint)
     if found and not version:
@@ -151,9 +153,11 @@ def schedule(
 ) -> None:
     """Have the endpoint exist in office hours only; again after a training, for the new version."""
     from bot.errors import UserError
+    from components.comprehend.documents import ENDPOINT_NAME_LENGTH, check_name
     from components.comprehend.schedule import OfficeHours, Schedules
     from components.comprehend.service import Comprehend
 
+    check_name(endpoint, ENDPOINT_NAME_LENGTH, "the endpoint")
     schedules = Schedules(region)
     if remove:
         removed = schedules.remove(endpoint)

@@ -148,7 +148,7 @@ def _follow(registry: Registry, run_id: str, every: float, deadline: float) -> R
                 if found.status.final:
                     return found
                 spinner.update(f"{found.run_id}: {found.status.value}")
-            _pause(every, deadline, f"the run {run_id}")
+            _pause(every, deadline, f"the run {run_id}" if run_id else "a run to begin")
 
 
 def _print_history(runs: Sequence[Run], pointer: Pointer) -> None:
@@ -204,11 +204,18 @@ def _target(registry: Registry, to: str) -> Run:
 def _run_of(dataset: str) -> str:
     """Return the run id of the current version of a dataset in S3."""
     from bot.retraining.registry import run_id
-    from components.aws import aws_errors, client, split_s3_uri
+    from components.aws import AwsError, aws_errors, client, split_s3_uri
 
     bucket, key = split_s3_uri(dataset)
-    with aws_errors(f"read '{dataset}'"):
-        head = client("s3").head_object(Bucket=bucket, Key=key)
+    try:
+        with aws_errors(f"read '{dataset}'"):
+            head = client("s3").head_object(Bucket=bucket, Key=key)
+    except AwsError as error:
+        if error.code not in ("404", "NoSuchKey"):
+            raise
+        raise UserError(
+            f"There is no '{dataset}'; put it there first: aws s3 cp FILE '{dataset}'."
+        ) from error
     return run_id(bucket, key, head.get("VersionId") or head["ETag"].strip('"'))
 
 
@@ -227,7 +234,10 @@ def _clock(timestamp: str) -> str:
 
 def _pause(seconds: float, deadline: float, what: str) -> None:
     if time.monotonic() > deadline:
-        raise UserError(f"Waited long enough for {what}; it may go on: bot pipeline status.")
+        raise UserError(
+            f"Waited long enough for {what}. It goes on at AWS; look with `bot pipeline status`, "
+            "or wait longer with --patience."
+        )
     time.sleep(seconds)
 
 

@@ -8,12 +8,13 @@ the same time never undo each other's work.
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import datetime
 import enum
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from bot.errors import UserError
@@ -193,7 +194,7 @@ class Registry:
 
     def runs(self) -> list[Run]:
         """Return all runs, newest first."""
-        with aws_errors(f"list the runs in the bucket '{self.bucket}'"):
+        with self._errors(f"list the runs in the bucket '{self.bucket}'"):
             pages = self._s3.get_paginator("list_objects_v2").paginate(
                 Bucket=self.bucket, Prefix="runs/", Delimiter="/"
             )
@@ -244,27 +245,42 @@ class Registry:
 
     def put(self, run_id: str, name: str, content: bytes) -> None:
         """Write a file of a run; one that exists is replaced."""
-        with aws_errors(f"write '{self.uri(run_id, name)}'"):
+        with self._errors(f"write '{self.uri(run_id, name)}'"):
             self._s3.put_object(Bucket=self.bucket, Key=_key(run_id, name), Body=content)
 
     def get(self, run_id: str, name: str) -> bytes:
         """Read a file of a run."""
-        with aws_errors(f"read '{self.uri(run_id, name)}'"):
+        with self._errors(f"read '{self.uri(run_id, name)}'"):
             answer = self._s3.get_object(Bucket=self.bucket, Key=_key(run_id, name))
             content: bytes = answer["Body"].read()
         return content
 
     def delete(self, run_id: str, name: str) -> None:
         """Delete a file of a run; none is no error."""
-        with aws_errors(f"delete '{self.uri(run_id, name)}'"):
+        with self._errors(f"delete '{self.uri(run_id, name)}'"):
             self._s3.delete_object(Bucket=self.bucket, Key=_key(run_id, name))
 
     # --- S3 ---
 
+    @contextlib.contextmanager
+    def _errors(self, doing: str) -> Iterator[None]:
+        """Do as :func:`components.aws.aws_errors`; a bucket that is not there is told apart."""
+        try:
+            with aws_errors(doing):
+                yield
+        except AwsError as error:
+            if error.code not in ("NoSuchBucket", "ParamValidationError"):
+                raise
+            raise AwsError(
+                f"There is no bucket '{self.bucket}' in this account. The pipeline's is the "
+                "'artifact_bucket' of `terraform output`.",
+                error.code,
+            ) from error
+
     def _read(self, key: str) -> tuple[dict[str, Any] | None, str | None]:
         """Return content and ETag of a JSON object; None and None where there is none."""
         try:
-            with aws_errors(f"read 's3://{self.bucket}/{key}'"):
+            with self._errors(f"read 's3://{self.bucket}/{key}'"):
                 answer = self._s3.get_object(Bucket=self.bucket, Key=key)
                 return json.loads(answer["Body"].read()), answer["ETag"]
         except AwsError as error:
@@ -277,7 +293,7 @@ class Registry:
         condition = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
         body = json.dumps(content, ensure_ascii=False, indent=1).encode()
         try:
-            with aws_errors(f"write 's3://{self.bucket}/{key}'"):
+            with self._errors(f"write 's3://{self.bucket}/{key}'"):
                 self._s3.put_object(
                     Bucket=self.bucket,
                     Key=key,
