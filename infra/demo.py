@@ -33,6 +33,7 @@ from bot.errors import UserError
 from bot.retraining import backends
 from bot.retraining.registry import Registry, Run, Status, run_id
 from bot.retraining.settings import Settings
+from bot.server import stopping_on_signals
 from infra.localaws import LocalAWS
 from infra.localaws.launcher import ROOT
 from infra.localaws.terraform import Terraform, TerraformError
@@ -53,7 +54,8 @@ HYPERPARAMETERS = {
     "threads": 1,
 }
 SOLUTIONS = {"comprehend": "Amazon Comprehend", "sagemaker": "CamemBERT on Amazon SageMaker"}
-PATIENCE = 240.0  # seconds for both retrainings
+# Seconds for both retrainings; many times what they take, for machines that have more to do.
+PATIENCE = 1800.0
 LOG = ROOT / "results" / "pipeline-demo.log"
 
 Tell = Callable[[str], None]
@@ -180,6 +182,13 @@ class Retraining:
         row.tell("waiting for S3 to start the Lambda function")
         return cls(Registry(outputs["artifact_bucket"]), run_id(bucket, key, version), row)
 
+    def progress(self) -> str:
+        """Say how far it is, in a sentence."""
+        run = self.registry.find(self.run_id)
+        if run is None:
+            return f"The Lambda function has not begun with {self.run_id}."
+        return f"{self.run_id} is {run.status.value}."
+
     def look(self, console: Console) -> bool:
         """Show how far it is; return whether its endpoint has answered a question.
 
@@ -225,7 +234,8 @@ def retrain(stages: Stages, aws: LocalAWS, outputs: dict[str, dict[str, Any]]) -
         deadline = time.monotonic() + PATIENCE
         while pending := [one for one in pending if not one.look(stages.console)]:
             if time.monotonic() > deadline:
-                raise UserError(f"The retraining has not ended after {PATIENCE:.0f} s.")
+                waiting = " ".join(one.progress() for one in pending)
+                raise UserError(f"It has not ended after {PATIENCE:.0f} s. {waiting}")
             time.sleep(0.2)
 
 
@@ -296,12 +306,14 @@ def main() -> int:
         "second: see infra/localaws/README.md."
     )
     try:
-        demonstrate([only] if only else list(SOLUTIONS), console)
+        with stopping_on_signals():
+            demonstrate([only] if only else list(SOLUTIONS), console)
     except (UserError, TerraformError) as error:
         console.print(f"[bold red]Error:[/] {escape(str(error))}")
         console.print(f"The log of the local AWS: {LOG}")
         return 1
     except KeyboardInterrupt:
+        console.print("Interrupted; nothing is left of it.")
         return 130
     return 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -150,6 +151,8 @@ class Terraform:
     def run(self, command: str, *arguments: str, tell: Callable[[str], None] | None = None) -> str:
         """Run a command of Terraform's and return what it writes; for ``tell`` see :meth:`apply`.
 
+        An interruption ends it and its provider at once, since the local AWS ends too.
+
         Raises:
             TerraformError: It fails.
         """
@@ -160,12 +163,18 @@ class Terraform:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=True,  # Ctrl-C is for this process
         ) as process:
             assert process.stdout is not None
-            for line in process.stdout:
-                written.append(line)
-                if tell is not None:
-                    tell(line.rstrip())
+            try:
+                for line in process.stdout:
+                    written.append(line)
+                    if tell is not None:
+                        tell(line.rstrip())
+            except BaseException:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                raise
         if process.returncode:
             raise TerraformError(f"`terraform {command}` failed:\n{''.join(written)[-3000:]}")
         return "".join(written)

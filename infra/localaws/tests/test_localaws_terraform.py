@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import pytest
 
 from infra.localaws import LocalAWS
 from infra.localaws.terraform import Terraform, provider_mirror
-from infra.localaws.tests.conftest import TIME_SCALE, zipped
+from infra.localaws.tests.conftest import TIME_SCALE, eventually, zipped
 
 HERE = Path(__file__).parent
 
@@ -43,6 +44,42 @@ def test_everything_is_created_stays_and_is_destroyed(aws: LocalAWS, tmp_path: P
     assert terraform.resources() == []
     assert aws.client("s3").list_buckets()["Buckets"] == []
     assert aws.client("sagemaker").list_endpoints()["Endpoints"] == []
+
+
+# Stands in for Terraform: starts what stands in for its provider, says both ids, and goes on.
+ENDLESS = """#!/bin/sh
+sleep 600 &
+echo "$$ $!"
+wait
+"""
+
+
+def test_an_interruption_ends_terraform_and_its_provider(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "terraform"
+    program.write_text(ENDLESS)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    terraform = Terraform(HERE / "terraform", tmp_path / "workspace", {})
+    running: list[int] = []
+
+    def interrupt(line: str) -> None:
+        running.extend(int(number) for number in line.split())
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        terraform.run("apply", tell=interrupt)
+    assert len(running) == 2
+    eventually(lambda: [pid for pid in running if alive(pid)], lambda left: not left)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that nobody has waited for yet (a zombie) does not."""
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
 
 
 def test_the_mirror_is_taken_from_where_it_is_said_to_be(
