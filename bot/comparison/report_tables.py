@@ -304,7 +304,7 @@ def latency_grid(report: Report, title: str, series: str) -> Grid:
         title: Title of the table.
         series: The protocol, a key of :data:`ORIGINAL_LATENCIES`.
     """
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for one in report.results.candidates:
         if one.speed:
             latency: Latency = getattr(one.speed, series)
