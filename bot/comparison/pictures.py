@@ -259,10 +259,16 @@ def draw_confusion(
             colour = _WHITE if shares[row, column] > 0.5 else "black"
             faint = 0.35 if count == 0 else 1
             axes.text(column, row, str(count), ha="center", va="center", color=colour, alpha=faint)
-    size = max(3.0, min(9.0, 140 / max(len(labels), 1)))
+    # A name takes as much as the figure has for a row: some of it is for names and title.
+    row = 0.75 * min(axes.figure.get_size_inches()) * 72 / max(len(labels), 1)
+    size = max(4.0, min(9.0, 0.65 * row))
     step = -(-len(labels) // _NAMED_LABELS)
     ticks, names = range(0, len(labels), step), list(labels)[::step]
-    axes.set_xticks(ticks, names, rotation=40, ha="right", rotation_mode="anchor", fontsize=size)
+    slope = 40 if len(labels) <= _NUMBERED_LABELS else 90
+    axes.set_xticks(
+        ticks, names, rotation=slope, ha="right", va="center" if slope == 90 else "top",
+        rotation_mode="anchor", fontsize=size,
+    )  # fmt: skip
     axes.set_yticks(ticks, names, fontsize=size)
     axes.set_xlabel("Predicted")
     axes.set_ylabel("True")
