@@ -10,12 +10,10 @@ import http.server
 import io
 import json
 import logging
-import socket
 import tarfile
 import threading
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,24 +24,28 @@ from rasa.shared.nlu.constants import INTENT
 from components.camembert import CamembertIntentClassifier, sagemaker
 from components.camembert.config import DEFAULTS
 from components.component import DamagedModelError, TrainingError
-from components.remote import Fault, RemoteError, State
+from components.remote import Fault, RemoteError
 from infra.localaws import LocalAWS
 from tests.intent_classifier_contract import (
     EXAMPLES,
-    IntentClassifierContract,
     TrainedClassifier,
     check_output,
     classify,
     training_data,
 )
 from tests.local_aws import BUCKET, ROLE, local_aws
-from tests.tiny_encoder import build_tiny_encoder
+from tests.remote_classifier_contract import (
+    PATIENT,
+    QUESTION,
+    RemoteClassifierContract,
+    hurried,
+    intent_of,
+    wait_until,
+)
+from tests.tiny_encoder import TRAINING, build_tiny_encoder
 
 IMAGE = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/camembert-inference:1"
 ENDPOINT = "skills-bot"
-# Patient, since the machine of a test may be busy.
-PATIENT = {"connect_timeout": 60, "read_timeout": 60, "deadline": 60}
-QUESTION = "qui est Paul Martin"
 
 
 @pytest.fixture(scope="module")
@@ -63,17 +65,8 @@ def aws(server: LocalAWS) -> Iterator[LocalAWS]:
 def local(tmp_path_factory: pytest.TempPathFactory) -> TrainedClassifier:
     """The same classifier, trained and served in this process."""
     texts = [text for texts in EXAMPLES.values() for text in texts]
-    config = {
-        "encoder": str(build_tiny_encoder(tmp_path_factory.mktemp("encoder"), texts)),
-        "epochs": 30,
-        "batch_size": 8,
-        "learning_rate": 2e-3,
-        "freeze_embeddings": False,
-        "freeze_layers": 0,
-        "augmentation": 0,
-        "patience": None,
-        "threads": 1,
-    }
+    encoder = build_tiny_encoder(tmp_path_factory.mktemp("encoder"), texts)
+    config = {**TRAINING, "encoder": str(encoder)}
     return TrainedClassifier.train(
         CamembertIntentClassifier, config, tmp_path_factory.mktemp("local")
     )
@@ -123,11 +116,6 @@ class Hosting:
             return None
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    while not condition():
-        time.sleep(0.05)
-
-
 @pytest.fixture(scope="module")
 def hosting(server: LocalAWS, local: TrainedClassifier) -> Hosting:
     """A model in SageMaker, and its endpoint ``ENDPOINT`` in service."""
@@ -161,23 +149,18 @@ def classifier(hosting: Hosting, tmp_path_factory: pytest.TempPathFactory) -> Tr
 
 @pytest.fixture
 def hasty(classifier: TrainedClassifier, aws: LocalAWS) -> TrainedClassifier:
-    """The trained classifier, with a breaker that lets a request try again at once."""
-    config = {**classifier.config, "breaker_seconds": 0, "cache_size": 0, "attempts": 1}
-    return dataclasses.replace(classifier, config=config)
+    return hurried(classifier)
 
 
-class TestContract(IntentClassifierContract):
-    """The suite that every intent classifier passes."""
+class TestContract(RemoteClassifierContract):
+    """The suite that every intent classifier of ours passes that AWS serves."""
+
+    service, operation = "sagemaker-runtime", "InvokeEndpoint"
+    out_of_order = ("ThrottlingException", "ServiceUnavailable", "ModelError")
 
 
 def calls(aws: LocalAWS) -> int:
     return len(aws.calls(operation="InvokeEndpoint"))
-
-
-def intent_of(component: Any, text: str = QUESTION) -> str | None:
-    (message,) = classify(component, text)
-    check_output(message)
-    return message.get(INTENT)["name"]
 
 
 # --- Training
@@ -296,35 +279,6 @@ def test_an_endpoint_deleted_while_the_bot_talks(
     assert intent_of(component) == "WHO_IS"
 
 
-def test_a_black_hole_is_left_at_the_deadline(aws: LocalAWS, hasty: TrainedClassifier) -> None:
-    component = hasty.load(deadline=0.1)
-    before = calls(aws)
-    aws.inject("sagemaker-runtime", "InvokeEndpoint", delay_seconds=30)
-    assert intent_of(component) is None
-    assert calls(aws) == before  # we have an answer, the endpoint has none yet
-    assert component.remote.statistics()["failures"] == {"DeadlineExceeded": 1}
-
-
-@pytest.mark.parametrize("code", ["ThrottlingException", "ServiceUnavailable", "ModelError"])
-def test_an_endpoint_out_of_order(aws: LocalAWS, hasty: TrainedClassifier, code: str) -> None:
-    component = hasty.load()
-    aws.inject("sagemaker-runtime", "InvokeEndpoint", code=code)
-    assert [intent_of(component) for _ in range(4)] == [None] * 4
-    assert component.remote.state is not State.CLOSED
-    aws.clear_faults()
-    assert intent_of(component) == "WHO_IS"
-
-
-def test_a_host_that_never_speaks_is_left_at_the_deadline(
-    hasty: TrainedClassifier, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        component = hasty.load(deadline=0.1)
-        assert [intent_of(component) for _ in range(4)] == [None] * 4
-        assert component.remote.state is not State.CLOSED
-
-
 def test_what_the_container_refuses_says_nothing_of_its_health(
     aws: LocalAWS, hosting: Hosting
 ) -> None:
@@ -359,26 +313,13 @@ def test_another_container_is_not_asked_again_and_again(
     assert "none of our container's" in caplog.text
 
 
-def test_credentials_may_come_later(
-    hasty: TrainedClassifier, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    with monkeypatch.context() as without:
-        without.delenv("AWS_ACCESS_KEY_ID")
-        without.delenv("AWS_SECRET_ACCESS_KEY")
-        component = hasty.load()
-        assert [intent_of(component) for _ in range(3)] == [None] * 3
-        assert caplog.text.count("aws configure") == 1
-    assert intent_of(component) == "WHO_IS"
-
-
 # --- The local fallback
 
 
 def test_the_fallback_answers_while_the_endpoint_does_not(
     aws: LocalAWS, hosting: Hosting, local: TrainedClassifier, tmp_path: Path
 ) -> None:
-    keys = ("encoder", "batch_size", "learning_rate", "freeze_embeddings", "freeze_layers")
-    small = {key: local.config[key] for key in (*keys, "augmentation", "patience", "threads")}
+    small = {key: local.config[key] for key in ("encoder", *TRAINING)}
     limits = {"breaker_seconds": 0, "cache_size": 0}
     # Few epochs: it is worse than the endpoint, and so can be told from it.
     trained = train(tmp_path, **{**small, "epochs": 1, "sagemaker_fallback": True}, **limits)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 import socket
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,14 +23,21 @@ from components.remote import State
 from infra.localaws import LocalAWS
 from tests.intent_classifier_contract import (
     EXAMPLES,
-    IntentClassifierContract,
     TrainedClassifier,
     check_output,
     classify,
     training_data,
 )
 from tests.local_aws import BUCKET, ROLE, local_aws
-from tests.tiny_encoder import build_tiny_encoder
+from tests.remote_classifier_contract import (
+    PATIENT,
+    QUESTION,
+    RemoteClassifierContract,
+    hurried,
+    intent_of,
+    wait_until,
+)
+from tests.tiny_encoder import TRAINING, build_tiny_encoder
 
 ROOT = Path(__file__).resolve().parent.parent
 TRAIN = {
@@ -41,10 +46,7 @@ TRAIN = {
     "poll_seconds": 0.05,
     "time_limit": 60,
 }
-# Patient, since the machine of a test may be busy.
-PATIENT = {"connect_timeout": 30, "read_timeout": 30, "deadline": 30}
 CONFIG = {**DEFAULTS, **PATIENT, "train": TRAIN}
-QUESTION = "qui est Paul Martin"
 GREETING = {**EXAMPLES, "GREET": [f"bonjour {number}" for number in range(10)]}
 
 
@@ -67,10 +69,12 @@ def classifier(server: LocalAWS, tmp_path_factory: pytest.TempPathFactory) -> Tr
     return train(CONFIG, tmp_path_factory.mktemp("model"))
 
 
-class TestContract(IntentClassifierContract):
-    """The suite that every intent classifier passes."""
+class TestContract(RemoteClassifierContract):
+    """The suite that every intent classifier of ours passes that AWS serves."""
 
     batch_tolerance = 0.0
+    service, operation = "comprehend", "ClassifyDocument"
+    out_of_order = ("InternalServerException", "ResourceUnavailableException")
 
 
 def train(
@@ -111,17 +115,6 @@ def endpoints(config: dict[str, Any]) -> list[str]:
 
 def calls(aws: LocalAWS, operation: str) -> int:
     return len(aws.calls(service="comprehend", operation=operation))
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    while not condition():
-        time.sleep(0.02)
-
-
-def intent_of(component: Any, text: str = QUESTION) -> str | None:
-    (message,) = classify(component, text)
-    check_output(message)
-    return message.get(INTENT)["name"]
 
 
 # --- Configuration
@@ -465,9 +458,7 @@ def test_a_damaged_model_is_refused_by_name(
 
 @pytest.fixture
 def hasty(classifier: TrainedClassifier, aws: LocalAWS) -> TrainedClassifier:
-    """The trained classifier, with a breaker that lets a request try again at once."""
-    config = {**classifier.config, "breaker_seconds": 0, "cache_size": 0, "attempts": 1}
-    return dataclasses.replace(classifier, config=config)
+    return hurried(classifier)
 
 
 def test_identical_texts_cost_one_call(aws: LocalAWS, classifier: TrainedClassifier) -> None:
@@ -541,44 +532,6 @@ def test_an_endpoint_deleted_while_the_bot_talks(
     wait_until(lambda: intent_of(component) == "WHO_IS")
 
 
-def test_a_black_hole_is_left_at_the_deadline(aws: LocalAWS, hasty: TrainedClassifier) -> None:
-    component = hasty.load(deadline=0.1)
-    before = calls(aws, "ClassifyDocument")
-    aws.inject("comprehend", "ClassifyDocument", delay_seconds=30)
-    assert intent_of(component) is None
-    assert calls(aws, "ClassifyDocument") == before  # we have an answer, the service has none yet
-    assert component.remote.statistics()["failures"] == {"DeadlineExceeded": 1}
-
-
-def test_a_host_that_never_speaks_is_left_at_the_deadline(
-    hasty: TrainedClassifier, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        component = hasty.load(deadline=0.1)
-        assert [intent_of(component) for _ in range(4)] == [None] * 4
-        assert component.remote.state is not State.CLOSED
-
-
-def test_a_host_that_is_gone(hasty: TrainedClassifier, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))  # nobody listens
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{closed.getsockname()[1]}")
-        component = hasty.load()
-        assert intent_of(component) is None
-    assert component.remote.statistics()["failures"] == {"EndpointConnectionError": 1}
-
-
-@pytest.mark.parametrize("code", ["InternalServerException", "ResourceUnavailableException"])
-def test_an_endpoint_out_of_order(aws: LocalAWS, hasty: TrainedClassifier, code: str) -> None:
-    component = hasty.load()
-    aws.inject("comprehend", "ClassifyDocument", code=code)
-    assert [intent_of(component) for _ in range(4)] == [None] * 4
-    assert component.remote.state is not State.CLOSED
-    aws.clear_faults()
-    assert intent_of(component) == "WHO_IS"
-
-
 @pytest.mark.parametrize("code", ["TextSizeLimitExceededException", "InvalidRequestException"])
 def test_a_text_that_comprehend_refuses_harms_no_other(
     aws: LocalAWS, hasty: TrainedClassifier, code: str
@@ -601,18 +554,6 @@ def test_intents_that_the_bot_does_not_know_are_left_out(
         (message,) = classify(component, text)
         assert "GREET" not in {item["name"] for item in message.get("intent_ranking")}
     assert caplog.text.count("GREET") == 1
-
-
-def test_credentials_may_come_later(
-    hasty: TrainedClassifier, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    with monkeypatch.context() as without:
-        without.delenv("AWS_ACCESS_KEY_ID")
-        without.delenv("AWS_SECRET_ACCESS_KEY")
-        component = hasty.load()
-        assert [intent_of(component) for _ in range(3)] == [None] * 3
-        assert caplog.text.count("aws configure") == 1
-    assert intent_of(component) == "WHO_IS"
 
 
 def test_a_profile_that_does_not_exist(
@@ -647,17 +588,8 @@ def test_part_of_the_classes_is_enough(aws: LocalAWS, hasty: TrainedClassifier) 
 @pytest.fixture(scope="module")
 def with_fallback(server: LocalAWS, tmp_path_factory: pytest.TempPathFactory) -> TrainedClassifier:
     texts = [text for texts in EXAMPLES.values() for text in texts]
-    fallback = {
-        "encoder": str(build_tiny_encoder(tmp_path_factory.mktemp("encoder"), texts)),
-        "epochs": 30,
-        "batch_size": 8,
-        "learning_rate": 2e-3,
-        "freeze_embeddings": False,
-        "freeze_layers": 0,
-        "augmentation": 0,
-        "patience": None,
-        "threads": 1,
-    }
+    encoder = build_tiny_encoder(tmp_path_factory.mktemp("encoder"), texts)
+    fallback = {**TRAINING, "encoder": str(encoder)}
     config = {**CONFIG, "fallback": fallback, "breaker_seconds": 0, "cache_size": 0}
     return train(config, tmp_path_factory.mktemp("fallback"))
 

@@ -311,7 +311,7 @@ def latency_grid(report: Report, title: str, series: str) -> Grid:
             unanswered = f"{latency.unanswered} of {latency.count}"
             rows.append((assessment.label(one), *_spread(latency), unanswered))
     rows += [
-        (f"Original (2022): {name}", f"{mean} ms ± {sd} ms", *[NOTHING] * 4)
+        (f"Original (2022): {name}", f"{mean} ms ± {sd} ms", NOTHING, NOTHING, NOTHING, NOTHING)
         for name, (mean, sd) in ORIGINAL_LATENCIES[series].items()
     ]
     header = ("Candidate", "Mean ± sd", "p50", "p95", "p99", "Unanswered")
