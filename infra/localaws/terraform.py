@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -27,6 +28,7 @@ provider_installation {{
 
 # The provider spends most of its time waiting for things to settle.
 _PARALLELISM = "-parallelism=40"
+_PATIENCE = 10.0  # seconds between an interruption and the end by force
 
 
 class TerraformError(Exception):
@@ -151,7 +153,7 @@ class Terraform:
     def run(self, command: str, *arguments: str, tell: Callable[[str], None] | None = None) -> str:
         """Run a command of Terraform's and return what it writes; for ``tell`` see :meth:`apply`.
 
-        An interruption ends it and its provider at once, since the local AWS ends too.
+        An interruption ends it and its provider.
 
         Raises:
             TerraformError: It fails.
@@ -172,9 +174,20 @@ class Terraform:
                     if tell is not None:
                         tell(line.rstrip())
             except BaseException:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+                _end(process)
                 raise
         if process.returncode:
             raise TerraformError(f"`terraform {command}` failed:\n{''.join(written)[-3000:]}")
         return "".join(written)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End Terraform and its provider: gently, so that they tidy up, but within seconds."""
+    try:
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_PATIENCE)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

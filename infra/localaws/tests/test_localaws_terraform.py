@@ -48,6 +48,7 @@ def test_everything_is_created_stays_and_is_destroyed(aws: LocalAWS, tmp_path: P
 
 # Stands in for Terraform: starts what stands in for its provider, says both ids, and goes on.
 ENDLESS = """#!/bin/sh
+trap '' INT
 sleep 600 &
 echo "$$ $!"
 wait
@@ -61,6 +62,7 @@ def test_an_interruption_ends_terraform_and_its_provider(
     program.write_text(ENDLESS)
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr("infra.localaws.terraform._PATIENCE", 0.2)  # it does not heed SIGINT
     terraform = Terraform(HERE / "terraform", tmp_path / "workspace", {})
     running: list[int] = []
 
