@@ -80,6 +80,17 @@ bench: setup $(PEERS_LM) ## Run the benchmarks; tables to results/bench/
 		printf '→ benchmarks/%s.py\n' "$$name"; \
 		$(PYTHON) -m benchmarks.$$name | tee results/bench/$$name.md; done
 
+.PHONY: load
+load: setup ## Users at once on this bot and on stock Rasa, then a soak of 20 minutes; tables to results/bench/
+	@mkdir -p results/bench
+	@$(PYTHON) -m benchmarks.load levels --out results/bench/load.md
+	@$(PYTHON) -m benchmarks.load soak --out results/bench/soak.md
+
+.PHONY: faults
+faults: setup ## Kill, fill up, corrupt and confuse the bot while users talk; report to results/bench/
+	@mkdir -p results/bench
+	@$(PYTHON) -m benchmarks.load.faults --out results/bench/faults.txt
+
 .PHONY: localaws
 localaws: setup ## A local stand-in for AWS, for trying and testing [AWS_PORT=4566]
 	@$(PYTHON) -m infra.localaws --port $(AWS_PORT)

@@ -1,0 +1,308 @@
+"""What users notice when a part of the bot goes down, or somebody means it ill.
+
+    python -m benchmarks.load.faults [--only NAME …] [--users 8] [--messages 10000] [--out FILE]
+
+While users talk (benchmarks/load/crowd.py), one thing happens; what was killed is started again at
+once, as systemd or Kubernetes would. Users send a message again, with its idempotency key, until it
+is answered. Nothing may be lost, doubled or answered to somebody else; printed are the time until
+everybody was answered again, and the longest that anybody waited.
+
+* ``actions``, ``bot``: kill -9 of the action server, and of the bot, where there is one of each;
+* ``cluster-bot``, ``cluster-actions``, ``postgresql``, ``redis``: kill -9 of one of two bots, of
+  one of two action servers, of the database and of the lock store of a cluster (infra/cluster);
+* ``disk``: no space left for SQLite, for some seconds (a small file system in memory: needs root);
+* ``model``: damaged models, and then a good one, are loaded into the bot that runs;
+* ``slow``: clients that send a byte now and then, on more connections than there are users;
+* ``fuzz``: 10 000 messages of all kinds of nonsense.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import functools
+import itertools
+import os
+import random
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tarfile
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+
+from benchmarks.load import dialogue, servers
+from benchmarks.load.crowd import Crowd, Outcome
+from benchmarks.load.dialogue import Step
+from benchmarks.load.nonsense import nonsense
+from benchmarks.load.servers import MOBILE_PATH, Site
+from bot import server
+from bot.errors import UserError
+from bot.server import SAMPLE, ensure_model
+
+# Users talk so long before and after.
+CALM_SECONDS = 4.0
+DISK_MEGABYTES, FULL_SECONDS = 8, 5.0
+SLOW_CONNECTIONS, SLOW_SECONDS = 200, 30.0
+
+
+def steps(draw: random.Random) -> Iterator[Step]:
+    """Give what a user says."""
+    return dialogue.endless(_directory(), draw)
+
+
+@functools.cache
+def _directory() -> dialogue.Directory:
+    return dialogue.Directory.read(SAMPLE)
+
+
+def under_fault(site: Site, name: str, users: int, fault: Callable[[], None]) -> Outcome:
+    """Let users talk, do ``fault``, and return what they noticed of it."""
+    tokens = [site.provider.token() for _ in range(users)]
+    with Crowd(site.base, tokens, steps) as crowd:
+        crowd.answered_since(time.monotonic())
+        time.sleep(CALM_SECONDS)
+        begin = time.monotonic()
+        fault()
+        recovered = crowd.answered_since(begin)
+        time.sleep(CALM_SECONDS)
+    return crowd.outcome(name, recovered)
+
+
+def kill(site: Site, name: str) -> None:
+    """Kill -9 a server of ``site``."""
+    process = site.children[name].process
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+# --- what happens -----------------------------------------------------------------------------
+
+
+def actions(site: Site, users: int) -> list[Outcome]:
+    """Kill the only action server."""
+
+    def fault() -> None:
+        kill(site, "actions")
+        site.start_actions()
+
+    return [under_fault(site, "action server killed", users, fault)]
+
+
+def bot(site: Site, users: int) -> list[Outcome]:
+    """Kill the only bot."""
+
+    def fault() -> None:
+        kill(site, "bot")
+        site.start_bot(ensure_model())
+
+    return [under_fault(site, "bot killed", users, fault)]
+
+
+def part_of_cluster(part: str) -> Callable[[Site, int], list[Outcome]]:
+    """Kill a part of a cluster."""
+
+    def run(site: Site, users: int) -> list[Outcome]:
+        cluster = site.cluster
+        assert cluster is not None
+
+        def fault() -> None:
+            cluster.kill(part)
+            cluster.start(part, wait=False)
+
+        outcome = under_fault(site, f"cluster: {part} killed", users, fault)
+        cluster.wait(part)
+        return [outcome]
+
+    return run
+
+
+def disk(site: Site, users: int) -> list[Outcome]:
+    """Leave no space to the conversations' database, for a while."""
+    ballast = site.folder / "disk" / "ballast"
+
+    def fault() -> None:
+        with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        time.sleep(FULL_SECONDS)
+        ballast.unlink()
+
+    return [under_fault(site, f"no space for {FULL_SECONDS:.0f} s", users, fault)]
+
+
+def model(site: Site, users: int) -> list[Outcome]:
+    """Load models that are damaged, then the good one, through Rasa's HTTP API."""
+    good = ensure_model()
+    content = good.read_bytes()
+    damaged = {
+        "cut off": content[: len(content) // 2],
+        "not an archive": secrets.token_bytes(10_000),
+        "without its parts": _archive({"metadata.json": b"{}"}),
+        "empty": b"",
+    }
+    outcomes = []
+    for name, data in {**damaged, "whole": content}.items():
+        path = site.folder / "reloaded.tar.gz"
+        path.write_bytes(data)
+        status = 204 if name == "whole" else 400
+
+        def fault(path: Path = path, status: int = status) -> None:
+            url = f"{site.base}/model?token={servers.API_TOKEN}"
+            response = httpx.put(url, json={"model_file": str(path)}, timeout=120, trust_env=False)
+            if response.status_code != status:
+                raise UserError(f"PUT /model gave {response.status_code}, not {status}.")
+
+        outcomes.append(under_fault(site, f"model reloaded: {name}", users, fault))
+    return outcomes
+
+
+def _archive(files: dict[str, bytes]) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "archive.tar.gz"
+        with tarfile.open(path, "w:gz") as archive:
+            for name, data in files.items():
+                (Path(folder) / name).write_bytes(data)
+                archive.add(Path(folder) / name, name)
+        return path.read_bytes()
+
+
+def slow(site: Site, users: int) -> list[Outcome]:
+    """Keep many connections busy with requests that never end (as slowloris does)."""
+    request = (
+        f"POST {MOBILE_PATH}/messages HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        f"Authorization: Bearer {site.provider.token()}\r\nContent-Length: 5000\r\n"
+    ).encode()
+    stopped = threading.Event()
+    open_now: list[socket.socket] = []
+
+    def drip() -> None:
+        """One byte a second on each: half of them within the headers, half within the body."""
+        for number in range(SLOW_CONNECTIONS):
+            connection = socket.create_connection((server.HOST, site.port), timeout=10)
+            connection.sendall(request + (b"\r\n" if number % 2 else b""))
+            open_now.append(connection)
+        while not stopped.wait(1):
+            for connection in list(open_now):
+                try:
+                    connection.sendall(b"{")
+                except OSError:
+                    open_now.remove(connection)
+
+    thread = threading.Thread(target=drip)
+
+    def fault() -> None:
+        thread.start()
+        time.sleep(SLOW_SECONDS)
+
+    try:
+        outcome = under_fault(site, f"{SLOW_CONNECTIONS} slow clients", users, fault)
+    finally:
+        stopped.set()
+        thread.join()
+        left = len(open_now)
+        for connection in open_now:
+            connection.close()
+    outcome.name += f" ({SLOW_CONNECTIONS - left} turned out after {SLOW_SECONDS:.0f} s)"
+    return [outcome]
+
+
+def fuzz(site: Site, users: int, messages: int = 10_000) -> list[Outcome]:
+    """Send nonsense, with questions that make sense in between."""
+
+    def talk(draw: random.Random) -> Iterator[Step]:
+        sense = (one for one in steps(draw) if one.text.startswith("Qui est"))
+        return itertools.islice(nonsense(draw, sense), messages // users)
+
+    with Crowd(site.base, [site.provider.token() for _ in range(users)], talk, pause=0) as crowd:
+        crowd.finish()
+    outcome = crowd.outcome(f"{messages} messages of nonsense", 0.0)
+    outcome.name += f" ({sum(user.refused for user in crowd.users)} refused)"
+    return [outcome]
+
+
+FAULTS: dict[str, Callable[..., list[Outcome]]] = {
+    "actions": actions,
+    "bot": bot,
+    "disk": disk,
+    "model": model,
+    "slow": slow,
+    "fuzz": fuzz,
+    "cluster-bot": part_of_cluster("bot-1"),
+    "cluster-actions": part_of_cluster("actions-1"),
+    "postgresql": part_of_cluster("postgresql"),
+    "redis": part_of_cluster("redis"),
+}
+OF_CLUSTER = ("cluster-bot", "cluster-actions", "postgresql", "redis")
+
+
+@contextlib.contextmanager
+def small_disk(site: Site) -> Iterator[None]:
+    """Keep the conversations of ``site`` on a small file system in memory while the body runs.
+
+    Raises:
+        UserError: it cannot be had.
+    """
+    folder = site.folder / "disk"
+    folder.mkdir(parents=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MEGABYTES}m", "tmpfs", str(folder)]
+    done = subprocess.run(mount, capture_output=True, text=True)
+    if done.returncode:
+        raise UserError(f"A file system for the fault « disk » needs root: {done.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def run(name: str, users: int, messages: int) -> list[Outcome]:
+    """Start what the fault needs, let it happen, and return what users noticed."""
+    with tempfile.TemporaryDirectory(prefix="faults-") as scratch, contextlib.ExitStack() as stack:
+        folder, path = Path(scratch) / "site", ensure_model()
+        if name in OF_CLUSTER:
+            site = stack.enter_context(servers.clustered(path, folder))
+            return FAULTS[name](site, users)
+        site = Site("ours", "mobile", folder)
+        site.folder.mkdir()
+        if name == "disk":
+            stack.enter_context(small_disk(site))
+            site.events = folder / "disk" / "events.db"
+        stack.enter_context(servers.up(site, path))
+        return fuzz(site, users, messages) if name == "fuzz" else FAULTS[name](site, users)
+
+
+def main() -> None:
+    """Let the faults happen, one after the other, and print what users noticed of each."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="+", choices=FAULTS, default=list(FAULTS))
+    parser.add_argument("--users", type=int, default=8)
+    parser.add_argument("--messages", type=int, default=10_000, help="of the fault « fuzz »")
+    parser.add_argument("--out", type=Path, help="write the report there as well")
+    given = parser.parse_args()
+    lines, failed = [], False
+    for name in given.only:
+        try:
+            outcomes = run(name, given.users, given.messages)
+        except UserError as error:
+            failed = True
+            lines.append(f"{name}: not possible: {error}")
+            print(lines[-1], flush=True)
+            continue
+        for outcome in outcomes:
+            failed = failed or bool(outcome.problems) or outcome.recovered is None
+            lines.append(str(outcome))
+            print(lines[-1], flush=True)
+    if given.out:
+        given.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    main()
