@@ -38,6 +38,8 @@ DEFAULTS = {
     "ACTION_TIMEOUT": "10",
     # Shared with the action server; nothing where that listens on the loopback interface.
     exposure.ACTIONS_SECRET_VARIABLE: "",
+    # endpoints.production.yml: events go to nobody.
+    "EVENT_BROKER_URL": "",
     # Settings of credentials.yml.
     "MOBILE_JWKS": "",
     "MOBILE_ISSUER": "",

@@ -15,7 +15,9 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-Endpoints = Annotated[Path, typer.Option(help="File that names the tracker store.")]
+Endpoints = Annotated[
+    Path, typer.Option(envvar="BOT_ENDPOINTS", help="File that names the tracker store.")
+]
 DEFAULT_ENDPOINTS = Path("endpoints.yml")
 
 

@@ -257,7 +257,7 @@ class Cluster:
             time.sleep(0.1)
 
     def stop(self, name: str) -> float:
-        """Stop a part as an administrator does (SIGTERM); return the seconds that it took."""
+        """Stop a part as an administrator does; return the seconds that it took."""
         begin = time.monotonic()
         self._end(name, STOP_SECONDS)
         return time.monotonic() - begin
@@ -267,8 +267,14 @@ class Cluster:
         self._end(name, 0)
 
     def _end(self, name: str, patience: float) -> None:
-        if (process := self.parts[name].process) is not None:
-            self._children.stop(process, patience)
+        part = self.parts[name]
+        if part.process is None:
+            return
+        if patience and part.running:
+            part.process.send_signal(part.engine.stop)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                part.process.wait(patience)
+        self._children.stop(part.process, patience=0)
 
     def restart(self, name: str) -> None:
         """Stop a part and start it again."""

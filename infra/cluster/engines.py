@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import string
 import warnings
@@ -34,12 +35,14 @@ class Engine:
         port: it is up when this one takes connections.
         environ: variables in addition to ours.
         user: user and group that it runs as; None: as we do.
+        stop: the signal by which it ends what it is doing, and then itself.
     """
 
     command: list[str]
     port: int
     environ: dict[str, str] = field(default_factory=dict)
-    user: tuple[str, str | int] | None = None
+    user: tuple[str, str] | None = None
+    stop: signal.Signals = signal.SIGTERM
 
 
 def missing(broker: bool = False) -> list[str]:
@@ -108,7 +111,8 @@ def postgresql(folder: Path) -> Engine:
     options = [f"--{name}={value}" for name, value in settings.items()]
     user = package.system_user
     command = [str(package.bin_path / "postgres"), "-D", str(data), *options]
-    return Engine(command, port, user=(user, user) if user else None)
+    # On SIGTERM it would wait for its clients to go.
+    return Engine(command, port, user=(user, user) if user else None, stop=signal.SIGINT)
 
 
 def redis(folder: Path) -> Engine:
@@ -161,7 +165,7 @@ def nginx(
     """
 
     def servers(ports: Sequence[int]) -> str:
-        return " ".join(f"server {HOST}:{number} max_fails=1 fail_timeout=1s;" for number in ports)
+        return " ".join(f"server {HOST}:{number} max_fails=0;" for number in ports)
 
     folder.mkdir(parents=True)
     own(folder)
@@ -178,7 +182,7 @@ def nginx(
     configuration = folder / "nginx.conf"
     configuration.write_text(template.safe_substitute(values), encoding="utf-8")
     command = [program("nginx"), "-e", "stderr", "-c", str(configuration), "-g", "daemon off;"]
-    return Engine(command, port, user=_unprivileged())
+    return Engine(command, port, user=_unprivileged(), stop=signal.SIGQUIT)
 
 
 def end_of(path: Path, lines: int = 20) -> str:
