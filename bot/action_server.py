@@ -26,7 +26,8 @@ from actions.conversation import shared_directory
 from actions.directory import DirectoryError
 from bot import exposure
 from bot.errors import UserError, describe
-from bot.observability import logs, setup, steps, trace_context
+from bot.observability import steps, trace_context
+from bot.observability.setup import ACTIONS, Observability
 
 logger = logging.getLogger(__name__)
 
@@ -126,15 +127,13 @@ def main() -> None:
         # To hear of wrong settings now, not at the first question.
         access.visibility()
         access.audit_log()
-        json_logs = logs.wanted(os.environ)
-        app = make_app(secret)
-        setup.observe_actions(app, os.environ)
+        observability = Observability.of(ACTIONS, os.environ)
     except UserError as error:
         sys.exit(str(error))
     utils.configure_colored_logging("INFO")
     utils.update_sanic_log_level()
-    if json_logs:
-        logs.install()
+    app = make_app(secret)
+    observability.observe_actions(app)
     workers = utils.number_of_sanic_workers()
     app.run(arguments.host, arguments.port, workers=workers, access_log=False)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bot import exposure, lazy_tensorflow
 from bot.errors import UserError
-from bot.observability.setup import observe_rasa
+from bot.observability.setup import BOT, Observability
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
@@ -158,9 +158,11 @@ def main() -> None:
     if token := os.environ.pop(API_TOKEN_VARIABLE, None):
         # One word: a token may begin with a hyphen.
         sys.argv += ["--enable-api", f"--auth-token={token}"]
+    observability = None
     if sys.argv[1:2] and sys.argv[1] in ("run", "shell"):
         try:
             sys.argv[2:] = with_endpoints(guard(sys.argv[2:]))
+            observability = Observability.of(BOT, os.environ)
         except UserError as error:
             sys.exit(str(error))
 
@@ -169,16 +171,13 @@ def main() -> None:
     ignore_deprecations_of_others()
     from rasa.__main__ import main as rasa_main
 
-    if sys.argv[1:2] and sys.argv[1] in ("run", "shell"):
-        try:
-            observe_rasa(os.environ)
-        except UserError as error:
-            sys.exit(str(error))
     if sys.argv[1:2] and sys.argv[1] in ("run", "shell", "interactive", "test"):
         from bot import quick_turns
 
         set_action_timeout(timeout)
         quick_turns.install()
+    if observability is not None:
+        observability.observe_rasa()
     rasa_main()
 
 

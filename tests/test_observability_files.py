@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import socket
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 
 from bot.errors import UserError
+from bot.observability.endpoint import Address, Endpoint
 from bot.observability.metrics import ActionMetrics, BotMetrics, LoadedModel
 from bot.observability.setup import ACTIONS, BOT, Observability
 from components.remote import Fault, Ranking, RemoteClassifier, RemoteError, RemoteSettings
@@ -176,17 +181,96 @@ def test_wrong_settings_say_what_to_do(environ: dict[str, str], message: str) ->
         Observability.of(BOT, environ)
 
 
+# --- logs -------------------------------------------------------------------------------------
+
+LOGGING = """
+import logging, warnings
+import structlog
+from rasa.utils.log_utils import configure_structlog
+from bot.observability import logs, steps
+
+configure_structlog(logging.INFO)
+logs.install()
+logs.structured()
+with steps.serve("turn", traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"):
+    logging.getLogger("a").warning("%d of %s", 1, "two")
+    structlog.get_logger().info("a.key", event_info="What it means.", text="Zébulon", message="x")
+silent = logging.getLogger("b")
+silent.propagate = False
+silent.error("Passed on by nobody.")
+warnings.warn("deprecated")
+try:
+    int("Zébulon")
+except ValueError:
+    logging.getLogger("c").exception("It failed.")
+    structlog.get_logger().exception("another.key")
+"""
+
+
+def test_every_line_is_json_without_what_users_say() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "always::UserWarning", "-c", LOGGING],
+        cwd=FOLDER.parent.parent,
+        env={**os.environ, "PYTHONPATH": str(FOLDER.parent.parent)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == ""
+    assert "Zébulon" not in done.stderr
+    plain, rasas, silent, warning, failed, rasas_failed = map(json.loads, done.stderr.splitlines())
+    assert (plain["level"], plain["logger"], plain["message"]) == ("warning", "a", "1 of two")
+    assert plain["trace_id"] == rasas["trace_id"] == "4bf92f3577b34da6a3ce929d0e0e4736"
+    assert (rasas["event"], rasas["message"]) == ("a.key", "What it means.")
+    assert (silent["message"], "trace_id" in silent) == ("Passed on by nobody.", False)
+    assert "deprecated" in warning["message"]
+    assert failed["error"].startswith("ValueError\n")
+    assert (rasas_failed["message"], rasas_failed["level"]) == ("another.key", "error")
+    assert rasas_failed["error"].startswith("ValueError\n")
+
+
+# --- ports ------------------------------------------------------------------------------------
+
+
+def free_neighbours() -> int:
+    """Return the first of two free ports that follow each other."""
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            port = int(first.getsockname()[1])
+            try:
+                second.bind(("127.0.0.1", port + 1))
+            except OSError:
+                continue
+            return port
+
+
+def test_each_process_gets_a_port(metrics: tuple[BotMetrics, ActionMetrics]) -> None:
+    """As the workers of Sanic do, which share an environment."""
+    port = free_neighbours()
+    address = Address("127.0.0.1", port, processes=2)
+    first, second = (Endpoint(address, server.registry) for server in metrics)
+    try:
+        assert (first.port, second.port) == (port, port + 1)
+        with pytest.raises(OSError, match="in use"):
+            Endpoint(address, metrics[0].registry)
+        for endpoint, name in ((first, "turns"), (second, "executions")):
+            answer = httpx.get(f"http://127.0.0.1:{endpoint.port}/metrics")
+            assert f"skills_bot_{name}_in_progress 0.0" in answer.text
+    finally:
+        first.close()
+        second.close()
+
+
 def test_opentelemetry_is_not_imported_when_off() -> None:
     """Nor the Prometheus client."""
     program = (
         "import sys, actions.conversation, bot.channels.exchange\n"
-        "from bot.observability.setup import observe_actions, observe_rasa\n"
-        "observe_rasa({}); observe_actions(None, {})\n"
+        "from bot.observability.setup import ACTIONS, BOT, Observability\n"
+        "Observability.of(BOT, {}).observe_rasa()\n"
+        "Observability.of(ACTIONS, {}).observe_actions(None)\n"
         "print([name for name in sys.modules if name.split('.')[0] in"
         " ('opentelemetry', 'prometheus_client')])"
     )
-    import sys
-
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program],
         cwd=FOLDER.parent.parent,

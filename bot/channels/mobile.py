@@ -199,7 +199,10 @@ class MobileInput(InputChannel):
                 request.ctx.trace = step.trace
                 response = await respond(request)
                 # One that was streamed has begun with this status.
-                step.set(status=200 if response is None else response.status)
+                status = 200 if response is None else response.status
+                step.set(status=status)
+                if status >= 500:
+                    step.fail(str(status))
                 return response
 
         async def respond(request: HttpRequest) -> HTTPResponse | None:

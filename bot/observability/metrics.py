@@ -145,7 +145,7 @@ class BotMetrics(_Metrics):
 
     def _request(self, step: Step) -> None:
         route, method = str(step.attributes["route"]), str(step.attributes["method"])
-        status = str(step.attributes.get("status", ""))
+        status = str(step.attributes.get("status", "none"))
         self.requests.labels(route, method, status).inc()
         self.request_seconds.labels(route).observe(step.seconds)
 

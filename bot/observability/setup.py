@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -58,12 +57,49 @@ class Observability:
         """Whether steps are of any use."""
         return self.spans or self.metrics is not None or self.json_logs
 
-    def attach(self, app: Any, metrics: Callable[[], BotMetrics | ActionMetrics]) -> None:
+    def observe_rasa(self) -> None:
+        """Observe the server that this process will run by Rasa's command line."""
+        if not self.any:
+            return
+        import rasa.core.run
+
+        from bot.observability import rasa_steps
+
+        if self.json_logs:
+            logs.take_over_rasa()
+        rasa_steps.install()
+        configure = rasa.core.run.configure_app
+
+        def configure_app(*arguments: Any, **named: Any) -> Any:
+            app = configure(*arguments, **named)
+
+            def metrics() -> BotMetrics:
+                from bot.observability.metrics import BotMetrics
+
+                return BotMetrics(lambda: rasa_steps.loaded_model(getattr(app.ctx, "agent", None)))
+
+            self._attach(app, metrics)
+            return app
+
+        rasa.core.run.configure_app = configure_app
+
+    def observe_actions(self, app: Any) -> None:
+        """Observe the action server ``app`` when it runs."""
+
+        def metrics() -> ActionMetrics:
+            from bot.observability.metrics import ActionMetrics
+
+            return ActionMetrics()
+
+        if self.json_logs:
+            logs.install()
+        if self.any:
+            self._attach(app, metrics)
+
+    def _attach(self, app: Any, metrics: Callable[[], BotMetrics | ActionMetrics]) -> None:
         """Observe while a server of Sanic runs, in each of its processes.
 
-        Args:
-            app: the server.
-            metrics: makes what steps are counted by; called where metrics are served only.
+        ``metrics`` makes what steps are counted by; it is called where metrics are served only.
         """
         running: list[BotMetrics | ActionMetrics | Spans] = []
         endpoints: list[Endpoint] = []
@@ -130,52 +166,3 @@ def _spans(environ: Mapping[str, str]) -> bool:
                 "is 4318 for it."
             )
     return True
-
-
-def observe_rasa(environ: Mapping[str, str] = os.environ) -> None:
-    """Observe Rasa's server, if asked for; call it before that is started.
-
-    Raises:
-        UserError: as :meth:`Observability.of`.
-    """
-    observability = Observability.of(BOT, environ)
-    if not observability.any:
-        return
-    if observability.json_logs:
-        logs.take_over_rasa()
-    import rasa.core.run
-
-    from bot.observability import rasa_steps
-
-    rasa_steps.install()
-    configure = rasa.core.run.configure_app
-
-    def configure_app(*arguments: Any, **named: Any) -> Any:
-        app = configure(*arguments, **named)
-
-        def metrics() -> BotMetrics:
-            from bot.observability.metrics import BotMetrics
-
-            return BotMetrics(lambda: rasa_steps.loaded_model(getattr(app.ctx, "agent", None)))
-
-        observability.attach(app, metrics)
-        return app
-
-    rasa.core.run.configure_app = configure_app
-
-
-def observe_actions(app: Any, environ: Mapping[str, str] = os.environ) -> None:
-    """Observe the action server ``app``, if asked for.
-
-    Raises:
-        UserError: as :meth:`Observability.of`.
-    """
-
-    def metrics() -> ActionMetrics:
-        from bot.observability.metrics import ActionMetrics
-
-        return ActionMetrics()
-
-    observability = Observability.of(ACTIONS, environ)
-    if observability.any:
-        observability.attach(app, metrics)
