@@ -90,14 +90,15 @@ class Servers:
         self.wait("bot", f"{self.url}/ready")
 
     def wait(self, name: str, url: str) -> None:
-        while True:
-            assert self.processes[name].poll() is None, self.log(name).read_text()
-            try:
-                if httpx.get(url).status_code == 200:
-                    return
-            except httpx.TransportError:
-                pass
-            time.sleep(0.1)
+        with httpx.Client() as client:
+            while True:
+                assert self.processes[name].poll() is None, self.log(name).read_text()
+                try:
+                    if client.get(url).status_code == 200:
+                        return
+                except httpx.TransportError:
+                    pass
+                time.sleep(0.1)
 
     def stop(self, name: str) -> None:
         self.processes[name].terminate()
