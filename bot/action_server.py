@@ -26,7 +26,7 @@ from actions.conversation import shared_directory
 from actions.directory import DirectoryError
 from bot import exposure
 from bot.errors import UserError, describe
-from bot.observability import steps, trace_context
+from bot.observability import logs, steps, trace_context
 from bot.observability.setup import ACTIONS, Observability
 
 logger = logging.getLogger(__name__)
@@ -132,6 +132,8 @@ def main() -> None:
         sys.exit(str(error))
     utils.configure_colored_logging("INFO")
     utils.update_sanic_log_level()
+    if observability.json_logs:
+        logs.install()
     app = make_app(secret)
     observability.observe_actions(app)
     workers = utils.number_of_sanic_workers()

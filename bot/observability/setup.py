@@ -91,8 +91,6 @@ class Observability:
 
             return ActionMetrics()
 
-        if self.json_logs:
-            logs.install()
         if self.any:
             self._attach(app, metrics)
 
