@@ -94,7 +94,7 @@ class Observed:
         assert answer.json(), message
 
 
-def start(environ: dict[str, str], model: Path, folder: Path) -> Observed:
+def start(environ: dict[str, str], model: Path) -> Observed:
     """Start a bot and its action server."""
     ports = server._free_port(), server._free_port()
     token = uuid.uuid4().hex
@@ -123,7 +123,7 @@ def measure(turns: int) -> dict[str, Any]:
         client = stack.enter_context(httpx.Client(timeout=60))
         bots: dict[str, Observed] = {}
         for way, environ in ways(f"http://{HOST}:{collector.server_port}").items():
-            bots[way] = start(environ, model, folder)
+            bots[way] = start(environ, model)
             stack.callback(server.stop, bots[way].children)
         order = random.Random(0)
         for number in range(WARM_UP + turns):

@@ -13,8 +13,6 @@ Free of everything that observes.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any, Protocol
@@ -152,16 +150,6 @@ def enter(trace: Trace | None) -> None:
 def observed() -> bool:
     """Return whether anybody observes."""
     return bool(_observers)
-
-
-@contextmanager
-def observing(observer: Observer) -> Iterator[None]:
-    """Tell ``observer`` of the steps of this process while the body runs."""
-    add(observer)
-    try:
-        yield
-    finally:
-        remove(observer)
 
 
 def add(observer: Observer) -> None:
