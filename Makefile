@@ -116,9 +116,19 @@ lint: setup ## Check style, formatting, types and the dataset
 	@$(VENV)/bin/mypy bot components actions infra
 	@$(BOT) dataset validate
 
+.PHONY: audit
+audit: setup ## Licences and secrets, offline; bills of materials to build/supply-chain/
+	@$(PYTHON) -m infra.supply_chain licences
+	@$(PYTHON) -m infra.supply_chain secrets
+	@$(PYTHON) -m infra.supply_chain sbom
+
+.PHONY: audit-online
+audit-online: setup ## Known vulnerabilities of all locked packages, by PyPI's and npm's services
+	@$(PYTHON) -m infra.supply_chain vulnerabilities
+
 .PHONY: clean
 clean: ## Remove models, results and caches (keeps .venv, encoders and the directory)
-	rm -rf .venv-fuzz models/*.tar.gz models/*.json .rasa results build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv-fuzz .venv-audit models/*.tar.gz models/*.json .rasa results build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # --- set-up: one stamp a step, so that a step runs again when what it is made from changes ---
 

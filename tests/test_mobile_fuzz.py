@@ -5,9 +5,7 @@ It lives in an environment of its own, `.venv-fuzz`, since its jsonschema is not
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +13,8 @@ import pytest
 
 from bot import exposure
 from bot.channels import contract
+from bot.errors import UserError
+from infra.tools import environment
 from tests.mobile_server import MobileServer
 from tests.test_actions import HOST, ROOT, fill, free_port, start_action_server
 from tests.test_actions_with_rasa import model as rules_model  # noqa: F401
@@ -32,25 +32,10 @@ expected-statuses = ["2xx", "401", "403", "404", "422"]
 
 @pytest.fixture(scope="module")
 def schemathesis() -> Path:
-    """Return the program, from an environment made anew when the lock file has changed."""
-    program, stamp = ENVIRONMENT / "bin" / "schemathesis", ENVIRONMENT / ".lock"
-    wanted = hashlib.sha256(LOCK.read_bytes()).hexdigest()
-    if program.exists() and stamp.exists() and stamp.read_text() == wanted:
-        return program
-    uv, python = Path(sys.prefix) / "bin" / "uv", str(ENVIRONMENT / "bin" / "python")
-    commands = (
-        ("venv", "--quiet", "--clear", "--python", sys.executable, str(ENVIRONMENT)),
-        ("pip", "sync", "--quiet", "--python", python, "--require-hashes", str(LOCK)),
-    )
-    for command in commands:
-        try:
-            done = subprocess.run([uv, *command], capture_output=True, text=True, timeout=300)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            pytest.skip(f"no environment for schemathesis: {error}")
-        if done.returncode != 0:
-            pytest.skip(f"no environment for schemathesis: {done.stderr[-500:]}")
-    stamp.write_text(wanted)
-    return program
+    try:
+        return environment(ENVIRONMENT, LOCK) / "schemathesis"
+    except UserError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module")
