@@ -6,13 +6,20 @@ Events are what users said and what they were answered: personal data. So none i
 
 from __future__ import annotations
 
+import logging
 from asyncio import AbstractEventLoop
+from collections import deque
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from rasa.core.brokers.pika import PikaEventBroker
 from rasa.utils.endpoints import EndpointConfig
 
+logger = logging.getLogger(__name__)
+
 QUEUES = ["rasa_events"]
+# How many events wait for a broker that is down; of more, the oldest are lost.
+KEPT_EVENTS = 10_000
 
 
 class OptionalRabbitMQ(PikaEventBroker):
@@ -42,5 +49,18 @@ class OptionalRabbitMQ(PikaEventBroker):
             event_loop=event_loop,
             **arguments,
         )
+        broker._unpublished_events = deque(maxlen=KEPT_EVENTS)
         await broker.connect()
         return broker
+
+    async def _publish(self, event: dict[str, Any], headers: dict[str, str] | None = None) -> None:
+        """Publish an event, or keep it for later.
+
+        Rasa's own would write what could not be published, a user's words, into the log.
+        """
+        try:
+            if self._exchange is not None:
+                await self._exchange.publish(self._message(event, headers), "")
+        except Exception as error:
+            logger.error("An event was not published: %s", type(error).__name__)
+            self._unpublished_events.append(event)

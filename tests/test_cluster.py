@@ -200,6 +200,8 @@ def test_the_broker_gets_the_events_of_a_conversation(cluster: Cluster) -> None:
     unheard = phone.ask(phone.questions[0])
     assert not phone.failures
     cluster.start("rabbitmq")
+    for name in cluster.bots:
+        assert phone.person.split()[-1] not in cluster.parts[name].log.read_text()
 
     async def find(turn: dict[str, Any]) -> None:
         async with await aio_pika.connect(cluster.broker_url) as connection:

@@ -127,7 +127,7 @@ class Cluster:
     ) -> None:
         if packages := engines.missing(broker):
             raise ClusterError(f"Not installed: apt-get install {' '.join(packages)}")
-        model = Path(model or ROOT / "models" / "bot.tar.gz")
+        model = Path(model or ROOT / "models" / "bot.tar.gz").resolve()
         if model_arguments is None and not model.exists():
             raise ClusterError(f"There is no model {model}: make train")
         self._bots, self._actions, self._broker = bots, actions, broker
@@ -144,12 +144,16 @@ class Cluster:
         try:
             self._start_all()
         except BaseException:
-            self._children.close()
+            self.__exit__()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._children.close()
+        try:
+            if "postgresql" in self.parts:
+                self.stop("postgresql")  # killed, it would leave shared memory behind
+        finally:
+            self._children.close()
 
     def _start_all(self) -> None:
         folder = self.folder
