@@ -11,6 +11,7 @@ by Rasa's functions, and what is written is read back with Rasa's reader before 
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import json
@@ -20,7 +21,7 @@ import re
 import unicodedata
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -377,6 +378,18 @@ def _yaml_lines(item: Any) -> Iterator[tuple[str, int]]:
         yield text[1:].strip("\n\r "), number
 
 
+def annotated(text: str, intent: str) -> Example:
+    """Return the example that ``text`` in Rasa's notation stands for: « Qui est [Ali](person) ? ».
+
+    Raises:
+        UserError: an annotation is wrong.
+    """
+    try:
+        return _example_from_yaml(text, intent, None, None, 0)
+    except _YamlError as problem:
+        raise UserError(problem.problem.message) from None
+
+
 def _example_from_yaml(
     annotated: str,
     intent: str,
@@ -429,6 +442,38 @@ def write(dataset: Dataset, path: Path) -> None:
         text = to_yaml(dataset)
     else:
         raise UserError(f"{path}: a dataset is a .json or a .yml file.")
+    _replace(path, text)
+
+
+def append(path: Path, examples: Sequence[Example], comment: str) -> None:
+    """Add ``examples`` to the end of a dataset; the file is replaced as a whole or not at all.
+
+    What a YAML file holds already stays as it is, letter by letter, and the new examples get
+    ``comment`` above them. JSON has no comments.
+
+    Raises:
+        DatasetError: the file cannot be read.
+        UserError: the examples would not be read back as they are.
+    """
+    dataset = read(path)
+    whole = dataclasses.replace(dataset, examples=[*dataset.examples, *examples])
+    if path.suffix.lower() == ".json":
+        write(whole, path)
+        return
+    before = path.read_text(encoding="utf-8-sig")
+    indent = next(iter(re.findall(r"(?m)^( *)- (?:intent|lookup|synonym|regex):", before)), "")
+    blocks = [f"\n{indent}# {comment}\n"]
+    for intent, run in itertools.groupby(examples, lambda example: example.intent):
+        lines = "".join(f"{indent}    - {annotate(example)}\n" for example in run)
+        blocks.append(f"{indent}- intent: {intent}\n{indent}  examples: |\n{lines}")
+    text = before.rstrip("\n") + "\n" + "".join(blocks)
+    again, problems = parse_yaml(text)
+    if problems or again != whole:
+        raise UserError(f"{path}: the examples cannot be added at its end; is `nlu` its last key?")
+    _replace(path, text)
+
+
+def _replace(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.part")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
@@ -478,7 +523,7 @@ def to_yaml(dataset: Dataset) -> str:
         if any(_needs_object(example) for example in examples):
             item["examples"] = [_yaml_object(example, LiteralScalarString) for example in examples]
         else:
-            item["examples"] = block(_annotate(example) for example in examples)
+            item["examples"] = block(annotate(example) for example in examples)
         items.append(item)
     for kind, key in SECTIONS.items():
         for name, values in getattr(dataset, key).items():
@@ -516,13 +561,13 @@ def _needs_object(example: Example) -> bool:
 
 
 def _yaml_object(example: Example, literal: Callable[[str], str]) -> dict[str, Any]:
-    entry: dict[str, Any] = {"text": literal(_annotate(example) + "\n")}
+    entry: dict[str, Any] = {"text": literal(annotate(example) + "\n")}
     if example.metadata is not None:
         entry["metadata"] = example.metadata
     return entry
 
 
-def _annotate(example: Example) -> str:
+def annotate(example: Example) -> str:
     """Return the text with its entities in Rasa's notation: ``[k8s]{"entity": …, "value": …}``."""
     text, parts, position = example.text, [], 0
     for (start, end), group in itertools.groupby(
@@ -662,14 +707,14 @@ def _unsayable(dataset: Dataset) -> Iterator[Problem]:
         yield from wrong
         if not wrong:
             try:
-                sayable = _parse_annotated(_annotate(example)) == (text, example.entities)
+                sayable = _parse_annotated(annotate(example)) == (text, example.entities)
             except ImportError:  # no Rasa in a Lambda, where nothing is written as YAML
                 sayable = True
             except Exception:  # what Rasa's parser makes of broken annotations varies
                 sayable = False
             if not sayable:
                 message = "square brackets, or braces in a value, make an entity annotation of Rasa"
-                yield Problem(example.line, f"{message}: {_annotate(example)!r}")
+                yield Problem(example.line, f"{message}: {annotate(example)!r}")
     for key in SECTIONS.values():
         for name, values in getattr(dataset, key).items():
             for value in [name, *values]:

@@ -89,6 +89,13 @@ class Directory:
             query = select(tables.agency.c.name).order_by(tables.agency.c.key)
             return tuple(connection.execute(query).scalars())
 
+    def names(self) -> list[tuple[str, str]]:
+        """First and last name of everybody, each pair once."""
+        person = tables.collaborator.c
+        query = select(person.first_name, person.last_name).distinct()
+        with self.database.read(patient=True) as connection:
+            return [(row.first_name, row.last_name) for row in connection.execute(query)]
+
     def is_empty(self) -> bool:
         """Whether the directory holds nobody."""
         with self.database.read() as connection:

@@ -194,6 +194,24 @@ class Conversations:
         found = connection.execute(query.order_by(row.id))
         return [(identifier, json.loads(data)) for identifier, data in found]
 
+    def turns(self, seconds: float | None = None) -> Iterator[list[Event]]:
+        """Give the events of each turn of everybody, the user's message first; not whose they are.
+
+        Args:
+            seconds: only what was said in the last ``seconds``; None for all that there is.
+        """
+        row, since = events.c, 0.0 if seconds is None else time.time() - seconds
+        with self.engine.connect() as connection:
+            of_whom = select(row.sender_id).where(row.timestamp >= since).distinct()
+            senders = connection.execute(of_whom.order_by(row.sender_id)).scalars().all()
+        for sender_id in senders:
+            # A connection each: a long query would keep writers waiting on SQLite.
+            with self.engine.connect() as connection:
+                rows = self._rows(connection, sender_id, start=0)
+            for turn in split_turns(rows):
+                if (turn[0][1].get("timestamp") or since) >= since:
+                    yield [event for _, event in turn]
+
     # -- deletion -----------------------------------------------------------------------------
 
     def delete(self, conversation_id: str) -> int:

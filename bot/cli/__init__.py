@@ -18,6 +18,7 @@ from bot.cli import (
     encoder,
     evaluate,
     pipeline,
+    review,
     run,
 )
 from bot.errors import UserError
@@ -37,6 +38,7 @@ app.command("run")(run.run)
 app.command("shell")(run.shell)
 app.command("train")(run.train)
 app.command("evaluate")(evaluate.evaluate)
+app.command("review")(review.review)
 app.command("compare")(compare.compare)
 app.command("cost")(cost.cost)
 
