@@ -7,6 +7,7 @@ is set here can be set from outside by the environment variable of the same name
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 import warnings
@@ -168,6 +169,9 @@ def main() -> None:
 
     if not lazy_tensorflow.is_needed_for(sys.argv[1:]):
         lazy_tensorflow.leave_out()
+    # No module is ever garbage: to look for some would take a tenth of the start, and then time in
+    # turns for as long as the process runs.
+    gc.disable()
     ignore_deprecations_of_others()
     from rasa.__main__ import main as rasa_main
 
@@ -176,8 +180,12 @@ def main() -> None:
 
         set_action_timeout(timeout)
         quick_turns.install()
+        import rasa.core.run
+        import rasa.engine.recipes.default_components  # noqa: F401
     if observability is not None:
         observability.observe_rasa()
+    gc.freeze()
+    gc.enable()
     rasa_main()
 
 
