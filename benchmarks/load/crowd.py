@@ -78,12 +78,13 @@ class Colleague(threading.Thread):
         self.problems: list[str] = []
         self.refused = 0
         self._apologies = apologies()
-        self._http = httpx.Client(
-            base_url=base + MOBILE_PATH,
-            headers={"Authorization": f"Bearer {token}"},
-            timeout=ATTEMPT_SECONDS,
-            trust_env=False,
-        )
+        self._settings: dict[str, Any] = {
+            "base_url": base + MOBILE_PATH,
+            "headers": {"Authorization": f"Bearer {token}"},
+            "timeout": ATTEMPT_SECONDS,
+            "trust_env": False,
+        }
+        self._http = httpx.Client(**self._settings)
 
     def run(self) -> None:
         """Talk until stopped, or until something is wrong."""
@@ -155,7 +156,8 @@ class Colleague(threading.Thread):
         before: str | None = None
         while True:
             parameters = {"limit": str(PAGE), **({"before": before} if before else {})}
-            response = self._http.get("/history", params=parameters)
+            # On a connection of its own: the server has closed those that were idle.
+            response = httpx.Client(**self._settings).get("/history", params=parameters)
             response.raise_for_status()
             page = response.json()
             turns = [*page["turns"], *turns]
@@ -251,9 +253,10 @@ class Crowd:
         """Wait until everybody has a right answer to a message sent after ``begin``.
 
         Return the seconds from then to the last user's first such answer, None where something was
-        wrong, or ``seconds`` were not enough.
+        wrong, or ``seconds`` from now were not enough.
         """
-        while time.monotonic() < begin + seconds and not self.problems:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and not self.problems:
             firsts = [
                 next(
                     (

@@ -65,14 +65,14 @@ def fail_loudly(agent: Agent) -> None:
 
     Rasa would go on with an empty conversation, and keep what was said in memory only.
     """
-
-    def on_error(error: Exception) -> None:
-        logger.error("The tracker store failed: %s", type(error).__name__)
-        if _in_exchange.get():
-            raise StoreFailedError from error
-
     if isinstance(agent.tracker_store, FailSafeTrackerStore):
-        agent.tracker_store._on_tracker_store_error = on_error
+        agent.tracker_store._on_tracker_store_error = _on_store_error
+
+
+def _on_store_error(error: Exception) -> None:
+    logger.error("The tracker store failed: %s", type(error).__name__)
+    if _in_exchange.get():
+        raise StoreFailedError from error
 
 
 @asynccontextmanager
@@ -233,6 +233,7 @@ class Exchanges:
             if running is not None:
                 require_same(running.turn, request)
                 return running
+        fail_loudly(agent)  # it may be a new one: Rasa makes one for each model that it loads
         exchange = Exchange(agent, request)
         self._running.add(exchange)
         exchange.task.add_done_callback(lambda _: self._running.discard(exchange))

@@ -45,7 +45,6 @@ from bot.channels.exchange import (
     Exchange,
     Exchanges,
     conversations_of,
-    fail_loudly,
     locked,
 )
 from bot.channels.problems import ProblemError, invalid, of_status, unavailable
@@ -156,9 +155,8 @@ class MobileInput(InputChannel):
         # command line switches them on.
         for message in ("Failed to parse arguments in line", "Parsed an (intent|entity) "):
             warnings.filterwarnings("ignore", message=message, category=UserWarning)
+        limits.bound_requests()
         agent = _agent(app)
-        if agent is not None:
-            fail_loudly(agent)
         try:
             await asyncio.to_thread(conversations_of(agent).prepare)
         except (ProblemError, SQLAlchemyError) as error:
