@@ -114,14 +114,17 @@ def test_the_matrix_is_found_in_the_archive():
 @pytest.mark.parametrize(
     "archive",
     [
-        b"no archive",
-        b"",
-        _archive("other.json", b"{}"),
-        _archive("confusion_matrix.json", b"{"),
-        _archive("confusion_matrix.json", b"[]"),
-        _archive("confusion_matrix.json", b'{"labels": ["A"], "confusion_matrix": [[1, 2]]}'),
-        _archive("confusion_matrix.json", b'{"labels": ["A"]}'),
-        _archive("confusion_matrix.json", "é".encode() * 100)[:80],
+        pytest.param(b"no archive", id="no archive"),
+        pytest.param(b"", id="empty"),
+        pytest.param(_archive("other.json", b"{}"), id="no matrix"),
+        pytest.param(_archive("confusion_matrix.json", b"{"), id="no JSON"),
+        pytest.param(_archive("confusion_matrix.json", b"[]"), id="no object"),
+        pytest.param(
+            _archive("confusion_matrix.json", b'{"labels": ["A"], "confusion_matrix": [[1, 2]]}'),
+            id="not square",
+        ),
+        pytest.param(_archive("confusion_matrix.json", b'{"labels": ["A"]}'), id="labels alone"),
+        pytest.param(_archive("confusion_matrix.json", "é".encode() * 100)[:80], id="cut short"),
     ],
 )
 def test_a_damaged_archive_is_named(archive):
