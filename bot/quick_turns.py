@@ -7,13 +7,22 @@ result; benchmarks/load/README.md says what each is worth.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import copy
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from graphlib import TopologicalSorter
 from typing import Any
 
 # Sanic closes a connection that was idle for 5 s: long before, so that no request meets the end.
 IDLE_SECONDS = 2.0
+# A classifier elsewhere takes its time; those here share the processors.
+UNDERSTANDING_AT_ONCE = 8
+# Components that keep nothing of a message: ours, and these of Rasa's.
+_OURS = "components."
+_STATELESS = frozenset(
+    {"NLUMessageConverter", "DomainProvider", "FallbackClassifier", "RegexMessageHandler"}
+)
 # On a tracker: its states when they were last asked for.
 _STATES = "_past_states"
 
@@ -24,6 +33,7 @@ def install() -> None:
     find_events_quickly()
     run_graphs_quickly()
     remember_states()
+    understand_in_threads()
     keep_connections()
 
 
@@ -150,6 +160,49 @@ def remember_states() -> None:
         return copied(known[2])
 
     DialogueStateTracker.past_states = past_states
+
+
+def understand_in_threads() -> None:
+    """Have Rasa understand messages in threads, where all components of the model can take that.
+
+    It does so on the event loop: while the network of one message is computed, or a classifier
+    elsewhere is asked, every other user waits. Components of other origin than ours were written
+    for that, and stay there.
+    """
+    from rasa.core.processor import MessageProcessor
+
+    thorough = MessageProcessor.parse_message
+    threads = ThreadPoolExecutor(UNDERSTANDING_AT_ONCE, thread_name_prefix="understanding")
+    decided: weakref.WeakKeyDictionary[MessageProcessor, bool] = weakref.WeakKeyDictionary()
+
+    async def parse_message(processor: MessageProcessor, *given: Any, **named: Any) -> Any:
+        if processor not in decided:
+            decided[processor] = processor.http_interpreter is None and _can_take_threads(processor)
+        if not decided[processor]:
+            return await thorough(processor, *given, **named)
+
+        def run() -> Any:
+            # Without another server to ask, it goes through to the end.
+            try:
+                thorough(processor, *given, **named).send(None)
+            except StopIteration as end:
+                return end.value
+            raise RuntimeError("MessageProcessor.parse_message waits for something.")
+
+        loop, context = asyncio.get_running_loop(), contextvars.copy_context()
+        return await loop.run_in_executor(threads, context.run, run)
+
+    MessageProcessor.parse_message = parse_message
+
+
+def _can_take_threads(processor: Any) -> bool:
+    """Whether several threads may understand messages with the model of ``processor``."""
+    metadata = processor.model_metadata
+    nodes = metadata.predict_schema.minimal_graph_schema([metadata.nlu_target]).nodes
+    return all(
+        node.uses.__module__.startswith(_OURS) or node.uses.__name__ in _STATELESS
+        for node in nodes.values()
+    )
 
 
 def keep_connections() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import http.server
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from jsonschema import Draft202012Validator, ValidationError
 from rasa.core.actions.action import RemoteAction
 from rasa.core.agent import Agent
 from rasa.core.channels.channel import UserMessage
+from rasa.core.processor import MessageProcessor
 from rasa.engine.exceptions import GraphRunError
 from rasa.engine.runner.dask import DaskGraphRunner
 from rasa.shared.core.domain import Domain
@@ -29,12 +32,14 @@ from rasa.shared.core.trackers import DialogueStateTracker
 from rasa.shared.utils.common import all_subclasses
 from rasa.utils.endpoints import ClientResponseError, EndpointConfig
 
+from bot import quick_turns
 from bot.quick_turns import (
     check_answers_quickly,
     find_events_quickly,
     keep_connections,
     remember_states,
     run_graphs_quickly,
+    understand_in_threads,
 )
 from tests.test_actions import HOST
 from tests.test_actions_with_rasa import model as rules_model  # noqa: F401
@@ -184,6 +189,55 @@ def test_states_are_those_of_rasa(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tracker.copy().past_states(domain) == thorough(tracker, domain)
 
 
+# --- threads ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ours", [True, False], ids=["ours", "others"])
+def test_messages_are_understood_in_threads(
+    rules_model: str,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    ours: bool,
+) -> None:
+    """Several at once, the event loop free meanwhile; not with components that are not ours."""
+    monkeypatch.setattr(MessageProcessor, "parse_message", MessageProcessor.parse_message)
+    monkeypatch.setattr(quick_turns, "_OURS", ("components.", "rasa.") if ours else "components.")
+    agent = Agent.load(rules_model)
+    processor = agent.processor
+    assert processor is not None
+    # Three of them must be there at once, or none goes on.
+    meeting, seen = threading.Barrier(3 if ours else 1), set()
+    parse = processor._parse_message_with_graph
+
+    def wait_for_others(*arguments: Any, **named: Any) -> Any:
+        meeting.wait(timeout=60)
+        seen.add((threading.get_ident(), who.get()))
+        return parse(*arguments, **named)
+
+    monkeypatch.setattr(processor, "_parse_message_with_graph", wait_for_others)
+    who: contextvars.ContextVar[str] = contextvars.ContextVar("who")
+    texts = ['/WHO_IS{"person": "Paul Martin"}', "Qui connaît Java ?", ""]
+
+    async def understand(text: str) -> Any:
+        who.set(text)
+        return await processor.parse_message(UserMessage(text))
+
+    async def all_of_them() -> Any:
+        return await asyncio.gather(*map(understand, texts))
+
+    understand_in_threads()
+    found = asyncio.run(all_of_them())
+    assert [one["text"] for one in found] == texts
+    assert {name for _, name in seen} == set(texts)  # the context of each has come along
+    threads = {thread for thread, _ in seen}
+    assert len(threads) == (3 if ours else 1)
+    assert (threading.get_ident() in threads) is not ours
+
+
+def test_our_model_is_understood_in_threads(trained_model: Path) -> None:
+    agent = Agent.load(str(trained_model))
+    assert quick_turns._can_take_threads(agent.processor)
+
+
 # --- connections ------------------------------------------------------------------------------
 
 
@@ -246,12 +300,14 @@ from bot import rasa_cli
 def report():
     print(gc.isenabled(), gc.get_freeze_count() > 10_000)
     from rasa.core.actions.action import RemoteAction
+    from rasa.core.processor import MessageProcessor
     from rasa.engine.runner.dask import DaskGraphRunner
     from rasa.shared.core.events import Event
     from rasa.shared.core.trackers import DialogueStateTracker
     from rasa.utils.endpoints import EndpointConfig
     patched = (RemoteAction._validate_action_result, DaskGraphRunner.run, Event.resolve_by_type,
-               EndpointConfig.session, DialogueStateTracker.past_states)
+               EndpointConfig.session, DialogueStateTracker.past_states,
+               MessageProcessor.parse_message)
     print(*(method.__module__ for method in patched))
 rasa.__main__.main = report
 rasa_cli.main()
@@ -261,6 +317,6 @@ rasa_cli.main()
 def test_a_bot_that_runs_is_quick() -> None:
     command = [sys.executable, "-c", ASK, "run"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.stdout.split()[-5:] == ["bot.quick_turns"] * 5, done.stderr[-2000:]
+    assert done.stdout.split()[-6:] == ["bot.quick_turns"] * 6, done.stderr[-2000:]
     # Python collects garbage, and does not look for it among modules.
-    assert done.stdout.split()[-7:-5] == ["True", "True"]
+    assert done.stdout.split()[-8:-6] == ["True", "True"]

@@ -142,7 +142,7 @@ def _about(person: Person, draw: random.Random) -> list[Step]:
     check = {"type": "skill_check", "person": {"id": person.id}, "technology": skill}
     return [
         say(f"Qui est {person.name} ?", card={**card, "detail": None}),
-        say(f"et lui, il connaît {skill} ?", card=check),
+        say(f"est-ce qu'il connaît {skill} ?", card=check),
         say("quel est son mail ?", card={**card, "detail": "email"}),
     ]
 

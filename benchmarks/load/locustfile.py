@@ -101,4 +101,5 @@ def _problem(step: dialogue.Step, answer: Any) -> str | None:
         return None if answer else "no answer"
     if answer["question"] != step.message:
         return "the answer to another message"
-    return step.problem(answer["replies"])
+    problem = step.problem(answer["replies"])
+    return f"{problem}: {step.text}" if problem else None
