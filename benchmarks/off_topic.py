@@ -62,11 +62,11 @@ def vectors(texts: list[str], config: dict[str, Any]) -> np.ndarray:
     """Return the normalised sentence vectors of the untuned encoder: texts x hidden."""
     import torch
 
-    from components.camembert import training
+    from components.camembert.network import Network, batches, load_encoder, pool, sentences_of
     from components.camembert.tokenization import SentenceTokenizer
 
     encoder = configured_encoder(config)
-    network = training._Network(training._load_encoder(encoder), config, classes=2).eval()
+    network = Network(load_encoder(encoder), config, classes=2).eval()
     tokenizer = SentenceTokenizer(
         encoder.path / "tokenizer.json",
         config["max_length"],
@@ -74,12 +74,12 @@ def vectors(texts: list[str], config: dict[str, Any]) -> np.ndarray:
         network.encoder.config.pad_token_id,
     )
     # The label carries the row, since sentences come back in the order of their batches.
-    sentences = training._sentences(network, tokenizer, texts, range(len(texts)))
+    sentences = sentences_of(network, tokenizer, texts, range(len(texts)))
     found = np.empty((len(texts), network.encoder.config.hidden_size))
     with torch.inference_mode():
-        for batch in training._batches(sentences, 64):
+        for batch in batches(sentences, 64):
             rows = [sentence.label for sentence in batch]
-            found[rows] = training._pool(network, tokenizer, batch).numpy()
+            found[rows] = pool(network, tokenizer, batch).numpy()
     return found / np.linalg.norm(found, axis=1, keepdims=True)
 
 

@@ -68,7 +68,7 @@ def build(folder: Path, size: str) -> None:
 
     from components.camembert import served_model
     from components.camembert.config import DEFAULTS
-    from components.camembert.training import TrainedModel, _architecture, _export, _Network
+    from components.camembert.network import Network, TrainedModel, architecture_of, export
 
     shape: dict[str, int] = (
         {}
@@ -86,12 +86,12 @@ def build(folder: Path, size: str) -> None:
         pad_token="<pad>",
         unk_token="<unk>",
     ).save_pretrained(folder / "transformers")
-    network = _Network(model.roberta, {**DEFAULTS, "pooling": "cls", "head": "linear"}, len(LABELS))
+    network = Network(model.roberta, {**DEFAULTS, "pooling": "cls", "head": "linear"}, len(LABELS))
     for precision in ("fp32", "int8"):
         target = folder / f"onnx {precision}"
         target.mkdir()
-        architecture = _architecture(network)
-        trained = TrainedModel(_export(network, 1.0), architecture, LABELS, 1, 1.0, {})
+        architecture = architecture_of(network)
+        trained = TrainedModel(export(network, 1.0), architecture, LABELS, 1, 1.0, {})
         metadata = served_model.Metadata(LABELS, 64, "", 1, precision, 1.0, architecture, {}, {})
         served_model.MINIMUM_AGREEMENT = 0.0  # Random weights decide by a hair.
         served_model.write(target, trained, metadata, TOKENIZER, SENTENCES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import subprocess
@@ -10,18 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 from rasa.engine.storage.local_model_storage import LocalModelStorage
-from rasa.engine.storage.resource import Resource
 from rasa.nlu.classifiers import LABEL_RANKING_LENGTH
 from rasa.shared.exceptions import InvalidConfigException
 from rasa.shared.nlu.constants import INTENT
 
-from components.camembert import CamembertIntentClassifier, served_model
+from components.camembert import CamembertIntentClassifier, distillation, network, served_model
 from components.camembert import encoder as encoders
 from components.camembert.calibration import fit_temperature, softmax
 from components.camembert.config import DEFAULTS, RULES
+from components.camembert.onnx_graph import ATTENTION_MASK, INPUT_IDS, LOGITS, build_graph
 from components.camembert.served_model import ServedModel
+from components.camembert.tokenization import SentenceTokenizer
 from components.camembert.training import contrastive_loss, fine_tune
 from components.component import DamagedModelError, TrainingError
 from components.validation import ConfigError
@@ -30,7 +33,6 @@ from tests.intent_classifier_contract import (
     IntentClassifierContract,
     TrainedClassifier,
     classify,
-    execution_context,
     training_data,
 )
 from tests.tiny_encoder import build_tiny_encoder
@@ -79,6 +81,14 @@ def folder_of(classifier: TrainedClassifier) -> Path:
         return folder
 
 
+def decisions(classifier: TrainedClassifier) -> list[str]:
+    return [message.get(INTENT)["name"] for message in classify(classifier.load(), *TEXTS)]
+
+
+def agreement(one: TrainedClassifier, other: TrainedClassifier) -> float:
+    return float(np.mean([a == b for a, b in zip(decisions(one), decisions(other), strict=True)]))
+
+
 # --- Configuration
 
 
@@ -100,8 +110,13 @@ def test_the_ranking_is_as_long_as_with_rasas_classifiers() -> None:
         ({"precision": "int4"}, "'int8', 'fp32'"),
         ({"learning_rate": "1e-4"}, "it must be a number above 0"),
         ({"offline_encoder": ""}, "null or a text"),
+        ({"distill": 0}, "'distill' is 0; it must be null or a whole number of at least 1"),
         ({"epoch": 3}, "Did you mean 'epochs'"),
         ({"freeze_layers": 2, "freeze_embeddings": False}, "needs 'freeze_embeddings: true'"),
+        (
+            {"validation_share": 0, "patience": None, "calibration": False, "distill": 3},
+            "what the student of 'distill' may answer",
+        ),
         ({"validation_share": 0}, "Set 'validation_share' above 0"),
     ],
 )
@@ -199,29 +214,30 @@ def test_other_networks_learn_too(
     assert sum(right) >= 0.8 * len(right)
 
 
+def copy_of(classifier: TrainedClassifier, folder: Path) -> TrainedClassifier:
+    storage = LocalModelStorage.create(folder)
+    with storage.write_to(classifier.resource) as target:
+        for file in folder_of(classifier).iterdir():
+            (target / file.name).write_bytes(file.read_bytes())
+    return TrainedClassifier(classifier.kind, classifier.config, storage, classifier.resource)
+
+
+def finetuned(classifier: TrainedClassifier, folder: Path) -> TrainedClassifier:
+    """Take one gentle step further from a copy of a trained model."""
+    gentle = {
+        **classifier.config, "epochs": 1, "learning_rate": 1e-6, "head_learning_rate": 1e-6,
+    }  # fmt: skip
+    copied = dataclasses.replace(copy_of(classifier, folder), config=gentle)
+    component = copied.load(finetuning=True)
+    component.train(training_data(EXAMPLES))
+    return copied
+
+
 def test_finetuning_goes_on_from_the_served_model(
-    classifier: TrainedClassifier, config: dict[str, Any], tmp_path: Path
+    classifier: TrainedClassifier, tmp_path: Path
 ) -> None:
     """One step from a trained model keeps what it knows; one step from nothing knows little."""
-    storage = LocalModelStorage.create(tmp_path)
-    with storage.write_to(Resource("classifier")) as folder:
-        for file in folder_of(classifier).iterdir():
-            (folder / file.name).write_bytes(file.read_bytes())
-    gentle = {**config, "epochs": 1, "learning_rate": 1e-6, "head_learning_rate": 1e-6}
-    component = CamembertIntentClassifier.load(
-        gentle, storage, Resource("classifier"), execution_context(finetuning=True)
-    )
-    component.train(training_data(EXAMPLES))
-    resumed = TrainedClassifier(
-        CamembertIntentClassifier, gentle, storage, Resource("classifier")
-    ).load()
-    answers = classify(resumed, *TEXTS)
-    before = classify(classifier.load(), *TEXTS)
-    agree = [
-        one.get(INTENT)["name"] == other.get(INTENT)["name"]
-        for one, other in zip(answers, before, strict=True)
-    ]
-    assert sum(agree) >= 0.95 * len(agree)
+    assert agreement(classifier, finetuned(classifier, tmp_path)) >= 0.95
 
 
 def test_finetuning_another_network_is_refused(
@@ -230,6 +246,121 @@ def test_finetuning_another_network_is_refused(
     component = classifier.load(finetuning=True, pooling="cls")
     with pytest.raises(TrainingError, match="without --finetune"):
         component.train(training_data(EXAMPLES))
+
+
+# --- The student
+
+
+@pytest.fixture(scope="module")
+def student(config: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> TrainedClassifier:
+    return TrainedClassifier.train(
+        CamembertIntentClassifier, {**config, "distill": 1}, tmp_path_factory.mktemp("student")
+    )
+
+
+def test_a_student_answers_first_and_like_its_teacher(
+    classifier: TrainedClassifier, student: TrainedClassifier
+) -> None:
+    metadata = served_model.read_metadata(folder_of(student))
+    assert metadata.architecture.layers == 2
+    assert metadata.student is not None
+    assert metadata.student.architecture.layers == 1
+    assert agreement(classifier, student) >= 0.95
+
+
+def test_the_teacher_answers_where_the_student_is_not_sure(student: TrainedClassifier) -> None:
+    model = ServedModel(folder_of(student))
+
+    def with_threshold(threshold: float) -> np.ndarray:
+        rule = dataclasses.replace(model.metadata.student, threshold=threshold)
+        model.metadata = dataclasses.replace(model.metadata, student=rule)
+        # One by one: int8 answers depend a little on what else is in the batch.
+        return np.concatenate([model.logits([text]) for text in TEXTS])
+
+    alone, never = with_threshold(0.0), with_threshold(2.0)
+    assert not np.allclose(alone, never)
+    confidence = softmax(alone).max(1)
+    some = with_threshold(float(np.median(confidence)))
+    sure = confidence >= np.median(confidence)
+    assert np.allclose(some[sure], alone[sure], atol=1e-5)
+    assert np.allclose(some[~sure], never[~sure], atol=1e-5)
+
+
+def test_a_student_learns_from_its_teacher(
+    config: dict[str, Any], tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some layers of the teacher alone make no student."""
+    encoder = encoders.find_encoder(str(tiny_encoder), "main", None)
+    settings = {**config, "calibration": False, "epochs": 10, "distill": 1}
+    teacher = fine_tune(TEXTS, LABELS, encoder, settings)
+
+    def distance() -> float:
+        student = distillation.distil(teacher, TEXTS, LABELS, encoder, settings)
+        tokens = tokenizer.pad(tokenizer.ids(TEXTS))
+        feed = {INPUT_IDS: tokens.ids, ATTENTION_MASK: tokens.mask}
+        ours, theirs = (
+            onnxruntime.InferenceSession(
+                build_graph(weights, architecture).SerializeToString()
+            ).run([LOGITS], feed)[0]
+            for weights, architecture in (
+                (student.weights, student.metadata.architecture),
+                (teacher.weights, teacher.architecture),
+            )
+        )
+        return float(np.abs(ours - theirs).mean())
+
+    tokenizer = SentenceTokenizer(tiny_encoder / "tokenizer.json", 64, "", teacher.pad_id)
+    taught = distance()
+    monkeypatch.setattr(distillation, "_PACE", 0.0)
+    assert taught < 0.7 * distance()
+
+
+def test_a_student_answers_where_it_is_reliable() -> None:
+    confidence = np.linspace(1, 0.4, 400)
+    # Two wrong answers of 400 are allowed, the third is not.
+    wrong = confidence < 0.7
+    wrong[[10, 20]] = True
+    threshold = distillation.reliable_from(confidence, ~wrong)
+    answered = confidence >= threshold
+    assert wrong[answered].sum() == 2
+    assert answered.sum() == (~wrong).sum() + 2
+    assert distillation.reliable_from(np.array([0.9, 0.8]), np.array([False, True])) > 1
+
+
+def test_a_student_of_all_layers_is_refused(config: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="'distill' is 2, but the encoder has 2 layers"):
+        train({**config, "epochs": 1, "distill": 2}, tmp_path, EXAMPLES)
+
+
+def test_finetuning_teaches_the_student_again(student: TrainedClassifier, tmp_path: Path) -> None:
+    resumed = finetuned(student, tmp_path)
+    before, after = (
+        served_model.read_trained(folder_of(item)).student for item in (student, resumed)
+    )
+    assert not np.allclose(before.weights["head.weight"], after.weights["head.weight"])
+    assert agreement(student, resumed) >= 0.9
+
+
+def test_a_student_that_is_damaged_is_refused_by_name(
+    student: TrainedClassifier, tmp_path: Path
+) -> None:
+    damaged = copy_of(student, tmp_path)
+    (folder_of(damaged) / "student.onnx").unlink()
+    with pytest.raises(DamagedModelError, match=r"student\.onnx"):
+        damaged.load()
+
+
+def test_served_weights_are_put_back_as_they_were(
+    config: dict[str, Any], tiny_encoder: Path
+) -> None:
+    encoder = encoders.find_encoder(str(tiny_encoder), "main", None)
+    trained = fine_tune(TEXTS, LABELS, encoder, {**config, "epochs": 1})
+    restored = network.Network(network.load_encoder(encoder), config, len(trained.labels))
+    network.restore(restored, trained)
+    weights = network.export(restored, trained.temperature)
+    assert weights.keys() == trained.weights.keys()
+    for name, expected in trained.weights.items():
+        assert np.allclose(weights[name], expected, atol=1e-5), name
 
 
 # --- Calibration
@@ -452,11 +583,7 @@ def test_unknown_scripts_get_no_intent_unless_asked_for(classifier: TrainedClass
 @pytest.fixture
 def copied(classifier: TrainedClassifier, tmp_path: Path) -> TrainedClassifier:
     """A copy of the trained model that a test may damage."""
-    storage = LocalModelStorage.create(tmp_path)
-    with storage.write_to(classifier.resource) as folder:
-        for file in folder_of(classifier).iterdir():
-            (folder / file.name).write_bytes(file.read_bytes())
-    return TrainedClassifier(classifier.kind, classifier.config, storage, classifier.resource)
+    return copy_of(classifier, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json", "metadata.json"])

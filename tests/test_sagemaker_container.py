@@ -232,6 +232,8 @@ def test_a_stopped_training_ends_cleanly(container: Container, settings: dict[st
         ("calibration", "False", False),
         ("offline_encoder", "null", None),
         ("patience", "None", None),
+        ("distill", "4", 4),
+        ("distill", "null", None),
         ("encoder", "almanach/camembert-base", "almanach/camembert-base"),
         ("encoder", '"almanach/camembert-base"', "almanach/camembert-base"),
         ("revision", "123456", "123456"),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from components.camembert.distillation import distil
 from components.camembert.encoder import configured_encoder
+from components.camembert.network import TrainedModel
 from components.camembert.served_model import Metadata, write
-from components.camembert.training import TrainedModel, fine_tune
+from components.camembert.training import fine_tune
 
 
 def train_and_write(
@@ -36,6 +39,10 @@ def train_and_write(
     """
     encoder = configured_encoder(config)
     trained = fine_tune(texts, labels, encoder, config, start)
+    if config["distill"]:
+        trained = dataclasses.replace(
+            trained, student=distil(trained, texts, labels, encoder, config)
+        )
     metadata = Metadata(
         labels=trained.labels,
         max_length=config["max_length"],
@@ -46,6 +53,7 @@ def train_and_write(
         architecture=trained.architecture,
         encoder={"name": encoder.name, "used": encoder.used, "revision": encoder.revision},
         validation=trained.validation,
+        student=trained.student.metadata if trained.student else None,
     )
     folder.mkdir(parents=True, exist_ok=True)
     return write(folder, trained, metadata, encoder.path / "tokenizer.json", texts)

@@ -118,8 +118,8 @@ class CamembertIntentClassifier(TrainableComponent, IntentClassifier):
         with rasa_errors(), tempfile.TemporaryDirectory() as scratch:
             train_and_write(texts, labels, self.config, Path(scratch), start)
             with self._model_storage.write_to(self._resource) as folder:
-                for name in self.FILES:
-                    shutil.copyfile(Path(scratch) / name, folder / name)
+                for file in Path(scratch).iterdir():
+                    shutil.copyfile(file, folder / file.name)
 
     def _read(self, folder: Path) -> None:
         if _is_local(self.config):

@@ -52,6 +52,9 @@ DEFAULTS: dict[str, Any] = {
     # per sentence, not once per epoch.
     "freeze_embeddings": True,
     "freeze_layers": 6,
+    # Null: no student. Else its number of layers: it imitates the fine-tuned model, and answers
+    # what it is sure of in a fraction of the time.
+    "distill": None,
     # Network.
     "pooling": "mean",
     "head": "cosine",
@@ -93,6 +96,7 @@ RULES: dict[str, Rule] = {
     "refit": boolean(),
     "freeze_embeddings": boolean(),
     "freeze_layers": integer(0),
+    "distill": optional(integer(1)),
     "pooling": one_of("mean", "cls"),
     "head": one_of("cosine", "linear"),
     "text_prefix": text(empty=True),
@@ -137,4 +141,9 @@ def validate(config: Mapping[str, Any]) -> None:
             f"{COMPONENT} in config.yml: early stopping ('patience') and 'calibration' are fitted "
             "on held-out examples. Set 'validation_share' above 0, or set 'patience: null' and "
             "'calibration: false'."
+        )
+    if config["validation_share"] == 0 and config["distill"]:
+        raise ConfigError(
+            f"{COMPONENT} in config.yml: what the student of 'distill' may answer is decided on "
+            "held-out examples. Set 'validation_share' above 0, or 'distill: null'."
         )

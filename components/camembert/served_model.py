@@ -34,13 +34,15 @@ from components.camembert.tokenization import SentenceTokenizer
 from components.remote import Ranking
 
 if TYPE_CHECKING:
-    from components.camembert.training import TrainedModel
+    from components.camembert.network import TrainedModel
 
 logger = logging.getLogger(__name__)
 
-# To be raised when an older component could not read what this one writes.
-FORMAT_VERSION = 1
+# To be raised when an older component could not read what this one writes; a model without a
+# student is what it was before there were any.
+FORMAT_VERSION, _FORMAT_WITH_STUDENT = 1, 2
 _MODEL, _TOKENIZER, _METADATA = "model.onnx", "tokenizer.json", "metadata.json"
+STUDENT = "student.onnx"
 # Sentences in one run of the network: bounds the memory of a large `rasa test nlu`.
 _BATCH = 64
 MINIMUM_AGREEMENT = 0.99
@@ -48,6 +50,21 @@ MINIMUM_AGREEMENT = 0.99
 
 class ServedModelError(UserError):
     """The files of a trained classifier are missing, damaged or of another version."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Student:
+    """A small network that is asked first.
+
+    Attributes:
+        architecture: Its shape.
+        temperature: What its head was divided by.
+        threshold: Confidence from which on its answer counts; below it, the large network is asked.
+    """
+
+    architecture: Architecture
+    temperature: float
+    threshold: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +81,7 @@ class Metadata:
         architecture: The shape of the network.
         encoder: Name, origin and revision of the pretrained encoder.
         validation: Accuracy and loss on the held-out share of the training data.
+        student: The small network that is asked first; None where there is none.
     """
 
     labels: list[str]
@@ -75,6 +93,7 @@ class Metadata:
     architecture: Architecture
     encoder: dict[str, Any]
     validation: dict[str, float]
+    student: Student | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,26 +124,34 @@ def write(
     Returns:
         The metadata as written: ``precision`` is ``fp32`` where int8 did not agree.
     """
-    import onnx
-
     with tempfile.TemporaryDirectory() as scratch:
         full = Path(scratch) / "fp32"
         full.mkdir()
-        onnx.save(build_graph(trained.weights, trained.architecture), full / _MODEL)
+        _write_graphs(full, trained)
         shutil.copyfile(tokenizer, full / _TOKENIZER)
         _write_metadata(full, dataclasses.replace(metadata, precision="fp32"))
         chosen = full
         if metadata.precision == "int8":
             small = Path(scratch) / "int8"
             small.mkdir()
-            quantise(full / _MODEL, small / _MODEL)
+            for graph in full.glob("*.onnx"):
+                quantise(graph, small / graph.name)
             shutil.copyfile(tokenizer, small / _TOKENIZER)
             _write_metadata(small, metadata)
             if _agreement(ServedModel(full), ServedModel(small), texts) >= MINIMUM_AGREEMENT:
                 chosen = small
-        for file in (_MODEL, _TOKENIZER, _METADATA):
-            shutil.copyfile(chosen / file, folder / file)
+        for file in chosen.iterdir():
+            shutil.copyfile(file, folder / file.name)
     return read_metadata(folder)
+
+
+def _write_graphs(folder: Path, trained: TrainedModel) -> None:
+    import onnx
+
+    onnx.save(build_graph(trained.weights, trained.architecture), folder / _MODEL)
+    if trained.student:
+        student = trained.student
+        onnx.save(build_graph(student.weights, student.metadata.architecture), folder / STUDENT)
 
 
 def _agreement(full: ServedModel, small: ServedModel, texts: Sequence[str]) -> float:
@@ -143,11 +170,14 @@ def _agreement(full: ServedModel, small: ServedModel, texts: Sequence[str]) -> f
 
 
 def _write_metadata(folder: Path, metadata: Metadata) -> None:
-    content = {
-        "format": FORMAT_VERSION,
-        **dataclasses.asdict(metadata),
-        "files": {file: _sha256(folder / file) for file in (_MODEL, _TOKENIZER)},
-    }
+    files = [_MODEL, _TOKENIZER]
+    content = {"format": FORMAT_VERSION, **dataclasses.asdict(metadata)}
+    if metadata.student:
+        content["format"] = _FORMAT_WITH_STUDENT
+        files.append(STUDENT)
+    else:
+        del content["student"]
+    content["files"] = {file: _sha256(folder / file) for file in files}
     (folder / _METADATA).write_text(
         json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
     )
@@ -163,14 +193,18 @@ def read_metadata(folder: Path) -> Metadata:
     try:
         content = json.loads(path.read_text("utf-8"))
         version = content.pop("format")
-        if version != FORMAT_VERSION:
+        if version not in (FORMAT_VERSION, _FORMAT_WITH_STUDENT):
             raise ServedModelError(
                 f"The intent classifier in '{folder.name}' was trained with another version of "
-                f"the component (format {version}, this one reads {FORMAT_VERSION}). Train it "
-                "again with `rasa train --force`."
+                f"the component (format {version}, this one reads {_FORMAT_WITH_STUDENT}). "
+                "Train it again with `rasa train --force`."
             )
         files = content.pop("files")
-        metadata = Metadata(**{**content, "architecture": Architecture(**content["architecture"])})
+        content["architecture"] = Architecture(**content["architecture"])
+        if student := content.get("student"):
+            student["architecture"] = Architecture(**student["architecture"])
+            content["student"] = Student(**student)
+        metadata = Metadata(**content)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged(path, f"{type(error).__name__}: {error}") from error
     for name, expected in files.items():
@@ -202,9 +236,12 @@ def read_trained(folder: Path) -> TrainedModel:
     Raises:
         ServedModelError: See :func:`read_metadata`.
     """
-    from components.camembert.training import TrainedModel
+    from components.camembert.network import TrainedModel, TrainedStudent
 
     metadata = read_metadata(folder)
+    student = None
+    if metadata.student:
+        student = TrainedStudent(read_weights(folder / STUDENT), metadata.student)
     return TrainedModel(
         weights=read_weights(folder / _MODEL),
         architecture=metadata.architecture,
@@ -212,6 +249,7 @@ def read_trained(folder: Path) -> TrainedModel:
         pad_id=metadata.pad_id,
         temperature=metadata.temperature,
         validation=metadata.validation,
+        student=student,
     )
 
 
@@ -233,9 +271,14 @@ class ServedModel:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(
-            str(folder / _MODEL), options, providers=["CPUExecutionProvider"]
-        )
+
+        def session(name: str) -> onnxruntime.InferenceSession:
+            return onnxruntime.InferenceSession(
+                str(folder / name), options, providers=["CPUExecutionProvider"]
+            )
+
+        self._session = session(_MODEL)
+        self._student = session(STUDENT) if self.metadata.student else None
         self._tokenizer = SentenceTokenizer(
             folder / _TOKENIZER,
             self.metadata.max_length,
@@ -270,14 +313,22 @@ class ServedModel:
         return self._logits(self._tokenizer.ids(texts))
 
     def _logits(self, ids: Sequence[Sequence[int]]) -> np.ndarray:
-        """Run the network in batches of sentences of about the same length."""
+        """Ask the student, if there is one, and the large network where it is not sure."""
+        if self._student is None or self.metadata.student is None:
+            return self._run(self._session, ids)
+        result = self._run(self._student, ids)
+        unsure = np.flatnonzero(softmax(result).max(1) < self.metadata.student.threshold)
+        if unsure.size:
+            result[unsure] = self._run(self._session, [ids[index] for index in unsure])
+        return result
+
+    def _run(self, session: Any, ids: Sequence[Sequence[int]]) -> np.ndarray:
+        """Run a network in batches of sentences of about the same length."""
         result = np.empty((len(ids), len(self.metadata.labels)))
         order = sorted(range(len(ids)), key=lambda index: len(ids[index]))
         for begin in range(0, len(order), _BATCH):
             rows = order[begin : begin + _BATCH]
             tokens = self._tokenizer.pad([ids[row] for row in rows])
-            (logits,) = self._session.run(
-                [LOGITS], {INPUT_IDS: tokens.ids, ATTENTION_MASK: tokens.mask}
-            )
+            (logits,) = session.run([LOGITS], {INPUT_IDS: tokens.ids, ATTENTION_MASK: tokens.mask})
             result[rows] = logits
         return result

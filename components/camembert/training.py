@@ -9,11 +9,10 @@ behind the defaults.
 from __future__ import annotations
 
 import copy
-import dataclasses
 import logging
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,11 +21,24 @@ from torch import nn
 from torch.nn import functional
 from tqdm.auto import tqdm
 
-from bot.errors import UserError
 from components.camembert.augmentation import augment
 from components.camembert.calibration import fit_temperature
 from components.camembert.encoder import Encoder
-from components.camembert.onnx_graph import Architecture
+from components.camembert.network import (
+    Network,
+    Sentence,
+    TrainedModel,
+    TrainingError,
+    architecture_of,
+    batches,
+    export,
+    load_encoder,
+    pool,
+    predict,
+    restore,
+    seeded,
+    sentences_of,
+)
 from components.camembert.tokenization import SentenceTokenizer
 
 logger = logging.getLogger(__name__)
@@ -34,89 +46,6 @@ logger = logging.getLogger(__name__)
 COSINE_SCALE = 20.0
 _CONTRASTIVE_TEMPERATURE = 0.1
 MINIMUM_EXAMPLES = 2
-_SUPPORTED = ("camembert", "roberta", "xlm-roberta", "bert")
-
-
-class TrainingError(UserError):
-    """The classifier cannot be trained; the message says what to change."""
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainedModel:
-    """What training hands over to serving.
-
-    Attributes:
-        weights: float32 arrays by the names of :func:`~.onnx_graph.build_graph`. The head is
-            divided by the temperature, so the softmax of its output is calibrated.
-        architecture: The shape of the encoder and of the head.
-        labels: Intents, in the order of the classes.
-        pad_id: Id of the padding token.
-        temperature: What the head was divided by; 1.0 without calibration.
-        validation: Accuracy and loss on the held-out share; empty without one.
-    """
-
-    weights: dict[str, np.ndarray]
-    architecture: Architecture
-    labels: list[str]
-    pad_id: int
-    temperature: float
-    validation: dict[str, float]
-
-
-class _Network(nn.Module):
-    """Encoder, pooling and head, in two parts: the frozen bottom and the trained top."""
-
-    def __init__(self, encoder: Any, config: Mapping[str, Any], classes: int) -> None:
-        super().__init__()
-        # Typed loosely: nn.Module hands out its parts as `Tensor | Module`.
-        self.encoder: Any = encoder
-        self.config = config
-        self.head = nn.Linear(encoder.config.hidden_size, classes)
-        if config["head"] == "cosine":
-            self.head.bias.requires_grad_(False)
-            nn.init.zeros_(self.head.bias)
-        layers = encoder.encoder.layer
-        self.bottom_layers: Any = layers[: config["freeze_layers"]]
-        self.top_layers: Any = layers[config["freeze_layers"] :]
-        if config["freeze_embeddings"]:
-            encoder.embeddings.requires_grad_(False)
-        self.bottom_layers.requires_grad_(False)
-
-    def bottom(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Return what the frozen part makes of token ids: batch x tokens x hidden."""
-        hidden = self.encoder.embeddings(input_ids=ids)
-        return self._run(self.bottom_layers, hidden, mask)
-
-    def pooled(self, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Return one vector a sentence from the output of :meth:`bottom`: batch x hidden."""
-        hidden = self._run(self.top_layers, hidden, mask)
-        if self.config["pooling"] == "cls":
-            return hidden[:, 0]
-        weights = mask.unsqueeze(-1).to(hidden.dtype)
-        return (hidden * weights).sum(1) / weights.sum(1)
-
-    def classify(self, pooled: torch.Tensor) -> torch.Tensor:
-        """Return the logits of pooled vectors: batch x classes."""
-        if self.config["head"] == "cosine":
-            directions = functional.normalize(self.head.weight, dim=-1)
-            return COSINE_SCALE * functional.normalize(pooled, dim=-1) @ directions.T
-        return self.head(pooled)
-
-    @staticmethod
-    def _run(layers: Any, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        additive = (1.0 - mask[:, None, None, :].to(hidden.dtype)) * torch.finfo(hidden.dtype).min
-        for layer in layers:
-            hidden = layer(hidden, attention_mask=additive)
-        return hidden
-
-
-@dataclasses.dataclass
-class _Sentence:
-    """One training sentence: its token ids, its class and what the frozen layers make of it."""
-
-    ids: list[int]
-    label: int
-    hidden: torch.Tensor | None = None
 
 
 def fine_tune(
@@ -142,18 +71,9 @@ def fine_tune(
         TrainingError: A single intent, too few examples, or an encoder of another family.
     """
     names = _check_examples(labels)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    threads = torch.get_num_threads()
-    if config["threads"]:
-        torch.set_num_threads(config["threads"])
-    try:
-        # Dropout draws from the global generator; give it back as it was.
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(config["seed"])
-            return _fine_tune(texts, [names.index(label) for label in labels], names, encoder,
-                              config, start, device)  # fmt: skip
-    finally:
-        torch.set_num_threads(threads)
+    classes = [names.index(label) for label in labels]
+    with seeded(config) as device:
+        return _fine_tune(texts, classes, names, encoder, config, start, device)
 
 
 def _fine_tune(
@@ -165,7 +85,7 @@ def _fine_tune(
     start: TrainedModel | None,
     device: torch.device,
 ) -> TrainedModel:
-    network = _Network(_load_encoder(encoder), config, len(names)).to(device)
+    network = Network(load_encoder(encoder), config, len(names)).to(device)
     tokenizer = SentenceTokenizer(
         encoder.path / "tokenizer.json",
         config["max_length"],
@@ -174,18 +94,18 @@ def _fine_tune(
     )
     rng = random.Random(config["seed"])
     train, held_out = _split(classes, config["validation_share"], rng)
-    originals = _sentences(network, tokenizer, texts, classes)
+    originals = sentences_of(network, tokenizer, texts, classes)
     copies = [
-        _sentences(network, tokenizer, [augment(text, rng) for text in texts], classes)
+        sentences_of(network, tokenizer, [augment(text, rng) for text in texts], classes)
         for _ in range(config["augmentation"])
     ]
     validation = [originals[index] for index in held_out]
     untrained = _trained_state(network)
 
-    def optimise(indices: Sequence[int], validation: list[_Sentence]) -> dict[str, float]:
+    def optimise(indices: Sequence[int], validation: list[Sentence]) -> dict[str, float]:
         chosen = [originals[index] for index in indices]
         if start is not None:
-            _restore(network, start)
+            restore(network, start)
         elif config["head"] == "cosine":
             _start_from_prototypes(network, tokenizer, chosen, config["batch_size"])
         altered = [[copy_[index] for index in indices] for copy_ in copies]
@@ -194,7 +114,7 @@ def _fine_tune(
     figures = optimise(train, validation)
     temperature = 1.0
     if config["calibration"] and validation:
-        logits, targets = _predict(network, tokenizer, validation, config["batch_size"])
+        logits, targets = predict(network, tokenizer, validation, config["batch_size"])
         temperature = fit_temperature(logits, targets)
     if config["refit"] and validation:
         # What was held out counts most where examples are few; its figures and the temperature
@@ -202,8 +122,8 @@ def _fine_tune(
         network.load_state_dict(untrained, strict=False)
         optimise(range(len(texts)), [])
     return TrainedModel(
-        weights=_export(network, temperature),
-        architecture=_architecture(network),
+        weights=export(network, temperature),
+        architecture=architecture_of(network),
         labels=names,
         pad_id=network.encoder.config.pad_token_id,
         temperature=temperature,
@@ -241,29 +161,6 @@ def _check_examples(labels: Sequence[str]) -> list[str]:
     return sorted(counts)
 
 
-def _load_encoder(encoder: Encoder) -> Any:
-    from transformers import AutoConfig, AutoModel
-    from transformers.utils import logging as transformers_logging
-
-    kind = AutoConfig.from_pretrained(encoder.path).model_type
-    if kind not in _SUPPORTED:
-        raise TrainingError(
-            f"The encoder '{encoder.used}' is of the kind '{kind}'; supported are "
-            f"{', '.join(_SUPPORTED)}. Choose another 'encoder' in config.yml."
-        )
-    # The library lists the unused language-model head and draws a bar for reading one file.
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        model = AutoModel.from_pretrained(
-            encoder.path, dtype=torch.float32, attn_implementation="sdpa", add_pooling_layer=False
-        )
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-    return model
-
-
 def _split(classes: Sequence[int], share: float, rng: random.Random) -> tuple[list[int], list[int]]:
     """Split the indices of ``classes`` into training and held-out ones, the same share of each."""
     held_out: list[int] = []
@@ -277,91 +174,15 @@ def _split(classes: Sequence[int], share: float, rng: random.Random) -> tuple[li
     return sorted(kept), sorted(held_out)
 
 
-def _sentences(
-    network: _Network, tokenizer: SentenceTokenizer, texts: Sequence[str], classes: Sequence[int]
-) -> list[_Sentence]:
-    """Tokenise, and run the frozen part once for all epochs where there is one."""
-    sentences = [
-        _Sentence(ids, label) for ids, label in zip(tokenizer.ids(texts), classes, strict=True)
-    ]
-    if not network.config["freeze_embeddings"]:
-        return sentences
-    network.eval()
-    with torch.inference_mode():
-        for batch in _batches(sentences, 64):
-            ids, mask = _tensors(network, tokenizer, batch)
-            hidden = network.bottom(ids, mask).cpu()
-            for row, sentence in enumerate(batch):
-                sentence.hidden = hidden[row, : len(sentence.ids)].clone()
-    return sentences
-
-
-def _batches(
-    sentences: Sequence[_Sentence], size: int, rng: random.Random | None = None
-) -> Iterator[list[_Sentence]]:
-    """Yield batches of sentences of about the same length, shuffled if ``rng`` is given."""
-    order = list(range(len(sentences)))
-    if rng is not None:
-        rng.shuffle(order)
-        # Sort by length within windows of some batches: little padding, still random.
-        window = size * 8
-        order = [
-            index
-            for begin in range(0, len(order), window)
-            for index in sorted(
-                order[begin : begin + window], key=lambda index: len(sentences[index].ids)
-            )
-        ]
-    else:
-        order.sort(key=lambda index: len(sentences[index].ids))
-    batches = [order[begin : begin + size] for begin in range(0, len(order), size)]
-    if rng is not None:
-        rng.shuffle(batches)
-    for batch in batches:
-        yield [sentences[index] for index in batch]
-
-
-def _tensors(
-    network: _Network, tokenizer: SentenceTokenizer, batch: Sequence[_Sentence]
-) -> tuple[torch.Tensor, torch.Tensor]:
-    device = network.head.weight.device
-    tokens = tokenizer.pad([sentence.ids for sentence in batch])
-    return torch.from_numpy(tokens.ids).to(device), torch.from_numpy(tokens.mask).to(device)
-
-
-def _pool(
-    network: _Network, tokenizer: SentenceTokenizer, batch: Sequence[_Sentence]
-) -> torch.Tensor:
-    ids, mask = _tensors(network, tokenizer, batch)
-    frozen = [sentence.hidden for sentence in batch if sentence.hidden is not None]
-    if not frozen:
-        return network.pooled(network.bottom(ids, mask), mask)
-    hidden = nn.utils.rnn.pad_sequence(frozen, batch_first=True)
-    return network.pooled(hidden.to(mask.device), mask)
-
-
-def _predict(
-    network: _Network, tokenizer: SentenceTokenizer, sentences: Sequence[_Sentence], size: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the logits (sentences x classes) and the classes, in the order of the batches."""
-    network.eval()
-    logits, targets = [], []
-    with torch.inference_mode():
-        for batch in _batches(sentences, size):
-            logits.append(network.classify(_pool(network, tokenizer, batch)).cpu().numpy())
-            targets += [sentence.label for sentence in batch]
-    return np.concatenate(logits), np.array(targets)
-
-
 def _start_from_prototypes(
-    network: _Network, tokenizer: SentenceTokenizer, sentences: Sequence[_Sentence], size: int
+    network: Network, tokenizer: SentenceTokenizer, sentences: Sequence[Sentence], size: int
 ) -> None:
     """Point each class vector at the mean of its examples, seen with the pretrained encoder."""
     network.eval()
     sums = torch.zeros_like(network.head.weight)
     with torch.inference_mode():
-        for batch in _batches(sentences, size):
-            pooled = functional.normalize(_pool(network, tokenizer, batch), dim=-1)
+        for batch in batches(sentences, size):
+            pooled = functional.normalize(pool(network, tokenizer, batch), dim=-1)
             targets = torch.tensor([sentence.label for sentence in batch], device=pooled.device)
             sums.index_add_(0, targets, pooled)
     with torch.no_grad():
@@ -369,11 +190,11 @@ def _start_from_prototypes(
 
 
 def _optimise(
-    network: _Network,
+    network: Network,
     tokenizer: SentenceTokenizer,
-    originals: list[_Sentence],
-    copies: list[list[_Sentence]],
-    validation: list[_Sentence],
+    originals: list[Sentence],
+    copies: list[list[Sentence]],
+    validation: list[Sentence],
     config: Mapping[str, Any],
     rng: random.Random,
 ) -> dict[str, float]:
@@ -405,8 +226,8 @@ def _optimise(
             for index, original in enumerate(originals)
         ]
         losses = []
-        for batch in _batches(sentences, config["batch_size"], rng):
-            pooled = _pool(network, tokenizer, batch)
+        for batch in batches(sentences, config["batch_size"], rng):
+            pooled = pool(network, tokenizer, batch)
             targets = torch.tensor([sentence.label for sentence in batch], device=pooled.device)
             loss = functional.cross_entropy(
                 network.classify(pooled),
@@ -466,7 +287,7 @@ def contrastive_loss(vectors: torch.Tensor, classes: torch.Tensor) -> torch.Tens
 
 
 def _class_weights(
-    sentences: Sequence[_Sentence], config: Mapping[str, Any], like: torch.Tensor
+    sentences: Sequence[Sentence], config: Mapping[str, Any], like: torch.Tensor
 ) -> torch.Tensor | None:
     """Weigh a class by the inverse of its frequency, so that a rare intent is not drowned."""
     if config["class_weights"] is None:
@@ -480,108 +301,16 @@ def _class_weights(
 
 
 def _score(
-    network: _Network, tokenizer: SentenceTokenizer, sentences: Sequence[_Sentence], size: int
+    network: Network, tokenizer: SentenceTokenizer, sentences: Sequence[Sentence], size: int
 ) -> dict[str, float]:
-    logits, targets = _predict(network, tokenizer, sentences, size)
+    logits, targets = predict(network, tokenizer, sentences, size)
     loss = functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(targets))
     return {"accuracy": float((logits.argmax(1) == targets).mean()), "loss": float(loss)}
 
 
-def _trained_state(network: _Network) -> dict[str, torch.Tensor]:
+def _trained_state(network: Network) -> dict[str, torch.Tensor]:
     return {
         name: copy.deepcopy(value.detach())
         for name, value in network.named_parameters()
         if value.requires_grad
     }
-
-
-# The names of transformers' BERT family beside those of the ONNX graph.
-_LAYER_NAMES = {
-    "attention.output.dense": "attention.output",
-    "attention.output.LayerNorm": "attention.norm",
-    "intermediate.dense": "feed_forward.in",
-    "output.dense": "feed_forward.out",
-    "output.LayerNorm": "feed_forward.norm",
-}
-
-
-def _architecture(network: _Network) -> Architecture:
-    config = network.encoder.config
-    return Architecture(
-        layers=config.num_hidden_layers,
-        attention_heads=config.num_attention_heads,
-        layer_norm_eps=config.layer_norm_eps,
-        position_offset=-1 if config.model_type == "bert" else config.pad_token_id,
-        pooling=network.config["pooling"],
-        head=network.config["head"],
-    )
-
-
-def _export(network: _Network, temperature: float) -> dict[str, np.ndarray]:
-    """Return the weights by the names that the ONNX graph uses."""
-    state = {
-        name: value.detach().cpu().numpy() for name, value in network.encoder.state_dict().items()
-    }
-    weights = {
-        "embeddings.word": state["embeddings.word_embeddings.weight"],
-        # Every token is of type 0: its row can be added once and for all.
-        "embeddings.position": state["embeddings.position_embeddings.weight"]
-        + state["embeddings.token_type_embeddings.weight"][0],
-        "embeddings.norm.weight": state["embeddings.LayerNorm.weight"],
-        "embeddings.norm.bias": state["embeddings.LayerNorm.bias"],
-    }
-    for index in range(network.encoder.config.num_hidden_layers):
-        theirs, ours = f"encoder.layer.{index}", f"layer.{index}"
-        parts = [f"{theirs}.attention.self.{part}" for part in ("query", "key", "value")]
-        weights[f"{ours}.attention.qkv.weight"] = np.concatenate(
-            [state[f"{part}.weight"].T for part in parts], axis=1
-        )
-        weights[f"{ours}.attention.qkv.bias"] = np.concatenate(
-            [state[f"{part}.bias"] for part in parts]
-        )
-        for their_name, our_name in _LAYER_NAMES.items():
-            matrix = state[f"{theirs}.{their_name}.weight"]
-            weights[f"{ours}.{our_name}.weight"] = matrix.T if matrix.ndim == 2 else matrix
-            weights[f"{ours}.{our_name}.bias"] = state[f"{theirs}.{their_name}.bias"]
-    with torch.no_grad():
-        head = network.head.weight
-        if network.config["head"] == "cosine":
-            head = COSINE_SCALE * functional.normalize(head, dim=-1)
-        weights["head.weight"] = (head / temperature).cpu().numpy().T
-        weights["head.bias"] = (network.head.bias / temperature).cpu().numpy()
-    return weights
-
-
-def _restore(network: _Network, start: TrainedModel) -> None:
-    """Put the weights of a served model back into the network, for further training."""
-    if start.architecture != _architecture(network) or start.weights["embeddings.word"].shape != (
-        network.encoder.embeddings.word_embeddings.weight.shape
-    ):
-        raise TrainingError(
-            "The model to go on from has another encoder or head than config.yml asks for. "
-            "Train from the start with `rasa train`, without --finetune."
-        )
-    weights = start.weights
-    state: dict[str, np.ndarray] = {}
-    for index in range(start.architecture.layers):
-        theirs, ours = f"encoder.encoder.layer.{index}", f"layer.{index}"
-        for kind in ("weight", "bias"):
-            packed = weights[f"{ours}.attention.qkv.{kind}"]
-            for part, array in zip(
-                ("query", "key", "value"), np.split(packed, 3, axis=-1), strict=True
-            ):
-                state[f"{theirs}.attention.self.{part}.{kind}"] = array.T
-        for their_name, our_name in _LAYER_NAMES.items():
-            matrix = weights[f"{ours}.{our_name}.weight"]
-            state[f"{theirs}.{their_name}.weight"] = matrix.T
-            state[f"{theirs}.{their_name}.bias"] = weights[f"{ours}.{our_name}.bias"]
-    if not network.config["freeze_embeddings"]:
-        state["encoder.embeddings.word_embeddings.weight"] = weights["embeddings.word"]
-    state["head.weight"] = weights["head.weight"].T * start.temperature
-    state["head.bias"] = weights["head.bias"] * start.temperature
-    trainable = {name for name, value in network.named_parameters() if value.requires_grad}
-    # Frozen parts come from the encoder itself, which is more precise than an int8 copy.
-    network.load_state_dict(
-        {name: torch.tensor(array) for name, array in state.items() if name in trainable},
-        strict=False,
-    )

@@ -1,0 +1,290 @@
+"""A small student that imitates the fine-tuned classifier (knowledge distillation).
+
+The student answers what it is sure of, and the teacher the rest: a cascade (Wang et al. 2018,
+arXiv:1706.00885).
+
+The student starts from some of the teacher's layers, as in DistilBERT (Sanh et al. 2019,
+arXiv:1910.01108). It learns from what the teacher makes of a sentence: the softened probabilities
+(Hinton et al. 2015, arXiv:1503.02531), and the output of the layers that the student has a copy of
+(Sun et al. 2019, arXiv:1908.09355). The teacher judges any sentence, so it is also asked about
+sentences altered beyond what keeps their meaning (Tang et al. 2019, arXiv:1903.12136).
+``benchmarks/distillation.md`` has the measurements.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+from tqdm.auto import tqdm
+
+from components.camembert.augmentation import augment
+from components.camembert.calibration import fit_temperature, softmax
+from components.camembert.encoder import Encoder
+from components.camembert.network import (
+    Network,
+    Sentence,
+    TrainedModel,
+    TrainedStudent,
+    TrainingError,
+    architecture_of,
+    batches,
+    export,
+    load_encoder,
+    restore,
+    seeded,
+    shrunk,
+    tensors,
+)
+from components.camembert.served_model import Student
+from components.camembert.tokenization import SentenceTokenizer
+from components.camembert.training import held_out
+
+logger = logging.getLogger(__name__)
+
+# Versions of each sentence that the teacher judges; passes of the student over each of them.
+_VERSIONS = 4
+_PASSES = 2
+# Times the learning rate of fine-tuning: a student has further to go.
+_PACE = 4.0
+_SOFTENING = 2.0
+# Sentences at a time of which the teacher's states are kept: they take far more than the texts.
+_CHUNK = 1024
+# Altered copies of each held-out sentence on which teacher and student are compared, and the share
+# of answers in which they may differ.
+_CHECKS = 3
+_TOLERANCE = 0.005
+
+
+@dataclasses.dataclass
+class _Lesson(Sentence):
+    """A sentence, and what the teacher makes of it.
+
+    Attributes:
+        logits: float32, classes.
+        states: float16, layers of the student x (tokens x hidden).
+    """
+
+    logits: torch.Tensor = dataclasses.field(default_factory=lambda: torch.empty(0))
+    states: list[torch.Tensor] = dataclasses.field(default_factory=list)
+
+
+def distil(
+    teacher: TrainedModel,
+    texts: Sequence[str],
+    labels: Sequence[str],
+    encoder: Encoder,
+    config: Mapping[str, Any],
+) -> TrainedStudent:
+    """Train a student of ``config["distill"]`` layers that imitates ``teacher``.
+
+    Args:
+        teacher: What :func:`~components.camembert.training.fine_tune` returned for the same texts,
+            labels, encoder and configuration.
+        texts: Training sentences.
+        labels: The intent of each sentence.
+        encoder: The pretrained encoder.
+        config: A complete configuration.
+
+    Returns:
+        The student. The held-out share, which it has not seen, calibrates it and decides from
+        which confidence on it may answer.
+
+    Raises:
+        TrainingError: The student would not have fewer layers than the encoder.
+    """
+    with seeded(config) as device:
+        classes = len(teacher.labels)
+        large = Network(load_encoder(encoder), config, classes).to(device)
+        restore(large, teacher)
+        copied = _layers(large.encoder.config.num_hidden_layers, config["distill"])
+        student = Network(shrunk(large.encoder, copied), {**config, "freeze_layers": 0}, classes)
+        student.head.load_state_dict(large.head.state_dict())
+        student.to(device)
+        tokenizer = SentenceTokenizer(
+            encoder.path / "tokenizer.json",
+            config["max_length"],
+            config["text_prefix"],
+            teacher.pad_id,
+        )
+        aside = held_out(labels, config)
+        seen = [texts[index] for index in sorted(set(range(len(texts))) - set(aside))]
+        _imitate(student, large, copied, tokenizer, seen, config)
+
+        unseen = [texts[index] for index in aside]
+        targets = np.array([teacher.labels.index(labels[index]) for index in aside])
+        temperature = teacher.temperature
+        if config["calibration"]:
+            temperature = fit_temperature(_logits(student, tokenizer, unseen), targets)
+        rng = random.Random(config["seed"])
+        asked = unseen + [augment(text, rng) for _ in range(_CHECKS) for text in unseen]
+        own = softmax(_logits(student, tokenizer, asked) / temperature)
+        theirs = _logits(large, tokenizer, asked).argmax(1)
+        threshold = reliable_from(own.max(1), own.argmax(1) == theirs)
+    share = float((own.max(1) >= threshold).mean())
+    logger.info(
+        f"The student of {len(copied)} layers answers {share:.0%} of the held-out examples, and of "
+        f"{_CHECKS} altered copies of each, by itself."
+    )
+    if share < 0.5:
+        logger.warning(
+            f"The student of {len(copied)} layers is sure of only {share:.0%} of what it was "
+            "asked, so most answers take longer than without it. Raise 'distill' in config.yml, "
+            "or set it to null."
+        )
+    return TrainedStudent(
+        export(student, temperature), Student(architecture_of(student), temperature, threshold)
+    )
+
+
+def reliable_from(confidence: np.ndarray, right: np.ndarray) -> float:
+    """Return the lowest confidence from which on few answers are wrong.
+
+    Args:
+        confidence: Of each answer, 0 to 1.
+        right: Whether it is.
+
+    Returns:
+        The lowest of ``confidence`` at which the wrong answers of this confidence or more are at
+        most 0.5 % of all answers; above 1 where there is none.
+    """
+    order = np.argsort(-confidence, kind="stable")
+    wrong = np.cumsum(~right[order])
+    allowed = np.flatnonzero(wrong <= _TOLERANCE * len(right))
+    if not allowed.size:
+        return 2.0
+    last = int(allowed[-1])
+    if last + 1 < len(order):
+        # Halfway to the first answer that would be too much.
+        return float((confidence[order[last]] + confidence[order[last + 1]]) / 2)
+    return float(confidence[order[last]])
+
+
+def _layers(depth: int, count: int) -> list[int]:
+    """Return ``count`` of the indices below ``depth``, evenly spaced and with the last one."""
+    if count >= depth:
+        raise TrainingError(
+            f"'distill' is {count}, but the encoder has {depth} layers: a student needs fewer. "
+            "Lower 'distill' in config.yml, or set it to null."
+        )
+    return [(index + 1) * depth // count - 1 for index in range(count)]
+
+
+def _imitate(
+    student: Network,
+    teacher: Network,
+    copied: Sequence[int],
+    tokenizer: SentenceTokenizer,
+    texts: Sequence[str],
+    config: Mapping[str, Any],
+) -> None:
+    """Train ``student`` in place."""
+    from transformers import get_linear_schedule_with_warmup
+
+    size, rng = config["batch_size"], random.Random(config["seed"])
+    trained = [item for item in student.parameters() if item.requires_grad]
+    optimiser = torch.optim.AdamW(
+        trained, lr=_PACE * config["learning_rate"], weight_decay=config["weight_decay"]
+    )
+    chunks = range(0, len(texts), _CHUNK)
+    steps = sum(-(-len(texts[begin : begin + _CHUNK]) // size) for begin in chunks)
+    steps *= _VERSIONS * _PASSES
+    schedule = get_linear_schedule_with_warmup(
+        optimiser, int(config["warmup_ratio"] * steps), steps
+    )
+    # Dropout blurs what there is to imitate, and altered sentences keep from overfitting.
+    student.eval()
+    progress = tqdm(range(_VERSIONS), desc=f"Student of {len(copied)} layers", leave=True)
+    for version in progress:
+        losses = []
+        # The sentences as they are come last, when the steps are small.
+        asked = (
+            list(texts)
+            if version == _VERSIONS - 1
+            else [_altered(text, texts, rng) for text in texts]
+        )
+        rng.shuffle(asked)
+        for begin in chunks:
+            lessons = _lessons(teacher, copied, tokenizer, asked[begin : begin + _CHUNK])
+            for _ in range(_PASSES):
+                for batch in batches(lessons, size, rng):
+                    loss = _difference(student, tokenizer, batch)
+                    optimiser.zero_grad()
+                    loss.backward()
+                    nn.utils.clip_grad_norm_(trained, 1.0)
+                    optimiser.step()
+                    schedule.step()
+                    losses.append(loss.item())
+        progress.set_postfix(loss=f"{np.mean(losses):.3f}")
+
+
+def _altered(text: str, texts: Sequence[str], rng: random.Random) -> str:
+    """Return a sentence near ``text``, as typed in a hurry or altered beyond its meaning."""
+    words = text.split()
+    way = rng.choice(("typed", "typed", "dropped", "replaced", "spliced"))
+    if way == "dropped":
+        words = [word for word in words if rng.random() > 0.2] or words
+    elif way == "replaced":
+        words = [
+            rng.choice(rng.choice(texts).split() or [word]) if rng.random() < 0.25 else word
+            for word in words
+        ]
+    elif way == "spliced" and words:
+        other = rng.choice(texts).split()
+        words = words[: rng.randint(1, len(words))] + other[rng.randint(0, len(other)) :]
+    altered = " ".join(words)
+    return augment(altered, rng) if way == "typed" or rng.random() < 0.5 else altered
+
+
+@torch.inference_mode()
+def _lessons(
+    teacher: Network, copied: Sequence[int], tokenizer: SentenceTokenizer, texts: Sequence[str]
+) -> list[_Lesson]:
+    """Ask the teacher."""
+    teacher.eval()
+    lessons = [_Lesson(ids, 0) for ids in tokenizer.ids(texts)]
+    for batch in batches(lessons, 64):
+        ids, mask = tensors(teacher, tokenizer, batch)
+        states = teacher.states(ids, mask)
+        logits = teacher.classify(teacher.summary(states[-1], mask)).cpu()
+        kept = [states[layer].half().cpu() for layer in copied]
+        for row, lesson in enumerate(batch):
+            lesson.logits = logits[row].clone()
+            lesson.states = [layer[row, : len(lesson.ids)].clone() for layer in kept]
+    return lessons
+
+
+def _difference(
+    student: Network, tokenizer: SentenceTokenizer, batch: Sequence[_Lesson]
+) -> torch.Tensor:
+    """Return the loss: of the probabilities and, layer by layer, of the states."""
+    ids, mask = tensors(student, tokenizer, batch)
+    states = student.states(ids, mask)
+    present = mask.unsqueeze(-1).to(torch.float32)
+    loss = functional.kl_div(
+        (student.classify(student.summary(states[-1], mask)) / _SOFTENING).log_softmax(-1),
+        torch.stack([lesson.logits for lesson in batch])
+        .to(mask.device)
+        .div(_SOFTENING)
+        .softmax(-1),
+        reduction="batchmean",
+    )
+    loss = loss * _SOFTENING**2
+    for layer, state in enumerate(states):
+        aim = nn.utils.rnn.pad_sequence(
+            [lesson.states[layer] for lesson in batch], batch_first=True
+        ).to(state)
+        loss = loss + ((state - aim).square() * present).sum() / (aim.square() * present).sum()
+    return loss
+
+
+def _logits(network: Network, tokenizer: SentenceTokenizer, texts: Sequence[str]) -> np.ndarray:
+    """Return the logits of each text, in their order: texts x classes."""
+    return np.array([lesson.logits.numpy() for lesson in _lessons(network, [], tokenizer, texts)])
