@@ -236,7 +236,7 @@ def read_text(tmp_path: Path, text: str) -> Settings:
 
 def test_the_configuration_of_the_project_has_all_candidates() -> None:
     found = read(Path("compare.yml"))
-    assert len(found.candidates) == 8
+    assert len(found.candidates) == 9
     assert (found.folds, found.seeds) == (5, [0, 1, 2])
     assert found.candidates["comprehend"].service == "comprehend"
     written = found.candidates["camembert-int8"].definition["pipeline"]

@@ -20,7 +20,7 @@ from bot.errors import UserError
 from components.camembert import sagemaker
 from components.camembert.config import DEFAULTS, validate
 from components.camembert.encoder import configured_encoder
-from components.camembert.served_model import ServedModel, read_trained
+from components.camembert.served_model import STUDENT, ServedModel, read_trained
 from components.component import TrainableComponent, rasa_errors, source_fingerprint
 from components.intent_classifier import answer, examples_of
 from components.remote import Ranking, RemoteClassifier
@@ -118,6 +118,8 @@ class CamembertIntentClassifier(TrainableComponent, IntentClassifier):
         with rasa_errors(), tempfile.TemporaryDirectory() as scratch:
             train_and_write(texts, labels, self.config, Path(scratch), start)
             with self._model_storage.write_to(self._resource) as folder:
+                # With --finetune, it may be there from before.
+                (folder / STUDENT).unlink(missing_ok=True)
                 for file in Path(scratch).iterdir():
                     shutil.copyfile(file, folder / file.name)
 

@@ -1,7 +1,8 @@
 """The trained classifier on disk, and its inference with ONNX Runtime.
 
 A served model is a folder of three files: ``model.onnx``, ``tokenizer.json`` and
-``metadata.json`` (labels, settings, provenance and the SHA-256 of the other two). Reading it
+``metadata.json`` (labels, settings, provenance and the SHA-256 of the others); a fourth,
+``student.onnx``, where a small network is asked first. Reading it
 needs neither PyTorch nor ``transformers``, and not Rasa either: other servers can use it.
 """
 
@@ -271,6 +272,10 @@ class ServedModel:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
+        if self.metadata.student:
+            # Each network has threads of its own; those of the one that has answered would go on
+            # spinning for work, and keep the processors from the other.
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
 
         def session(name: str) -> onnxruntime.InferenceSession:
             return onnxruntime.InferenceSession(
