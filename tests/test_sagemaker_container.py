@@ -156,6 +156,16 @@ def test_training_leaves_a_served_model_and_its_metrics(trained: tuple[Container
     assert not container.failure.exists()
 
 
+def test_a_student_is_trained_and_served(container: Container, settings: dict[str, str]) -> None:
+    container.hyperparameters({**settings, "epochs": "5", "distill": "1"})
+    container.channel("train", dataset(EXAMPLES)).channel("test", dataset(EXAMPLES))
+    status, output = container.train()
+    assert status == 0, output
+    student = ServedModel(container.model).metadata.student
+    assert student is not None
+    assert student.architecture.layers == 1
+
+
 def test_training_needs_no_rasa(trained: tuple[Container, str]) -> None:
     assert "torch" in packages(trained[1])
     assert not {"rasa", "tensorflow"} & packages(trained[1])
