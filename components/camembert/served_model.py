@@ -272,10 +272,9 @@ class ServedModel:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
-        if self.metadata.student:
-            # Each network has threads of its own; those of the one that has answered would go on
-            # spinning for work, and keep the processors from the other.
-            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Threads that wait by spinning take the processors from whatever else runs: the other
+        # network, or the rest of a turn. On a busy machine that doubles what an answer takes.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
 
         def session(name: str) -> onnxruntime.InferenceSession:
             return onnxruntime.InferenceSession(
