@@ -184,7 +184,8 @@ class Outcome:
     Attributes:
         messages: that were answered, ``again`` of them sent more than once.
         apologies: answers that said that the directory cannot be asked now.
-        recovered: from the fault until everybody had a right answer to a message sent after it.
+        recovered: from the fault until everybody had a right answer to a message sent after it; 0
+            where there was no such moment.
         longest: that anybody waited for an answer.
     """
 
@@ -197,9 +198,12 @@ class Outcome:
     problems: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        recovered = "not at all" if self.recovered is None else f"after {self.recovered:.1f} s"
+        recovered = "not answered again"
+        if self.recovered is not None:
+            since = self.recovered
+            recovered = f"answered again after {since:.1f} s" if since else "answered throughout"
         lines = [
-            f"{self.name}: answered again {recovered}, longest wait {self.longest:.1f} s; "
+            f"{self.name}: {recovered}, longest wait {self.longest:.1f} s; "
             f"{self.messages} messages, {self.again} sent again, {self.apologies} apologies, "
             f"{len(self.problems)} lost, doubled or wrong"
         ]

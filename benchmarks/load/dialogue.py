@@ -12,7 +12,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,13 +87,17 @@ def tap(payload: str, title: str, **expected: Any) -> Step:
 
 @dataclass(frozen=True)
 class Directory:
-    """What a directory file says, as far as conversations need it."""
+    """What a directory file says, as far as conversations need it.
+
+    Attributes:
+        people: with a name of their own, and with ``skills`` that make more than one page.
+        experts: how many people know a technology that makes more than one page.
+        namesakes: people with the same name, at least two each.
+    """
 
     people: tuple[Person, ...]
-    # How many people know a technology.
     experts: Mapping[str, int]
-    # People with the same name, at least two each.
-    namesakes: tuple[tuple[Person, ...], ...] = field(default=())
+    namesakes: tuple[tuple[Person, ...], ...]
 
     @classmethod
     def read(cls, path: Path) -> Directory:
@@ -101,10 +105,16 @@ class Directory:
         with path.open(encoding="utf-8", newline="") as file:
             everybody = [_person(row) for row in csv.DictReader(file)]
         names = Counter(person.name for person in everybody)
-        experts = Counter(skill for person in everybody for skill in person.skills)
-        shared = [name for name, number in names.items() if number > 1]
+        known = Counter(skill for person in everybody for skill in person.skills)
+        experts = {skill: number for skill, number in known.items() if number > PAGE}
+        own = (one for one in everybody if names[one.name] == 1)
+        common = (
+            replace(one, skills=tuple(skill for skill in one.skills if skill in experts))
+            for one in own
+        )
+        shared = (name for name, number in names.items() if number > 1)
         return cls(
-            tuple(person for person in everybody if names[person.name] == 1 and person.skills),
+            tuple(one for one in common if one.skills),
             experts,
             tuple(tuple(one for one in everybody if one.name == name) for name in shared),
         )
@@ -148,8 +158,7 @@ def _about(person: Person, draw: random.Random) -> list[Step]:
 
 
 def _experts(directory: Directory, draw: random.Random) -> list[Step]:
-    many = sorted(name for name, number in directory.experts.items() if number > PAGE)
-    skill = draw.choice(many)
+    skill = draw.choice(sorted(directory.experts))
     agency = draw.choice([one.agency for one in directory.people if skill in one.skills])
     card = {"type": "expert_list", "technologies": [skill]}
     payload = {"technology": skill, "offset": str(PAGE)}
