@@ -122,6 +122,14 @@ def whole_file_runs(request: pytest.FixtureRequest) -> bool:
     return chosen == {name for name in vars(request.module) if name.startswith("test_")}
 
 
+def unused(solution: str, done: dict[str, set[str]]) -> set[str]:
+    """Return what the functions of a solution may do, and none of them has done.
+
+    All together: how a run ends decides which of them prunes.
+    """
+    return set().union(*ALLOWED[solution].values()) - set().union(*done.values())
+
+
 @contextlib.contextmanager
 def enforced(solution: str) -> Iterator[dict[str, set[str]]]:
     """Refuse what a handler may not do; give what each has done, by its name.
