@@ -13,7 +13,7 @@ conversation by somebody new, on
   pipeline of `rasa init`, the ``rest`` channel, the ``SQL`` tracker store on SQLite, and
   rasa_sdk's action server;
 * ``cluster``: this bot in two processes with two action servers behind nginx, with PostgreSQL and
-  Redis (infra/cluster; needs Debian's nginx-light and redis-server).
+  Redis (infra/cluster). It is left out where Debian's nginx-light and redis-server are missing.
 
 ``soak``: a moderate load on ``ours`` for long; its memory must not grow.
 
@@ -40,6 +40,7 @@ from benchmarks.load.servers import Site
 from bot.errors import UserError
 from bot.rasa_cli import PROJECT_ROOT
 from bot.server import ensure_model
+from infra.cluster import engines
 
 WARM_UP_SECONDS = 5
 SITES = ("ours", "stock", "cluster")
@@ -80,7 +81,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
     levels = commands.add_parser("levels", help="throughput and latency by number of users")
-    levels.add_argument("--only", nargs="+", choices=SITES, default=["ours", "stock"])
+    levels.add_argument("--only", nargs="+", choices=SITES, default=list(SITES))
     levels.add_argument("--users", nargs="+", type=int, default=[1, 10, 50, 200])
     levels.add_argument("--seconds", type=int, default=20, help="of each number of users")
     levels.add_argument("--rounds", type=int, default=1)
@@ -162,6 +163,9 @@ def _rows(path: str) -> list[dict[str, str]]:
 def measure_levels(names: list[str], users: list[int], seconds: float, rounds: int) -> list[Level]:
     """Return what every number of users got of every site, in turns."""
     found = []
+    if "cluster" in names and (packages := engines.missing()):
+        say(f"The cluster is left out: apt-get install {' '.join(packages)}")
+        names = [name for name in names if name != "cluster"]
     models = {name: servers.stock_model() if name == "stock" else ensure_model() for name in names}
     for number in range(rounds):
         for name in names:
@@ -218,7 +222,8 @@ def levels_report(levels: list[Level]) -> str:
         for site in dict.fromkeys(name for name, _ in middles)
     }
     for site, turns in best.items():
-        ratio = f", {turns / best['stock']:.1f} × stock" if "stock" in best else ""
+        compared = "stock" in best and site != "stock"
+        ratio = f", {turns / best['stock']:.1f} × stock" if compared else ""
         lines.append(f"Most of {site}: {turns:.1f} turns/s{ratio}")
     if {"ours", "stock"} <= best.keys():
         for users in sorted({users for _, users in middles}):
