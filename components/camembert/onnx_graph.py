@@ -138,7 +138,6 @@ def build_graph(weights: dict[str, np.ndarray], architecture: Architecture) -> o
         pooled = add("Div", [total, lengths], "pooled")
     if architecture.head == "cosine":
         pooled = add("LpNormalization", [pooled], "normalised", axis=-1, p=2)
-    # The head is small and decides: Gemm keeps it out of the int8 quantisation of MatMul.
     add("Gemm", [pooled, "head.weight", "head.bias"], LOGITS)
 
     classes = weights["head.bias"].shape[0]
