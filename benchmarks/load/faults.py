@@ -50,7 +50,8 @@ from bot.server import SAMPLE, ensure_model
 # Users talk so long before and after.
 CALM_SECONDS = 4.0
 DISK_MEGABYTES, FULL_SECONDS = 8, 5.0
-SLOW_CONNECTIONS, SLOW_SECONDS = 200, 30.0
+# Longer than Sanic lets headers take (60 s).
+SLOW_CONNECTIONS, SLOW_SECONDS = 200, 75.0
 
 
 def steps(draw: random.Random) -> Iterator[Step]:
@@ -63,14 +64,18 @@ def _directory() -> dialogue.Directory:
     return dialogue.Directory.read(SAMPLE)
 
 
-def under_fault(site: Site, name: str, users: int, fault: Callable[[], None]) -> Outcome:
-    """Let users talk, do ``fault``, and return what they noticed of it."""
+def under_fault(site: Site, name: str, users: int, fault: Callable[[], float | None]) -> Outcome:
+    """Let users talk, do ``fault``, and return what they noticed of it.
+
+    Args:
+        fault: returns the time at which it has happened, None for when it was called.
+    """
     tokens = [site.provider.token() for _ in range(users)]
     with Crowd(site.base, tokens, steps) as crowd:
         crowd.answered_since(time.monotonic())
         time.sleep(CALM_SECONDS)
         begin = time.monotonic()
-        fault()
+        begin = fault() or begin
         recovered = crowd.answered_since(begin)
         time.sleep(CALM_SECONDS)
     return crowd.outcome(name, recovered)
@@ -128,12 +133,17 @@ def disk(site: Site, users: int) -> list[Outcome]:
     """Leave no space to the conversations' database, for a while."""
     ballast = site.folder / "disk" / "ballast"
 
-    def fault() -> None:
-        with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
-            while True:
-                file.write(bytes(4096))
-        time.sleep(FULL_SECONDS)
+    def fault() -> float:
+        begin = None
+        with ballast.open("wb", buffering=0) as file:
+            while begin is None or time.monotonic() < begin + FULL_SECONDS:
+                try:
+                    file.write(bytes(4096))
+                except OSError:  # full; what SQLite gives back now and then is taken as well
+                    begin = begin or time.monotonic()
+                    time.sleep(0.01)
         ballast.unlink()
+        return begin
 
     return [under_fault(site, f"no space for {FULL_SECONDS:.0f} s", users, fault)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import secrets
@@ -223,15 +224,15 @@ def clustered(model: Path, folder: Path) -> Iterator[Site]:
 def stock_model() -> Path:
     """Return the model of the same bot on the pipeline of `rasa init`, trained unless it is there.
 
-    It is kept in ``results/`` until what it is made from changes.
+    It is kept in ``results/`` until domain or training data change.
     """
     RESULTS.mkdir(parents=True, exist_ok=True)
     peer = peers.peers(["diet"], RESULTS, None)["diet"]
-    config, stamp = RESULTS / "diet.yml", RESULTS / "diet.json"
-    config.write_text(yaml.safe_dump(peer.config), encoding="utf-8")
-    fingerprint = server.model_fingerprint(config=config.relative_to(PROJECT_ROOT))
-    model = RESULTS / "diet.tar.gz"
-    if not (model.exists() and stamp.exists() and stamp.read_text() == fingerprint):
+    digest = hashlib.sha256(json.dumps(peer.config).encode())
+    for path in (PROJECT_ROOT / "domain.yml", *sorted((PROJECT_ROOT / "data").rglob("*.yml"))):
+        digest.update(path.read_bytes())
+    stamp, model = RESULTS / "diet.sha256", RESULTS / "diet.tar.gz"
+    if not (model.exists() and stamp.exists() and stamp.read_text() == digest.hexdigest()):
         peers.train("diet", peer, RESULTS)
-        stamp.write_text(fingerprint)
+        stamp.write_text(digest.hexdigest())
     return model
