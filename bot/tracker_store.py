@@ -74,8 +74,7 @@ class QuickSqlTrackerStore(SQLTrackerStore):
             return None
         listed = [json.loads(row) for row in rows]
         tracker = DialogueStateTracker.from_dict(sender_id, listed, self.domain.slots)
-        if not fetch_events_from_all_sessions:
-            setattr(tracker, _STORED, len(tracker.events))
+        setattr(tracker, _STORED, len(tracker.events))
         return tracker
 
     async def save(self, tracker: DialogueStateTracker) -> None:

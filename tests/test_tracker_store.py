@@ -128,11 +128,12 @@ def test_a_conversation_that_has_only_begun_is_not_stored(store: QuickSqlTracker
     assert [row[4] for row in rows(store)] == ["action_listen"]
 
 
-@pytest.mark.parametrize("known", [True, False], ids=["read", "copied"])
-def test_each_event_is_stored_once(store: QuickSqlTrackerStore, known: bool) -> None:
+@pytest.mark.parametrize("how", ["read", "read in full", "copied"])
+def test_each_event_is_stored_once(store: QuickSqlTrackerStore, how: str) -> None:
     asyncio.run(converse(store, "me", turns=1, restart=0))
-    tracker = asyncio.run(store.retrieve("me"))
-    if not known:
+    read = store.retrieve_full_tracker if how == "read in full" else store.retrieve
+    tracker = asyncio.run(read("me"))
+    if how == "copied":
         tracker = tracker.copy()
     for number in (1, 2):
         for event in turn(number, 5000.0 + number * 100):
