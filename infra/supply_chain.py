@@ -32,8 +32,11 @@ TOOLS = ROOT / ".venv-audit"
 TOOLS_LOCK = ROOT / "requirements-audit.lock"
 OUTPUT = ROOT / "build" / "supply-chain"
 UNKNOWN = "unknown"
-# Hashes by the thousand, and what is built from sources that are looked through.
-NOT_SCANNED = r"\.lock$|package-lock\.json$|^bot/channels/web/dist/|\.secrets\.baseline$"
+# Hashes, and what is built from sources that are looked through.
+NOT_SCANNED = (
+    r"\.lock$|package-lock\.json$|^bot/channels/web/dist/|^docs/comparison/results\.json$"
+    r"|\.secrets\.baseline$"
+)
 
 app = typer.Typer(
     help="What the project is made of.", no_args_is_help=True, pretty_exceptions_enable=False
