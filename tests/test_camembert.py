@@ -35,7 +35,7 @@ from tests.intent_classifier_contract import (
     classify,
     training_data,
 )
-from tests.tiny_encoder import build_tiny_encoder
+from tests.tiny_encoder import TRAINING, build_tiny_encoder
 
 TEXTS = [text for texts in EXAMPLES.values() for text in texts]
 LABELS = [intent for intent, texts in EXAMPLES.items() for _ in texts]
@@ -52,14 +52,7 @@ def config(tiny_encoder: Path) -> dict[str, Any]:
     return {
         **DEFAULTS,
         "encoder": str(tiny_encoder),
-        "epochs": 30,
-        "batch_size": 8,
-        "learning_rate": 2e-3,
-        "freeze_embeddings": False,
-        "freeze_layers": 0,
-        "augmentation": 0,
-        "patience": None,
-        "threads": 1,
+        **TRAINING,
     }
 
 
