@@ -172,6 +172,8 @@ def test_odd_text_gets_an_answer(user: User, text: str) -> None:
         ({"type": "text"}, ""),
         ({"type": "text", "text": ""}, "/text"),
         ({"type": "text", "text": " \n"}, "/text"),
+        ({"type": "text", "text": "\x1d"}, "/text"),
+        ({"type": "text", "text": "\ufeff\x85"}, "/text"),
         ({"type": "text", "text": "a" * 1001}, "/text"),
         ({"type": "text", "text": 5}, "/text"),
         ({"type": "text", "text": None}, "/text"),
