@@ -22,10 +22,10 @@ from benchmarks.load.crowd import Crowd, Outcome
 from benchmarks.load.dialogue import Step, tap
 from benchmarks.load.nonsense import nonsense
 from tests.mobile_server import PREFIX
-from tests.test_actions import HOST, ROOT, fill
+from tests.production_servers import Servers
+from tests.test_actions import HOST
 from tests.test_actions_with_rasa import model as rules_model  # noqa: F401
-from tests.test_mobile_auth import RSA, write_keys
-from tests.test_mobile_production import Servers
+from tests.test_mobile_auth import RSA
 
 USERS = 3
 REQUEST_SECONDS = 2
@@ -38,22 +38,10 @@ def servers(
     rules_model: str,  # noqa: F811
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Servers]:
-    folder = tmp_path_factory.mktemp("faults")
-    fill(f"sqlite:///{folder / 'directory.db'}", folder)
-    write_keys(folder / "jwks.json", RSA)
-    (folder / "endpoints.yml").write_text(
-        (ROOT / "endpoints.yml").read_text().replace("events.db", str(folder / "events.db"))
-    )
-    running = Servers(rules_model, folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SANIC_REQUEST_TIMEOUT", str(REQUEST_SECONDS))
-        try:
-            running.start_actions()
-            running.start_bot()
+        with Servers(rules_model, tmp_path_factory.mktemp("faults")).running() as running:
             yield running
-        finally:
-            for name in running.processes:
-                running.stop(name)
 
 
 def talk(draw: random.Random) -> Iterator[Step]:

@@ -23,9 +23,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.mobile_server import problem
-from tests.test_actions import HOST, ROOT, fill, free_port
-from tests.test_mobile_auth import RSA, write_keys
-from tests.test_mobile_production import SECRET, SUBJECT, Servers
+from tests.production_servers import SECRET, Servers
+from tests.test_actions import HOST, free_port
+from tests.test_mobile_production import SUBJECT
 
 METRICS_TOKEN = "a token of Prometheus"
 # What must be nowhere: of the directory in tests/test_actions.py, and what the tests type.
@@ -129,22 +129,12 @@ def bearer(token: str) -> dict[str, str]:
 def servers(
     trained_model: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ObservedServers]:
-    folder = tmp_path_factory.mktemp("observed")
-    fill(f"sqlite:///{folder / 'directory.db'}", folder)
-    write_keys(folder / "jwks.json", RSA)
-    endpoints = (ROOT / "endpoints.yml").read_text()
-    (folder / "endpoints.yml").write_text(
-        endpoints.replace("db: events.db", f"db: {folder / 'events.db'}")
-    )
-    running = ObservedServers(str(trained_model), folder)
+    observed = ObservedServers(str(trained_model), tmp_path_factory.mktemp("observed"))
     try:
-        running.start_actions()
-        running.start_bot()
-        yield running
+        with observed.running():
+            yield observed
     finally:
-        for name in running.processes:
-            running.stop(name)
-        running.receiver.close()
+        observed.receiver.close()
 
 
 def wait_for(condition: Callable[[], Any]) -> Any:
