@@ -53,6 +53,8 @@ class TrainedModel:
         pad_id: Id of the padding token.
         temperature: What the head was divided by; 1.0 without calibration.
         validation: Accuracy and loss on the held-out share; empty without one.
+        judged: For each of :func:`~.training.checks`, whether the model was right before it had
+            seen them; empty without ``distill``.
         student: What answers before this model; None without ``distill``.
     """
 
@@ -62,6 +64,7 @@ class TrainedModel:
     pad_id: int
     temperature: float
     validation: dict[str, float]
+    judged: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0, bool))
     student: TrainedStudent | None = None
 
 
@@ -252,15 +255,15 @@ def pool(network: Network, tokenizer: SentenceTokenizer, batch: Sequence[Sentenc
 
 def predict(
     network: Network, tokenizer: SentenceTokenizer, sentences: Sequence[Sentence], size: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the logits (sentences x classes) and the classes, in the order of the batches."""
+) -> np.ndarray:
+    """Return the logits, sentences x classes."""
     network.eval()
-    logits, targets = [], []
+    found: dict[int, np.ndarray] = {}
     with torch.inference_mode():
         for batch in batches(sentences, size):
-            logits.append(network.classify(pool(network, tokenizer, batch)).cpu().numpy())
-            targets += [sentence.label for sentence in batch]
-    return np.concatenate(logits), np.array(targets)
+            logits = network.classify(pool(network, tokenizer, batch)).cpu().numpy()
+            found |= {id(sentence): row for sentence, row in zip(batch, logits, strict=True)}
+    return np.stack([found[id(sentence)] for sentence in sentences])
 
 
 # The names of transformers' BERT family beside those of the ONNX graph.

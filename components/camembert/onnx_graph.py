@@ -1,9 +1,10 @@
 """The fine-tuned classifier as an ONNX graph, and back.
 
-The graph is written node by node with the fused operators of ONNX Runtime (``Attention``,
-``SkipLayerNormalization``, ``BiasGelu``: the ``com.microsoft`` domain, described in ONNX Runtime's
-``docs/ContribOperators.md``) instead of being traced from PyTorch. That keeps a stable name for
-every weight, so that a served model can be read back and trained further, and needs no exporter.
+The graph is written node by node with the fused operators of ONNX Runtime
+(``MultiHeadAttention``, ``SkipLayerNormalization``, ``BiasGelu``, ``MatMulNBits``: the
+``com.microsoft`` domain, described in ONNX Runtime's ``docs/ContribOperators.md``) instead of being
+traced from PyTorch. That keeps a stable name for every weight, so that a served model can be read
+back and trained further, and needs no exporter.
 """
 
 from __future__ import annotations
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 
 OPSET = 17
 INPUT_IDS, ATTENTION_MASK, LOGITS = "input_ids", "attention_mask", "logits"
+
+# Int8: weights of a column that share a scale; what stands for zero in ``MatMulNBits``.
+_BLOCK = 128
+_ZERO_POINT = 128
+_STORED, _SCALES = "_int8", "_scales"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,9 +99,12 @@ def build_graph(weights: dict[str, np.ndarray], architecture: Architecture) -> o
 
     for index in range(architecture.layers):
         layer = f"layer.{index}"
+        qkv = add("MatMul", [hidden, f"{layer}.attention.qkv.weight"], f"{layer}.qkv")
+        parts = [f"{layer}.{part}" for part in ("query", "key", "value")]
+        nodes.append(helper.make_node("Split", [qkv], parts, name=f"{layer}.split", axis=-1))
         attention = add(
-            "Attention",
-            [hidden, f"{layer}.attention.qkv.weight", f"{layer}.attention.qkv.bias", mask],
+            "MultiHeadAttention",
+            [*parts, f"{layer}.attention.qkv.bias", mask],
             f"{layer}.attended",
             domain="com.microsoft",
             num_heads=architecture.attention_heads,
@@ -161,34 +170,81 @@ def build_graph(weights: dict[str, np.ndarray], architecture: Architecture) -> o
     )
 
 
-def quantise(source: Path, target: Path) -> None:
-    """Write an int8 copy of the graph in ``source`` (dynamic quantisation, weights per channel).
+def quantise(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """Return an int8 copy of what :func:`build_graph` returned.
 
-    Embedding tables become int8 as well, which is most of what makes the file four times smaller.
+    Weights of matrices become int8 in blocks of 128 with a scale each, and so do, sentence by
+    sentence, the activations that they are multiplied with (``MatMulNBits`` at accuracy level 4):
+    with a single scale for all activations, as ``quantize_dynamic`` of ONNX Runtime has it, a few
+    large ones leave no precision to the others, and an answer depends on what else is in its batch.
+    Embedding tables become int8 row by row, which is most of what makes the file smaller.
     """
-    import logging
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
 
-    from onnx import TensorProto
-    from onnxruntime.quantization import QuantType, quantize_dynamic
+    arrays = {item.name: numpy_helper.to_array(item) for item in graph.graph.initializer}
+    nodes: list[Any] = []
 
-    # The library logs a recommendation through the root logger at each call.
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)
-    try:
-        quantize_dynamic(
-            source,
-            target,
-            op_types_to_quantize=["MatMul", "Attention", "Gather"],
-            per_channel=True,
-            # Seven bits: without VNNI (AVX2), eight-bit products overflow their 16-bit sums.
-            reduce_range=True,
-            weight_type=QuantType.QInt8,
-            # Shape inference cannot see through the fused operators.
-            extra_options={"DefaultTensorType": TensorProto.FLOAT},
+    def add(op: str, inputs: list[str], output: str, domain: str = "", **attributes: Any) -> str:
+        nodes.append(
+            helper.make_node(op, inputs, [output], name=output, domain=domain, **attributes)
         )
-    finally:
-        root.setLevel(level)
+        return output
+
+    for node in graph.graph.node:
+        weight = {"MatMul": 1, "Gather": 0}.get(node.op_type)
+        name = "" if weight is None else node.input[weight]
+        if name not in arrays:
+            nodes.append(node)
+            continue
+        (output,) = node.output
+        array = arrays.pop(name)
+        stored, scales = f"{name}{_STORED}", f"{name}{_SCALES}"
+        if node.op_type == "MatMul":
+            arrays[stored], arrays[scales] = _in_blocks(array)
+            add(
+                "MatMulNBits",
+                [node.input[0], stored, scales],
+                output,
+                domain="com.microsoft",
+                K=array.shape[0],
+                N=array.shape[1],
+                bits=8,
+                block_size=_BLOCK,
+                accuracy_level=4,
+            )
+        else:
+            arrays[stored], arrays[scales] = _in_rows(array)
+            rows = add("Gather", [stored, node.input[1]], f"{output}.int8")
+            rows = add("Cast", [rows], f"{output}.float", to=TensorProto.FLOAT)
+            factors = add("Gather", [scales, node.input[1]], f"{output}.scales")
+            add("Mul", [rows, factors], output)
+
+    small = onnx.ModelProto()
+    small.CopyFrom(graph)
+    del small.graph.node[:], small.graph.initializer[:]
+    small.graph.node.extend(nodes)
+    small.graph.initializer.extend(
+        numpy_helper.from_array(array, name) for name, array in arrays.items()
+    )
+    return small
+
+
+def _in_blocks(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return a matrix (in x out) as ``MatMulNBits`` has it: uint8 out x blocks x 128, scales."""
+    rows, columns = matrix.shape
+    padded = np.zeros((columns, -(-rows // _BLOCK) * _BLOCK), np.float32)
+    padded[:, :rows] = matrix.T
+    integers, scales = _in_rows(padded.reshape(-1, _BLOCK))
+    stored = (integers.astype(np.int16) + _ZERO_POINT).astype(np.uint8)
+    return stored.reshape(columns, -1, _BLOCK), scales.ravel()
+
+
+def _in_rows(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return a table as int8 with a scale a row, float32, rows x 1."""
+    scales = np.abs(table).max(1, keepdims=True) / np.float32(127)
+    scales[scales == 0] = 1
+    return np.rint(table / scales).astype(np.int8), scales
 
 
 def read_weights(path: Path) -> dict[str, np.ndarray]:
@@ -196,14 +252,24 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
     import onnx
     from onnx import numpy_helper
 
-    stored = {item.name: numpy_helper.to_array(item) for item in onnx.load(path).graph.initializer}
+    graph = onnx.load(path).graph
+    arrays = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
+    # Blocks are filled up with zeros.
+    rows = {
+        node.input[1]: next(item.i for item in node.attribute if item.name == "K")
+        for node in graph.node
+        if node.op_type == "MatMulNBits"
+    }
     weights: dict[str, np.ndarray] = {}
-    for name, array in stored.items():
-        if name.endswith("_quantized"):
-            base = name.removesuffix("_quantized")
-            zero_point = stored[f"{base}_zero_point"].astype(np.float32)
-            scale = stored[f"{base}_scale"]
-            weights[base] = (array.astype(np.float32) - zero_point) * scale
-        elif array.dtype == np.float32 and not name.endswith("_scale"):
+    for name, array in arrays.items():
+        if name.endswith(_STORED):
+            base = name.removesuffix(_STORED)
+            scales = arrays[f"{base}{_SCALES}"].reshape(*array.shape[:-1], 1)
+            if name in rows:
+                blocks = (array.astype(np.float32) - _ZERO_POINT) * scales
+                weights[base] = blocks.reshape(len(array), -1)[:, : rows[name]].T
+            else:
+                weights[base] = array * scales
+        elif array.dtype == np.float32 and not name.endswith(_SCALES):
             weights[name] = array
     return weights

@@ -14,7 +14,7 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,13 +35,14 @@ from components.camembert.tokenization import SentenceTokenizer
 from components.remote import Ranking
 
 if TYPE_CHECKING:
+    import onnx
+
     from components.camembert.network import TrainedModel
 
 logger = logging.getLogger(__name__)
 
-# To be raised when an older component could not read what this one writes; a model without a
-# student is what it was before there were any.
-FORMAT_VERSION, _FORMAT_WITH_STUDENT = 1, 2
+# To be raised when an older component could not read what this one writes, or the reverse.
+FORMAT_VERSION = 3
 _MODEL, _TOKENIZER, _METADATA = "model.onnx", "tokenizer.json", "metadata.json"
 STUDENT = "student.onnx"
 # Sentences in one run of the network: bounds the memory of a large `rasa test nlu`.
@@ -125,20 +126,17 @@ def write(
     Returns:
         The metadata as written: ``precision`` is ``fp32`` where int8 did not agree.
     """
+    graphs = {_MODEL: build_graph(trained.weights, trained.architecture)}
+    if trained.student:
+        student = trained.student
+        graphs[STUDENT] = build_graph(student.weights, student.metadata.architecture)
     with tempfile.TemporaryDirectory() as scratch:
-        full = Path(scratch) / "fp32"
-        full.mkdir()
-        _write_graphs(full, trained)
-        shutil.copyfile(tokenizer, full / _TOKENIZER)
-        _write_metadata(full, dataclasses.replace(metadata, precision="fp32"))
-        chosen = full
+        chosen = full = Path(scratch) / "fp32"
+        _write_folder(full, graphs, tokenizer, dataclasses.replace(metadata, precision="fp32"))
         if metadata.precision == "int8":
             small = Path(scratch) / "int8"
-            small.mkdir()
-            for graph in full.glob("*.onnx"):
-                quantise(graph, small / graph.name)
-            shutil.copyfile(tokenizer, small / _TOKENIZER)
-            _write_metadata(small, metadata)
+            quantised = {name: quantise(graph) for name, graph in graphs.items()}
+            _write_folder(small, quantised, tokenizer, metadata)
             if _agreement(ServedModel(full), ServedModel(small), texts) >= MINIMUM_AGREEMENT:
                 chosen = small
         for file in chosen.iterdir():
@@ -146,13 +144,16 @@ def write(
     return read_metadata(folder)
 
 
-def _write_graphs(folder: Path, trained: TrainedModel) -> None:
+def _write_folder(
+    folder: Path, graphs: Mapping[str, onnx.ModelProto], tokenizer: Path, metadata: Metadata
+) -> None:
     import onnx
 
-    onnx.save(build_graph(trained.weights, trained.architecture), folder / _MODEL)
-    if trained.student:
-        student = trained.student
-        onnx.save(build_graph(student.weights, student.metadata.architecture), folder / STUDENT)
+    folder.mkdir()
+    for name, graph in graphs.items():
+        onnx.save(graph, folder / name)
+    shutil.copyfile(tokenizer, folder / _TOKENIZER)
+    _write_metadata(folder, metadata)
 
 
 def _agreement(full: ServedModel, small: ServedModel, texts: Sequence[str]) -> float:
@@ -174,10 +175,7 @@ def _write_metadata(folder: Path, metadata: Metadata) -> None:
     files = [_MODEL, _TOKENIZER]
     content = {"format": FORMAT_VERSION, **dataclasses.asdict(metadata)}
     if metadata.student:
-        content["format"] = _FORMAT_WITH_STUDENT
         files.append(STUDENT)
-    else:
-        del content["student"]
     content["files"] = {file: _sha256(folder / file) for file in files}
     (folder / _METADATA).write_text(
         json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
@@ -194,10 +192,10 @@ def read_metadata(folder: Path) -> Metadata:
     try:
         content = json.loads(path.read_text("utf-8"))
         version = content.pop("format")
-        if version not in (FORMAT_VERSION, _FORMAT_WITH_STUDENT):
+        if version != FORMAT_VERSION:
             raise ServedModelError(
                 f"The intent classifier in '{folder.name}' was trained with another version of "
-                f"the component (format {version}, this one reads {_FORMAT_WITH_STUDENT}). "
+                f"the component (format {version}, this one reads {FORMAT_VERSION}). "
                 "Train it again with `rasa train --force`."
             )
         files = content.pop("files")

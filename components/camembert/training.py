@@ -13,7 +13,7 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -46,6 +46,10 @@ logger = logging.getLogger(__name__)
 COSINE_SCALE = 20.0
 _CONTRASTIVE_TEMPERATURE = 0.1
 MINIMUM_EXAMPLES = 2
+# Altered copies of each held-out sentence on which a student is judged.
+_COPIES = 3
+
+Label = TypeVar("Label", str, int)
 
 
 def fine_tune(
@@ -114,8 +118,14 @@ def _fine_tune(
     figures = optimise(train, validation)
     temperature = 1.0
     if config["calibration"] and validation:
-        logits, targets = predict(network, tokenizer, validation, config["batch_size"])
-        temperature = fit_temperature(logits, targets)
+        temperature = fit_temperature(
+            predict(network, tokenizer, validation, config["batch_size"]), _classes_of(validation)
+        )
+    judged = np.empty(0, bool)
+    if config["distill"]:
+        asked = sentences_of(network, tokenizer, *checks(texts, classes, config))
+        best = predict(network, tokenizer, asked, config["batch_size"]).argmax(1)
+        judged = best == _classes_of(asked)
     if config["refit"] and validation:
         # What was held out counts most where examples are few; its figures and the temperature
         # stand for the model that has seen it as well.
@@ -128,14 +138,31 @@ def _fine_tune(
         pad_id=network.encoder.config.pad_token_id,
         temperature=temperature,
         validation=figures,
+        judged=judged,
     )
 
 
-def held_out(labels: Sequence[str], config: Mapping[str, Any]) -> list[int]:
+def checks(
+    texts: Sequence[str], labels: Sequence[Label], config: Mapping[str, Any]
+) -> tuple[list[str], list[Label]]:
+    """Return what a student is judged on: the held-out examples, and altered copies of each.
+
+    Args:
+        texts: Training sentences.
+        labels: The intent of each sentence, or the number of its class.
+        config: A complete configuration.
+    """
+    aside = held_out(labels, config)
+    unseen, rng = [texts[index] for index in aside], random.Random(config["seed"])
+    copies = [augment(text, rng) for _ in range(_COPIES) for text in unseen]
+    return unseen + copies, [labels[index] for index in aside] * (_COPIES + 1)
+
+
+def held_out(labels: Sequence[Label], config: Mapping[str, Any]) -> list[int]:
     """Return which of the examples :func:`fine_tune` holds out for early stopping and calibration.
 
     Args:
-        labels: The intent of each example.
+        labels: The intent of each example, or the number of its class.
         config: A complete configuration.
     """
     names = sorted(set(labels))
@@ -303,9 +330,13 @@ def _class_weights(
 def _score(
     network: Network, tokenizer: SentenceTokenizer, sentences: Sequence[Sentence], size: int
 ) -> dict[str, float]:
-    logits, targets = predict(network, tokenizer, sentences, size)
+    logits, targets = predict(network, tokenizer, sentences, size), _classes_of(sentences)
     loss = functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(targets))
     return {"accuracy": float((logits.argmax(1) == targets).mean()), "loss": float(loss)}
+
+
+def _classes_of(sentences: Sequence[Sentence]) -> np.ndarray:
+    return np.array([sentence.label for sentence in sentences])
 
 
 def _trained_state(network: Network) -> dict[str, torch.Tensor]:
