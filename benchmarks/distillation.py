@@ -35,7 +35,7 @@ from components.camembert.encoder import configured_encoder
 from components.camembert.network import TrainedModel
 from components.camembert.served_model import Metadata, ServedModel, Student
 
-WARM_UP, REPEATS, PAUSE = 20, 5, 0.05
+WARM_UP, REPEATS, PAUSE = 20, 3, 0.05
 SHARED = ("epochs",)  # of config.yml
 
 
@@ -69,7 +69,7 @@ def in_turns(ways: Mapping[str, ServedModel], texts: Sequence[str]) -> dict[str,
     for _ in range(REPEATS):
         for text in texts:
             for name, model in ways.items():
-                # ONNX Runtime's threads spin a while after an answer: let them come to rest.
+                # As between two questions: the processors have come to rest.
                 time.sleep(PAUSE)
                 begin = time.perf_counter()
                 model.predict([text])

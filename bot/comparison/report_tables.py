@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from bot.comparison.report import Report
 
 NOTHING = "–"
+_UNANSWERED = (
+    "Unanswered: refused by the service (throttled), not in time, or without an intent, as "
+    "CamemBERT leaves a message of which its vocabulary knows nothing."
+)
 
 # What the original measured (2022), by the same two protocols: mean and standard deviation in
 # milliseconds. Comprehend had one inference unit, CamemBERT an ml.t2.medium.
@@ -316,8 +320,8 @@ def latency_grid(report: Report, title: str, series: str) -> Grid:
     ]
     header = ("Candidate", "Mean ± sd", "p50", "p95", "p99", "Unanswered")
     notes = [
-        "Unanswered: refused by the service (throttled), or not in time; the time until then "
-        "counts as well. Of its own times the original tells mean and deviation alone."
+        f"{_UNANSWERED} The time until then counts as well. Of its own times the original tells "
+        "mean and deviation alone."
     ]
     return _with_notes(report, Grid(title, header, rows, notes))
 
@@ -340,7 +344,7 @@ def load_grid(report: Report) -> Grid:
               "Unanswered")  # fmt: skip
     notes = [
         "Each client asks again when it is answered. One question at a time, as Rasa's server "
-        "does; the wait in line is in the latency."
+        f"does; the wait in line is in the latency. {_UNANSWERED}"
     ]
     return _with_notes(report, Grid("Sustained load", header, rows, notes))
 
