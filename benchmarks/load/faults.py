@@ -49,6 +49,8 @@ from bot.server import SAMPLE, ensure_model
 
 # Users talk so long before and after.
 CALM_SECONDS = 4.0
+# Messages of somebody who talks nonsense.
+CONVERSATION = 25
 DISK_MEGABYTES, FULL_SECONDS = 8, 5.0
 # Longer than Sanic lets headers take (60 s).
 SLOW_CONNECTIONS, SLOW_SECONDS = 200, 75.0
@@ -225,17 +227,37 @@ def slow(site: Site, users: int) -> list[Outcome]:
 
 
 def fuzz(site: Site, users: int, messages: int = 10_000) -> list[Outcome]:
-    """Send nonsense, with questions that make sense in between."""
+    """Send nonsense, with questions that make sense in between, in conversations of 25 messages.
 
-    def talk(draw: random.Random) -> Iterator[Step]:
+    Rasa reads a conversation from the tracker store with each of its messages: one of thousands
+    would test that.
+    """
+    rounds = -(-messages // (users * CONVERSATION))
+    draws = [random.Random(number) for number in range(users * rounds)]
+    outcomes, refused = [], 0
+
+    def talk(_: random.Random) -> Iterator[Step]:
+        draw = draws.pop()
         sense = (one for one in steps(draw) if one.text.startswith("Qui est"))
-        return itertools.islice(nonsense(draw, sense), messages // users)
+        return itertools.islice(nonsense(draw, sense), CONVERSATION)
 
-    with Crowd(site.base, [site.provider.token() for _ in range(users)], talk, pause=0) as crowd:
-        crowd.finish()
-    outcome = crowd.outcome(f"{messages} messages of nonsense", 0.0)
-    outcome.name += f" ({sum(user.refused for user in crowd.users)} refused)"
-    return [outcome]
+    for _ in range(rounds):
+        tokens = [site.provider.token() for _ in range(users)]
+        with Crowd(site.base, tokens, talk, pause=0) as crowd:
+            crowd.finish()
+        outcomes.append(crowd.outcome("", 0.0))
+        refused += sum(user.refused for user in crowd.users)
+    return [
+        Outcome(
+            f"{users * rounds * CONVERSATION} messages of nonsense ({refused} refused)",
+            messages=sum(one.messages for one in outcomes),
+            again=sum(one.again for one in outcomes),
+            apologies=sum(one.apologies for one in outcomes),
+            recovered=0.0,
+            longest=max(one.longest for one in outcomes),
+            problems=[problem for one in outcomes for problem in one.problems],
+        )
+    ]
 
 
 FAULTS: dict[str, Callable[..., list[Outcome]]] = {
