@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import subprocess
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -189,9 +188,11 @@ def test_a_cancelled_message_is_in_nobodys_way(bots: list[FairRedisLockStore]) -
         async with turn(bots[0]):
             task = asyncio.create_task(wait())
             await waiting(bots[0], 2)
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            # Asyncio of Python 3.10 can lose one that comes just as an answer of Redis does.
+            while not task.done():
+                task.cancel()
+                await asyncio.wait([task], timeout=0.1)
+            assert task.cancelled()
             await waiting(bots[0], 1)
         assert await bots[0]._client.keys("*") == []
 
