@@ -218,6 +218,7 @@ class Crowd:
         tokens: of the users.
         steps: makes what a user says, endlessly.
         pause: seconds between an answer and the next message.
+        seed: of what the first user says; the others count on from it.
     """
 
     def __init__(
@@ -226,11 +227,12 @@ class Crowd:
         tokens: Iterable[str],
         steps: Callable[[random.Random], Iterator[Step]],
         pause: float = 0.1,
+        seed: int = 0,
     ) -> None:
         self._stopped = threading.Event()
         self.users = [
-            Colleague(base, token, steps(random.Random(seed)), pause, self._stopped)
-            for seed, token in enumerate(tokens)
+            Colleague(base, token, steps(random.Random(number)), pause, self._stopped)
+            for number, token in enumerate(tokens, seed)
         ]
 
     def __enter__(self) -> Crowd:

@@ -233,17 +233,15 @@ def fuzz(site: Site, users: int, messages: int = 10_000) -> list[Outcome]:
     would test that.
     """
     rounds = -(-messages // (users * CONVERSATION))
-    draws = [random.Random(number) for number in range(users * rounds)]
     outcomes, refused = [], 0
 
-    def talk(_: random.Random) -> Iterator[Step]:
-        draw = draws.pop()
+    def talk(draw: random.Random) -> Iterator[Step]:
         sense = (one for one in steps(draw) if one.text.startswith("Qui est"))
         return itertools.islice(nonsense(draw, sense), CONVERSATION)
 
-    for _ in range(rounds):
+    for number in range(rounds):
         tokens = [site.provider.token() for _ in range(users)]
-        with Crowd(site.base, tokens, talk, pause=0) as crowd:
+        with Crowd(site.base, tokens, talk, pause=0, seed=number * users) as crowd:
             crowd.finish()
         outcomes.append(crowd.outcome("", 0.0))
         refused += sum(user.refused for user in crowd.users)

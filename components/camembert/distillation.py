@@ -120,14 +120,15 @@ def distil(
         seen = [texts[index] for index in sorted(set(range(len(texts))) - set(aside))]
         _imitate(student, large, copied, tokenizer, seen, config)
 
+        asked, intents = checks(texts, labels, config)
+        logits = _logits(student, tokenizer, asked)
+        targets = np.array([teacher.labels.index(intent) for intent in intents])
         temperature = teacher.temperature
         if config["calibration"]:
-            unseen = [texts[index] for index in aside]
-            targets = np.array([teacher.labels.index(labels[index]) for index in aside])
-            temperature = fit_temperature(_logits(student, tokenizer, unseen), targets)
-        asked, intents = checks(texts, labels, config)
-        own = softmax(_logits(student, tokenizer, asked) / temperature)
-        right = own.argmax(1) == [teacher.labels.index(intent) for intent in intents]
+            # As they were written; altered copies of them follow.
+            temperature = fit_temperature(logits[: len(aside)], targets[: len(aside)])
+        own = softmax(logits / temperature)
+        right = own.argmax(1) == targets
         threshold = reliable_from(own.max(1), right | ~teacher.judged)
     share = float((own.max(1) >= threshold).mean())
     logger.info(

@@ -10,6 +10,7 @@ back and trained further, and needs no exporter.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,11 +67,7 @@ def build_graph(weights: dict[str, np.ndarray], architecture: Architecture) -> o
         "zero": np.array(0, dtype=np.int64),
     }
 
-    def add(op: str, inputs: list[str], output: str, domain: str = "", **attributes: Any) -> str:
-        nodes.append(
-            helper.make_node(op, inputs, [output], name=output, domain=domain, **attributes)
-        )
-        return output
+    add = functools.partial(_add, nodes)
 
     def skip_norm(hidden: str, residual: str, norm: str, bias: str, output: str) -> str:
         return add(
@@ -170,26 +167,31 @@ def build_graph(weights: dict[str, np.ndarray], architecture: Architecture) -> o
     )
 
 
+def _add(
+    nodes: list[Any], op: str, inputs: list[str], output: str, domain: str = "", **attributes: Any
+) -> str:
+    """Append a node with one output to ``nodes``; return the name of its output."""
+    from onnx import helper
+
+    nodes.append(helper.make_node(op, inputs, [output], name=output, domain=domain, **attributes))
+    return output
+
+
 def quantise(graph: onnx.ModelProto) -> onnx.ModelProto:
     """Return an int8 copy of what :func:`build_graph` returned.
 
-    Weights of matrices become int8 in blocks of 128 with a scale each, and so do, sentence by
-    sentence, the activations that they are multiplied with (``MatMulNBits`` at accuracy level 4):
+    Weights of matrices become int8 in blocks of 128 with a scale each, and so do, token by token,
+    the activations that they are multiplied with (``MatMulNBits`` at accuracy level 4):
     with a single scale for all activations, as ``quantize_dynamic`` of ONNX Runtime has it, a few
     large ones leave no precision to the others, and an answer depends on what else is in its batch.
     Embedding tables become int8 row by row, which is most of what makes the file smaller.
     """
     import onnx
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import TensorProto, numpy_helper
 
     arrays = {item.name: numpy_helper.to_array(item) for item in graph.graph.initializer}
     nodes: list[Any] = []
-
-    def add(op: str, inputs: list[str], output: str, domain: str = "", **attributes: Any) -> str:
-        nodes.append(
-            helper.make_node(op, inputs, [output], name=output, domain=domain, **attributes)
-        )
-        return output
+    add = functools.partial(_add, nodes)
 
     for node in graph.graph.node:
         weight = {"MatMul": 1, "Gather": 0}.get(node.op_type)
