@@ -19,6 +19,7 @@ import threading
 import time
 import uuid
 from collections.abc import AsyncIterator
+from typing import Any
 
 import redis
 import redis.asyncio
@@ -27,8 +28,10 @@ from rasa.core.lock_store import LOCK_LIFETIME, LockError, LockStore
 from rasa.utils.endpoints import EndpointConfig
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
+from redis.commands.core import AsyncScript
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 logger = logging.getLogger(__name__)
@@ -79,6 +82,17 @@ redis.call('HDEL', KEYS[2], ARGV[1])
 """
 
 
+async def _patiently(script: AsyncScript, keys: list[str], args: list[Any]) -> Any:
+    """Run a script, which may run twice.
+
+    A loop that was busy for long finds the time over before it finds the answer that came in time.
+    """
+    try:
+        return await script(keys=keys, args=args)
+    except RedisTimeoutError:
+        return await script(keys=keys, args=args)
+
+
 class FairRedisLockStore(LockStore):
     """Locks conversations for all processes with the same Redis, first come, first served.
 
@@ -127,20 +141,33 @@ class FairRedisLockStore(LockStore):
         ticket = uuid.uuid4().hex
         keys = [_QUEUE % conversation_id, _LEASES % conversation_id]
         deadline = time.monotonic() + lock_lifetime
+
+        def ask() -> asyncio.Future[Any]:
+            args = [ticket, int(LEASE_SECONDS * 1000)]
+            return asyncio.ensure_future(_patiently(self._acquire, keys, args))
+
+        asked = ask()
         try:
-            while not await self._acquire(keys=keys, args=[ticket, int(LEASE_SECONDS * 1000)]):
+            # Shielded, since redis-py may lose a cancellation (bpo-37658, in ``asyncio.wait_for``).
+            while not await asyncio.shield(asked):
                 if time.monotonic() > deadline:
                     raise LockError(f"The conversation {conversation_id} stays locked.")
                 await asyncio.sleep(wait_time_in_seconds)
+                asked = ask()
             self._held[ticket] = conversation_id
             self._ensure_renewer()
             yield TicketLock(conversation_id)
         finally:
             self._held.pop(ticket, None)
-            try:
-                await asyncio.shield(self._release(keys=keys, args=[ticket]))
-            except RedisError as error:  # the lease ends by itself
-                logger.warning("A lock was not released: %s", type(error).__name__)
+            await asyncio.shield(self._give_back(ticket, keys, asked))
+
+    async def _give_back(self, ticket: str, keys: list[str], asked: asyncio.Future[int]) -> None:
+        """Release a ticket, after the last question for it, which would queue it up again."""
+        await asyncio.wait([asked])
+        try:
+            await _patiently(self._release, keys, [ticket])
+        except RedisError as error:  # the lease ends by itself
+            logger.warning("A lock was not released: %s", type(error).__name__)
 
     def _ensure_renewer(self) -> None:
         if self._renewer is None:

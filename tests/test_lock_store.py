@@ -198,6 +198,53 @@ def test_a_cancelled_message_is_in_nobodys_way(bots: list[FairRedisLockStore]) -
     run(test)
 
 
+@pytest.mark.parametrize("steps", range(12))
+def test_a_message_is_cancelled_at_any_moment(bots: list[FairRedisLockStore], steps: int) -> None:
+    """Python's ``wait_for`` forgets a cancellation that comes with the end of what it waits for."""
+
+    async def wait() -> None:
+        async with turn(bots[1]):
+            pass
+
+    async def test() -> None:
+        async with turn(bots[1]):  # which makes the connection
+            pass
+        async with turn(bots[0]):
+            task = asyncio.create_task(wait())
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            task.cancel()
+            done, _ = await asyncio.wait([task], timeout=1)
+            assert done
+            assert task.cancelled()
+
+    run(test)
+
+
+@pytest.mark.parametrize("steps", range(12))
+def test_a_busy_loop_finds_its_answers(
+    redis: Redis, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those that came while it was busy, for longer than it would have waited for them."""
+    monkeypatch.setattr(lock_store, "TIMEOUT_SECONDS", 0.2)
+    store = FairRedisLockStore(EndpointConfig(redis.url))
+    got = []
+
+    async def wait() -> None:
+        async with turn(store):
+            got.append(True)
+
+    async def test() -> None:
+        task = asyncio.create_task(wait())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        time.sleep(1.5 * lock_store.TIMEOUT_SECONDS)
+        await task
+
+    run(test)
+    assert got
+
+
 def test_redis_is_killed(bots: list[FairRedisLockStore], redis: Redis) -> None:
     """Who has a lock keeps it over the restart; who asks meanwhile hears of it."""
 
