@@ -238,11 +238,16 @@ def report(figures: dict[str, dict[str, float]]) -> str:
     base = next(iter(figures.values()))
     for name, values in figures.items():
         cells = [
-            f"{values[key] * scale:,.3g} {unit} ({values[key] / base[key]:.2f})"
+            f"{number(values[key] * scale)} {unit} ({values[key] / base[key]:.2f})"
             for key, (_, scale, unit) in FIGURES.items()
         ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def number(value: float) -> str:
+    """Return a figure with three digits, or more before the point."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def main() -> None:

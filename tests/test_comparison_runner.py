@@ -147,6 +147,25 @@ def test_figures_follow_their_schema(project: Path, first: Result) -> None:
     jsonschema.validate(content, results.json_schema())
 
 
+def test_trainings_at_once_give_the_same(
+    tmp_path: Path, project: Path, first: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(write_project(tmp_path))
+    result = compare(tmp_path, "--measure", "splits", "--measure", "learning", "--jobs", "3")
+    assert result.exit_code == 1, result.output  # one candidate fails
+    assert "[12/12] " in result.output
+    one = comparison(tmp_path)
+    mine, theirs = (cells.Store(folder / "out" / "cells") for folder in (tmp_path, project))
+    for spec in one.settings.candidates.values():
+        for cell in one.cells_of(spec):
+            if cell.kind in (CROSS_VALIDATION, LEARNING):
+                ours, other = mine.get(cell), theirs.get(cell)
+                assert ours is not None
+                assert other is not None
+                assert ours.run == other.run
+                assert (ours.failure is None) == (other.failure is None)
+
+
 # --- what is kept; without running anything ---------------------------------------------------
 
 
@@ -177,9 +196,12 @@ def test_an_interrupted_run_ends_what_it_has_started_and_goes_on_later(tmp_path:
     write_project(tmp_path)
     command = [sys.executable, "-m", "bot", "compare", "--out", "out", "--measure", "splits"]
     process = subprocess.Popen(
-        [*command, "--only", "counted"], cwd=tmp_path, stdout=subprocess.PIPE, text=True,
+        [*command, "--only", "counted", "--jobs", "2"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
         env={**os.environ, "PYTHONPATH": str(PROJECT_ROOT)},
-    )  # fmt: skip
+    )
     kept = tmp_path / "out" / "cells" / "counted"
     while process.poll() is None and not list(kept.glob("*.json")):
         time.sleep(0.05)

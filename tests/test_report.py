@@ -21,6 +21,7 @@ from bot.comparison import (
     pictures,
     prices,
     report,
+    report_page,
     report_tables,
     results,
     rules,
@@ -49,14 +50,14 @@ def whole(costs: Costs) -> Report:
 @pytest.fixture(scope="module")
 def folder(whole: Report, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("report")
-    report.write(whole, path)
+    report_page.write(whole, path)
     return path
 
 
 @pytest.fixture(scope="module")
 def page(whole: Report) -> Page:
     """The report without pictures, which take their time."""
-    return report.compose(whole, {})
+    return report_page.compose(whole, {})
 
 
 # --- marks ------------------------------------------------------------------------------------
@@ -159,7 +160,7 @@ def test_a_failed_candidate_is_not_ranked_and_the_report_says_why(
 
 
 def test_a_report_without_failures_has_no_section_for_them(costs: Costs) -> None:
-    content = report.compose(report.build(made.results(made.camembert()), costs), {})
+    content = report_page.compose(report.build(made.results(made.camembert()), costs), {})
 
     assert "failures" not in [section.key for section in content.sections]
 
@@ -167,8 +168,8 @@ def test_a_report_without_failures_has_no_section_for_them(costs: Costs) -> None
 def test_nothing_measured_is_still_a_report(costs: Costs) -> None:
     nothing = report.build(made.results(made.failed()), costs)
 
-    assert report.verdict(nothing) == "No candidate could be ranked: each lacks a mark."
-    assert "–" in report.compose(nothing, {}).to_markdown()
+    assert report_page.verdict(nothing) == "No candidate could be ranked: each lacks a mark."
+    assert "–" in report_page.compose(nothing, {}).to_markdown()
 
 
 def test_weights_decide(costs: Costs) -> None:
@@ -188,7 +189,7 @@ def test_equal_candidates_share_the_first_place(costs: Costs) -> None:
 
     shared = report.build(made.results(made.diet(), twin), costs)
 
-    assert "DIETClassifier, Twin share the first place" in report.verdict(shared)
+    assert "DIETClassifier, Twin share the first place" in report_page.verdict(shared)
 
 
 # --- what the tables say ----------------------------------------------------------------------
@@ -227,7 +228,7 @@ def test_a_quick_run_is_called_one(costs: Costs) -> None:
     figures = made.results(made.camembert())
     quick = dataclasses.replace(figures, protocol=dataclasses.replace(figures.protocol, quick=True))
 
-    assert "A quick run" in report.compose(report.build(quick, costs), {}).subtitle
+    assert "A quick run" in report_page.compose(report.build(quick, costs), {}).subtitle
 
 
 def test_the_published_rules_stand_in_the_report(page: Page) -> None:
@@ -260,7 +261,7 @@ def test_times_stand_beside_those_of_the_original(whole: Report) -> None:
 
 
 def test_the_tables_for_the_terminal_begin_with_the_winner(whole: Report) -> None:
-    summary, matrix = whole.summary()
+    summary, matrix = report_page.summary(whole)
 
     assert summary.rows[0][:3] == ("CamemBERT int8", "1", "83.9")
     assert summary.rows[-1][:3] == ("transformers pipeline", "–", "–")
@@ -353,7 +354,7 @@ def test_the_page_suits_dark_screens_phones_and_screen_readers(folder: Path) -> 
 
 def test_texts_cannot_break_the_page(costs: Costs) -> None:
     wicked = dataclasses.replace(made.camembert(), name="</script><b>|`", notes=["<i> & |"])
-    content = report.compose(report.build(made.results(wicked), costs), {})
+    content = report_page.compose(report.build(made.results(wicked), costs), {})
 
     text = content.to_html()
     found = outline(text)
@@ -367,7 +368,7 @@ def test_texts_cannot_break_the_page(costs: Costs) -> None:
 
 def test_the_sliders_begin_with_the_weights_of_the_decision(costs: Costs) -> None:
     weights = {**rules.DEFAULT_WEIGHTS, "cost": 12.5}
-    text = report.compose(report.build(made.results(), costs, weights), {}).to_html()
+    text = report_page.compose(report.build(made.results(), costs, weights), {}).to_html()
 
     sliders = re.findall(r'max="([\d.]+)" step="any" value="([\d.]+)" name="(\w+)"', text)
     assert [(name, float(value)) for _, value, name in sliders] == list(weights.items())
@@ -408,7 +409,7 @@ def test_figures_follow_as_json(folder: Path, whole: Report) -> None:
 
 
 def test_the_same_figures_give_the_same_bytes(folder: Path, costs: Costs, tmp_path: Path) -> None:
-    report.write(report.build(made.results(), costs), tmp_path)
+    report_page.write(report.build(made.results(), costs), tmp_path)
 
     for path in tmp_path.rglob("*.*"):
         assert path.read_bytes() == (folder / path.relative_to(tmp_path)).read_bytes(), path.name
@@ -468,7 +469,7 @@ def test_a_published_report_is_whole_and_nothing_of_an_earlier_one_stays(
     (tmp_path / "pictures" / "confusion-gone.svg").write_text("")
     results.write(whole.results, folder)
 
-    report.publish(folder, tmp_path)
+    report_page.publish(folder, tmp_path)
 
     text = (tmp_path / "report.md").read_text()
     shown = set(re.findall(r"\]\((pictures/[^)]+)\)", text))

@@ -54,6 +54,10 @@ def compare(
         str | None, typer.Option(help="Instead of the configured ones: 0, or 0,1,2.")
     ] = None,
     folds: Annotated[int | None, typer.Option(help="Instead of the configured number.")] = None,
+    jobs: Annotated[
+        int,
+        typer.Option(min=1, help="Trainings at once, in splits and learning curves."),
+    ] = 1,
     weights: Annotated[
         Path | None, typer.Option(help="Weights of the criteria (YAML), instead of the configured.")
     ] = None,
@@ -84,10 +88,19 @@ def compare(
 
     from rich.console import Console
 
-    from bot.comparison import assessment, cost_report, decision, prices, runner, settings, summary
-    from bot.comparison import report as reports
+    from bot.comparison import (
+        assessment,
+        cost_report,
+        decision,
+        prices,
+        report_page,
+        runner,
+        settings,
+        summary,
+    )
     from bot.comparison import results as figures
     from bot.comparison.profile import Profile
+    from bot.comparison.report import build
     from bot.comparison.splits import load
     from bot.errors import UserError
     from bot.rasa_cli import configure_process
@@ -118,6 +131,7 @@ def compare(
         real_aws,
         only or (),
         [_KINDS[name] for name in measure] if measure else tuple(_KINDS.values()),
+        jobs,
         outdated,
     )
     comparison = runner.Comparison(chosen, data, out, options)
@@ -141,11 +155,11 @@ def compare(
             raise typer.Exit(130) from None
     results = summary.results(comparison)
     files = [figures.write(results, out)]
-    made = reports.build(results, costs, importance)
-    files += reports.write(made, out)
+    made = build(results, costs, importance)
+    files += report_page.write(made, out)
     if publish:
-        files[4:4] = reports.publish(out, publish)[:1]
-    for grid in made.summary():
+        files[4:4] = report_page.publish(out, publish)[:1]
+    for grid in report_page.summary(made):
         console.print(grid.to_rich())
         for note in grid.notes:
             console.print(note, markup=False)

@@ -43,7 +43,7 @@ def cost(
 
     from rich.console import Console
 
-    from bot.comparison import checks, cost_report
+    from bot.comparison import checks, cost_page, cost_report
     from bot.comparison import prices as price_file
     from bot.comparison.profile import Profile
     from bot.errors import UserError
@@ -75,5 +75,5 @@ def cost(
             console.print()
         console.print(f"{result.price_sentence()} --markdown lists them.", highlight=False)
     if out:
-        for path in cost_report.write(result, out):
+        for path in cost_page.write(result, out):
             typer.echo(str(path), err=True)

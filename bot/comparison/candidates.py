@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -86,8 +87,9 @@ def quantise(source: Path, examples: Labelled, folder: Path) -> Facts:
     from bot.comparison import rasa_pipeline
 
     begin = time.perf_counter()
-    rasa_pipeline.quantise(source, folder, examples.texts)
+    shutil.copytree(source, folder, dirs_exist_ok=True)
     (folder / _FACTS).unlink()
+    rasa_pipeline.quantise(served_models(folder), examples.texts)
     seconds = read_facts(source).seconds + time.perf_counter() - begin
     facts = _pipeline_facts(seconds, folder, wanted="int8")
     _write(facts, folder)

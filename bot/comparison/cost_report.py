@@ -1,16 +1,13 @@
-"""What ``bot cost`` shows: figures, tables and curves."""
+"""What ``bot cost`` shows: figures and tables."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from bot.comparison import cost, pictures
+from bot.comparison import cost
 from bot.comparison.cost import MAXIMUM_QUESTIONS_A_DAY, ORIGINAL_PROFILE
 from bot.comparison.prices import UNITS, Prices
 from bot.comparison.profile import MONTH_HOURS, Profile
@@ -192,23 +189,3 @@ def work_out(prices: Prices, profile: Profile) -> Costs:
         amounts,
         tuple(cost.published(prices)),
     )
-
-
-def write(result: Costs, folder: Path) -> list[Path]:
-    """Write ``cost.json``, ``cost.md`` and the curves to ``folder``; return the files."""
-    drawn = pictures.save(
-        "break-even",
-        "Curves of the monthly cost of each way to serve against questions a day",
-        functools.partial(pictures.draw_break_even, costs=result),
-        folder,
-    )
-    figures, page = folder / "cost.json", folder / "cost.md"
-    figures.write_text(
-        json.dumps(result.to_json(), ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
-    )
-    page.write_text(
-        f"# Cost\n\n![{drawn.alternative}]({drawn.name}.svg)\n\n"
-        + "\n".join(grid.to_markdown() for grid in result.grids()),
-        encoding="utf-8",
-    )
-    return [figures, page, folder / f"{drawn.name}.svg", folder / f"{drawn.name}.png"]

@@ -7,8 +7,7 @@ The components are created, trained and called in the order and in the way of Ra
 from __future__ import annotations
 
 import dataclasses
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from rasa.shared.nlu.constants import INTENT_RANKING_KEY, TEXT
 from rasa.shared.nlu.training_data.message import Message
 from rasa.shared.nlu.training_data.training_data import TrainingData
 
-from bot.comparison.candidates import served_models
 from components.camembert import served_model
 from components.remote import Ranking
 
@@ -147,18 +145,16 @@ class RasaPipeline:
         ]
 
 
-def quantise(source: Path, folder: Path, texts: Sequence[str]) -> None:
-    """Copy a trained pipeline with its CamemBERT in int8.
+def quantise(models: Iterable[Path], texts: Sequence[str]) -> None:
+    """Turn CamemBERTs of trained pipelines into int8, in place.
 
     The components' configuration stays, since the precision is a property of the stored model.
 
     Args:
-        source: Where a pipeline with a CamembertIntentClassifier in fp32 was trained.
-        folder: An empty folder.
+        models: Folders of served models in fp32.
         texts: Training sentences, on which int8 has to agree with fp32.
     """
-    shutil.copytree(source, folder, dirs_exist_ok=True)
-    for model in served_models(folder):
+    for model in models:
         trained = served_model.read_trained(model)
         metadata = served_model.read_metadata(model)
         wanted = dataclasses.replace(metadata, precision="int8")

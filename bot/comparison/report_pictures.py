@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 from bot.comparison import pictures
 from bot.comparison.assessment import label
 from bot.comparison.pictures import Picture, Point, Style
+from bot.comparison.report import Report
 from bot.comparison.report_tables import percent
 from bot.comparison.results import Candidate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from bot.comparison.report import Report
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import TYPE_CHECKING
 
 from bot.comparison import assessment, decision, ease
+from bot.comparison.report import Report
 from bot.comparison.results import Candidate, Interval, Latency, Performance, Results
 from bot.comparison.rules import CRITERIA, MEASURES, Measure
 from bot.comparison.tables import Footnotes, Grid
-
-if TYPE_CHECKING:
-    from bot.comparison.report import Report
 
 NOTHING = "–"
 _UNANSWERED = (

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import random
+import select
 import shutil
 import statistics
 import time
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 # and the length of a sustained load.
 PAUSE, QUICK_PAUSE, QUICK_LOAD = 1.0, 0.05, 2.0
 _QUESTIONS_SEED = 0
+# Measured alone: the time counts, of the training or of the answers.
+_TIMED = (HELD_OUT, SPEED)
 # By these, libraries of numbers are told how many threads to use.
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -41,6 +44,10 @@ _THREAD_VARIABLES = (
     "TF_NUM_INTRAOP_THREADS",
     "TF_NUM_INTEROP_THREADS",
 )
+
+
+# The content of the record of each cell of a step.
+_Found = dict[Cell, dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,7 @@ class Options:
         real_aws: Amazon answers, not the local AWS.
         only: Keys of the candidates to measure; empty for all.
         kinds: Kinds of cells to measure.
+        jobs: Trainings at once, where their time is not measured; they share the threads.
         outdated: What was measured with other code, settings or libraries counts too, provided
             that it was scored on the same examples; for a report alone.
     """
@@ -60,6 +68,7 @@ class Options:
     real_aws: bool = False
     only: Collection[str] = ()
     kinds: Collection[str] = cells.KINDS
+    jobs: int = 1
     outdated: bool = False
 
 
@@ -283,12 +292,26 @@ class Comparison:
             UserError: The local AWS is needed and not there.
         """
         steps = self.plan()
-        done, total = 0, sum(len(step.cells) for step in steps)
+        timed = [step for step in steps if step.cells[0].kind in _TIMED]
+        others = deque(step for step in steps if step.cells[0].kind not in _TIMED)
+        pending = {cell: None for step in steps for cell in step.cells}
+        total = len(pending)
+
+        def finish(step: Step, found: _Found, seconds: float) -> None:
+            for cell, content in found.items():
+                share = seconds / len(step.cells)
+                record = Record(self._fingerprint(cell), share, cells.today(), **content)
+                self._store.put(cell, record)
+                self.records[cell] = record
+                del pending[cell]
+            progress = Progress(total - len(pending), total, _remaining([*pending], self.records))
+            reporter.ends(step, [self.records[cell] for cell in step.cells], progress)
+
         with contextlib.ExitStack() as stack:
             aws = self._start_aws(steps, stack)
-            environ = self._environment(aws)
+            environ = self._environment(aws, self.settings.threads)
             workers = stack.enter_context(_Workers(self.out / "logs", environ))
-            for number, step in enumerate(steps):
+            for step in timed:
                 reporter.begins(step)
                 begin = time.monotonic()
                 if step.cells[0].kind == SPEED:
@@ -296,16 +319,47 @@ class Comparison:
                     found = self._measure_speed(step, aws, environ)
                 else:
                     found = self._train(step, workers, aws)
-                seconds = (time.monotonic() - begin) / len(step.cells)
-                for cell, content in found.items():
-                    date = cells.today()
-                    record = Record(self._fingerprint(cell), seconds, date, **content)
-                    self._store.put(cell, record)
-                    self.records[cell] = record
-                done += len(step.cells)
-                rest = [cell for one in steps[number + 1 :] for cell in one.cells]
-                progress = Progress(done, total, _remaining(rest, self.records))
-                reporter.ends(step, [self.records[cell] for cell in step.cells], progress)
+                finish(step, found, time.monotonic() - begin)
+            workers.close()
+            self._train_side_by_side(others, reporter, finish)
+
+    def _train_side_by_side(
+        self,
+        steps: deque[Step],
+        reporter: Reporter,
+        finish: Callable[[Step, _Found, float], None],
+    ) -> None:
+        """Train and score, several at once if so asked; none of a service, none whose time counts.
+
+        Arithmetic on one thread each is faster in all than one after the other on several.
+        """
+        jobs_at_once = min(self.options.jobs, len(steps))
+        threads = max(1, self.settings.threads // max(1, jobs_at_once))
+        environ = self._environment(None, threads)
+        with contextlib.ExitStack() as stack:
+            free = [
+                stack.enter_context(_Workers(self.out / "logs", environ))
+                for _ in range(jobs_at_once)
+            ]
+            running: dict[Worker, tuple[Step, _Workers, float]] = {}
+            while steps or running:
+                while steps and free:
+                    step, workers = steps.popleft(), free.pop()
+                    reporter.begins(step)
+                    begin = time.monotonic()
+                    try:
+                        worker = workers.of(step.spec)
+                    except WorkerError as error:
+                        finish(step, _failed(step, error), time.monotonic() - begin)
+                        free.append(workers)
+                        continue
+                    worker.begin(jobs.run, self._job(step, threads))
+                    running[worker] = step, workers, begin
+                for worker in select.select([*running], [], [])[0]:
+                    step, workers, begin = running.pop(worker)
+                    seconds = (time.monotonic() - begin) / jobs_at_once
+                    finish(step, _found(step, worker.result), seconds)
+                    free.append(workers)
 
     def _start_aws(self, steps: Sequence[Step], stack: contextlib.ExitStack) -> LocalAWS | None:
         specs = {step.spec.key: step.spec for step in steps if self._uses_stand_in(step.spec)}
@@ -314,18 +368,25 @@ class Comparison:
         log = self.out / "logs" / "local-aws.log"
         return stack.enter_context(stand_in.started(list(specs.values()), log))
 
-    def _environment(self, aws: LocalAWS | None) -> dict[str, str | None]:
+    def _environment(self, aws: LocalAWS | None, threads: int) -> dict[str, str | None]:
         """Return the environment variables of the processes that train and answer."""
         return {
             **environment(),
-            **dict.fromkeys(_THREAD_VARIABLES, str(self.settings.threads)),
+            **dict.fromkeys(_THREAD_VARIABLES, str(threads)),
             **(stand_in.environment(aws) if aws else {}),
         }
 
-    def _train(
-        self, step: Step, workers: _Workers, aws: LocalAWS | None
-    ) -> dict[Cell, dict[str, Any]]:
+    def _train(self, step: Step, workers: _Workers, aws: LocalAWS | None) -> _Found:
         """Train and score; return the content of each cell's record."""
+
+        def outcomes() -> dict[str, jobs.Outcome]:
+            self._prepare_service(step.spec, aws, limited=False)
+            return workers.of(step.spec).call(jobs.run, self._job(step, self.settings.threads))
+
+        return _found(step, outcomes)
+
+    def _job(self, step: Step, threads: int) -> jobs.Job:
+        """Return what a worker is told; models to be kept again are removed first."""
         by_key = {cell.candidate: cell for cell in step.cells}
         train, test = self._examples(step.cells[0])
         keep = {
@@ -333,7 +394,7 @@ class Comparison:
         }
         for folder in keep.values():  # lest an older one be taken for it when the training fails
             shutil.rmtree(folder, ignore_errors=True)
-        job = jobs.Job(
+        return jobs.Job(
             spec=step.spec,
             score=[self._specs[key] for key in by_key],
             train=train,
@@ -341,16 +402,9 @@ class Comparison:
             seed=step.cells[0].seed,
             intents=self.data.intents,
             off_topic=self.off_topic,
-            threads=self.settings.threads,
+            threads=threads,
             keep=keep,
         )
-        try:
-            self._prepare_service(step.spec, aws, limited=False)
-            outcomes = workers.of(step.spec).call(jobs.run, job)
-        except WorkerError as error:
-            failed = error.error, error.traceback
-            outcomes = dict.fromkeys(by_key, failed)
-        return {cell: _content(cell, outcomes[key]) for key, cell in by_key.items()}
 
     def _examples(self, cell: Cell) -> tuple[Labelled, Labelled]:
         """Return what to train on and what to score."""
@@ -364,7 +418,7 @@ class Comparison:
 
     def _measure_speed(
         self, step: Step, aws: LocalAWS | None, environ: dict[str, str | None]
-    ) -> dict[Cell, dict[str, Any]]:
+    ) -> _Found:
         (cell,) = step.cells
         settings, options, spec = self.settings, self.options, step.spec
         questions = list(self.data.held_out.texts)
@@ -387,7 +441,7 @@ class Comparison:
             self._prepare_service(spec, aws, limited=True)
             return {cell: {"speed": speed.measure(plan, environ, self._log(spec))}}
         except WorkerError as error:
-            return {cell: {"failure": Failure(cell.title, error.error, error.traceback)}}
+            return _failed(step, error)
 
     def _log(self, spec: Spec) -> Path:
         return self.out / "logs" / f"{spec.key}.log"
@@ -444,6 +498,19 @@ class _Workers:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _found(step: Step, outcomes: Callable[[], dict[str, jobs.Outcome]]) -> _Found:
+    """Return the content of the records of a training."""
+    try:
+        by_key = outcomes()
+    except WorkerError as error:
+        return _failed(step, error)
+    return {cell: _content(cell, by_key[cell.candidate]) for cell in step.cells}
+
+
+def _failed(step: Step, error: WorkerError) -> _Found:
+    return {cell: _content(cell, (error.error, error.traceback)) for cell in step.cells}
 
 
 def _content(cell: Cell, outcome: jobs.Outcome) -> dict[str, Any]:

@@ -65,11 +65,29 @@ class Worker:
         Raises:
             WorkerError: It raised, or the process ended; the process is of no use then.
         """
+        self.begin(function, *arguments)
+        return self.result()
+
+    def begin(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Begin a call, whose :meth:`result` must be taken before the next."""
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        try:
+        with contextlib.suppress(OSError):  # the result will tell
             pickle.dump((function, arguments), self._process.stdin)
             self._process.stdin.flush()
+
+    def fileno(self) -> int:
+        """Return what ``select`` waits for: readable as soon as there is a result."""
+        assert self._process.stdout is not None
+        return self._process.stdout.fileno()
+
+    def result(self) -> Any:
+        """Wait for what the call that was begun returns.
+
+        Raises:
+            WorkerError: As of :meth:`call`.
+        """
+        assert self._process.stdout is not None
+        try:
             succeeded, value = pickle.load(self._process.stdout)
         except (EOFError, OSError, pickle.UnpicklingError):
             code = self._process.wait()
