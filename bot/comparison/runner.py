@@ -294,7 +294,7 @@ class Comparison:
         steps = self.plan()
         timed = [step for step in steps if step.cells[0].kind in _TIMED]
         others = deque(step for step in steps if step.cells[0].kind not in _TIMED)
-        pending = {cell: None for step in steps for cell in step.cells}
+        pending = dict.fromkeys(cell for step in steps for cell in step.cells)
         total = len(pending)
 
         def finish(step: Step, found: _Found, seconds: float) -> None:
