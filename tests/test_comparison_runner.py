@@ -166,6 +166,19 @@ def test_trainings_at_once_give_the_same(
                 assert (ours.failure is None) == (other.failure is None)
 
 
+def test_a_process_that_does_not_start_fails_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_project(tmp_path)
+    (tmp_path / "rasa.py").write_text("raise ImportError('rasa is broken')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    result = compare(tmp_path, "--measure", "learning", "--only", "counted", "--seeds", "0")
+    assert result.exit_code == 1, result.output
+    assert "1 measurements failed" in result.output
+    assert "rasa is broken" in result.output
+
+
 # --- what is kept; without running anything ---------------------------------------------------
 
 

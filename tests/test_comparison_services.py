@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bot.comparison import results, runner, settings, splits, stand_in, summary
-from bot.comparison.cells import SPEED
+from bot.comparison.cells import SPEED, Cell
 from bot.comparison.results import HELD_OUT
 from bot.errors import UserError
 from tests.test_comparison_runner import SENTENCES
@@ -65,14 +65,17 @@ def comparison(folder: Path, **options: object) -> runner.Comparison:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("services")
+    return write_project(tmp_path_factory.mktemp("services"))
+
+
+def write_project(folder: Path, config: str = CONFIG) -> Path:
     rows = [
         (text.format(number), intent) for intent, text in SENTENCES.items() for number in range(20)
     ]
     lines = [f"{text},{intent}" for text, intent in rows]
     (folder / "train.csv").write_text("\n".join(["text,intent", *lines]) + "\n")
     encoder = build_tiny_encoder(folder / "encoder", [text for text, _ in rows])
-    (folder / "compare.yml").write_text(CONFIG.format(encoder=encoder))
+    (folder / "compare.yml").write_text(config.format(encoder=encoder))
     return folder
 
 
@@ -111,6 +114,20 @@ def test_what_stands_in_is_said_and_nothing_is_claimed_for_amazon(figures: resul
         assert any("contaminated" in note for note in candidate.notes)
     # Answers that are not Amazon's are not tested against others.
     assert figures.significance == []
+
+
+def test_an_earlier_model_is_not_taken_for_that_of_a_service_that_failed(tmp_path: Path) -> None:
+    one = comparison(
+        write_project(tmp_path, CONFIG.replace("epochs: 1", "epochs: -1")),
+        kinds=[HELD_OUT],
+        only=["behind"],
+    )
+    (tmp_path / "out" / "models" / "behind").mkdir(parents=True)
+    one.run(Silent())
+    failure = one.records[Cell("behind", HELD_OUT)].failure
+    assert failure is not None
+    assert "full, whose model it serves, has none" in failure.error
+    assert not (tmp_path / "out" / "models" / "behind").exists()
 
 
 def test_the_local_aws_hides_real_credentials(

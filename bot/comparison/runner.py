@@ -333,15 +333,17 @@ class Comparison:
 
         Arithmetic on one thread each is faster in all than one after the other on several.
         """
-        jobs_at_once = min(self.options.jobs, len(steps))
-        threads = max(1, self.settings.threads // max(1, jobs_at_once))
+        count = min(self.options.jobs, len(steps))
+        threads = max(1, self.settings.threads // max(1, count))
         environ = self._environment(None, threads)
         with contextlib.ExitStack() as stack:
-            free = [
-                stack.enter_context(_Workers(self.out / "logs", environ))
-                for _ in range(jobs_at_once)
-            ]
+            free = [stack.enter_context(_Workers(self.out / "logs", environ)) for _ in range(count)]
             running: dict[Worker, tuple[Step, _Workers, float]] = {}
+
+            def end(step: Step, workers: _Workers, begin: float, found: _Found) -> None:
+                finish(step, found, (time.monotonic() - begin) / count)
+                free.append(workers)
+
             while steps or running:
                 while steps and free:
                     step, workers = steps.popleft(), free.pop()
@@ -350,16 +352,18 @@ class Comparison:
                     try:
                         worker = workers.of(step.spec)
                     except WorkerError as error:
-                        finish(step, _failed(step, error), time.monotonic() - begin)
-                        free.append(workers)
-                        continue
-                    worker.begin(jobs.run, self._job(step, threads))
-                    running[worker] = step, workers, begin
-                for worker in select.select([*running], [], [])[0]:
+                        end(step, workers, begin, _failed(step, error))
+                    else:
+                        worker.begin(jobs.run, self._job(step, threads))
+                        running[worker] = step, workers, begin
+                # Of nobody, select would wait for ever.
+                for worker in select.select([*running], [], [])[0] if running else []:
                     step, workers, begin = running.pop(worker)
-                    seconds = (time.monotonic() - begin) / jobs_at_once
-                    finish(step, _found(step, worker.result), seconds)
-                    free.append(workers)
+                    try:
+                        found = _scored(step, worker.result())
+                    except WorkerError as error:
+                        found = _failed(step, error)
+                    end(step, workers, begin, found)
 
     def _start_aws(self, steps: Sequence[Step], stack: contextlib.ExitStack) -> LocalAWS | None:
         specs = {step.spec.key: step.spec for step in steps if self._uses_stand_in(step.spec)}
@@ -378,12 +382,13 @@ class Comparison:
 
     def _train(self, step: Step, workers: _Workers, aws: LocalAWS | None) -> _Found:
         """Train and score; return the content of each cell's record."""
-
-        def outcomes() -> dict[str, jobs.Outcome]:
+        # First, since it removes the models of earlier, whatever fails then.
+        job = self._job(step, self.settings.threads)
+        try:
             self._prepare_service(step.spec, aws, limited=False)
-            return workers.of(step.spec).call(jobs.run, self._job(step, self.settings.threads))
-
-        return _found(step, outcomes)
+            return _scored(step, workers.of(step.spec).call(jobs.run, job))
+        except WorkerError as error:
+            return _failed(step, error)
 
     def _job(self, step: Step, threads: int) -> jobs.Job:
         """Return what a worker is told; models to be kept again are removed first."""
@@ -500,13 +505,8 @@ class _Workers:
         self.close()
 
 
-def _found(step: Step, outcomes: Callable[[], dict[str, jobs.Outcome]]) -> _Found:
-    """Return the content of the records of a training."""
-    try:
-        by_key = outcomes()
-    except WorkerError as error:
-        return _failed(step, error)
-    return {cell: _content(cell, by_key[cell.candidate]) for cell in step.cells}
+def _scored(step: Step, outcomes: dict[str, jobs.Outcome]) -> _Found:
+    return {cell: _content(cell, outcomes[cell.candidate]) for cell in step.cells}
 
 
 def _failed(step: Step, error: WorkerError) -> _Found:
