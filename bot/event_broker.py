@@ -54,7 +54,7 @@ class OptionalRabbitMQ(PikaEventBroker):
         try:
             await broker.connect()
         except Exception as error:
-            broker._complain(error)
+            await broker._give_up(error)
         return broker
 
     def __init__(
@@ -97,12 +97,20 @@ class OptionalRabbitMQ(PikaEventBroker):
                     await self.connect()
                 await self._exchange.publish(message, "", timeout=TIMEOUT_SECONDS)
             except Exception as error:
-                self._complain(error)
-                await self._disconnect()
+                await self._give_up(error)
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 if self._waiting and self._waiting[0] is message:  # not pushed out meanwhile
                     self._waiting.popleft()
+
+    async def _give_up(self, error: Exception) -> None:
+        """Say why, and leave no connection that is half made."""
+        logger.error(
+            "RabbitMQ takes no events (%s); %d wait for it.",
+            type(error).__name__,
+            len(self._waiting),
+        )
+        await self._disconnect()
 
     async def _disconnect(self) -> None:
         self._exchange = None
@@ -111,10 +119,3 @@ class OptionalRabbitMQ(PikaEventBroker):
                 await self._connection.close()
         except Exception as error:
             logger.debug("RabbitMQ's connection was not closed: %s", type(error).__name__)
-
-    def _complain(self, error: Exception) -> None:
-        logger.error(
-            "RabbitMQ takes no events (%s); %d wait for it.",
-            type(error).__name__,
-            len(self._waiting),
-        )

@@ -85,7 +85,8 @@ redis.call('HDEL', KEYS[2], ARGV[1])
 async def _patiently(script: AsyncScript, keys: list[str], args: list[Any]) -> Any:
     """Run a script, which may run twice.
 
-    A loop that was busy for long finds the time over before it finds the answer that came in time.
+    A loop that was busy for long finds the time over before it finds the answer that came in time;
+    redis-py's own retry leaves out the time to connect.
     """
     try:
         return await script(keys=keys, args=args)

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import signal
-import subprocess
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import aio_pika
@@ -20,6 +15,7 @@ from rasa.utils.endpoints import EndpointConfig
 from bot import event_broker
 from bot.event_broker import OptionalRabbitMQ
 from infra.cluster import engines
+from tests.engine_server import EngineServer
 
 PATIENCE_SECONDS = 60.0
 
@@ -28,68 +24,46 @@ needs_rabbitmq = pytest.mark.skipif(
 )
 
 
-class RabbitMQ:
-    """A server that the test may kill."""
+def url(server: EngineServer) -> str:
+    return f"amqp://guest:guest@{server.address}/"
 
-    def __init__(self, folder: Path) -> None:
-        self.log = (folder / "rabbitmq.log").open("ab")
-        mapper, self.engine = engines.rabbitmq(folder / "rabbitmq")
-        self.mapper = self.launch(mapper)
-        self.process: subprocess.Popen[bytes] | None = None
 
-    @property
-    def url(self) -> str:
-        return f"amqp://guest:guest@{engines.HOST}:{self.engine.port}/"
-
-    def launch(self, engine: engines.Engine) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            engine.command,
-            env={**os.environ, **engine.environ},
-            stdout=self.log,
-            stderr=self.log,
-            start_new_session=True,  # it is a script with children
-        )
-        while not engines.listens(engine.port):
-            assert process.poll() is None
-            time.sleep(0.05)
-        return process
-
-    def start(self) -> None:
-        self.process = self.launch(self.engine)
-
-    def kill(self) -> None:
-        if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            self.process = None
-
-    async def events(self, count: int) -> list[Any]:
-        """Take so many different events from the queue."""
-        found: dict[Any, None] = {}
-        async with await aio_pika.connect(self.url) as connection:
-            channel = await connection.channel()
-            queue = await channel.declare_queue("rasa_events", durable=True)
-            async with queue.iterator(no_ack=True) as messages:
-                async for message in messages:
-                    found[json.loads(message.body)["text"]] = None
-                    if len(found) == count:
-                        return [*found]
-        raise AssertionError(found)
+async def events(server: EngineServer, count: int) -> list[Any]:
+    """Take so many different events from the queue."""
+    found: dict[Any, None] = {}
+    async with await aio_pika.connect(url(server)) as connection:
+        channel = await connection.channel()
+        queue = await channel.declare_queue("rasa_events", durable=True)
+        async with queue.iterator(no_ack=True) as messages:
+            async for message in messages:
+                found[json.loads(message.body)["text"]] = None
+                if len(found) == count:
+                    return [*found]
+    raise AssertionError(found)
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
-    server = RabbitMQ(tmp_path_factory.mktemp("rabbitmq"))
-    yield server
-    server.kill()
-    server.mapper.kill()
-    server.mapper.wait()
-    server.log.close()
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineServer]:
+    """A RabbitMQ, not started yet."""
+    folder = tmp_path_factory.mktemp("rabbitmq")
+    mapper, rabbitmq = (
+        EngineServer(engine, folder / "log") for engine in engines.rabbitmq(folder / "rabbitmq")
+    )
+    mapper.start()
+    yield rabbitmq
+    rabbitmq.kill()
+    mapper.kill()
+
+
+@pytest.fixture
+def running(server: EngineServer) -> EngineServer:
+    server.start()
+    return server
 
 
 @asynccontextmanager
-async def connected(url: str) -> AsyncIterator[OptionalRabbitMQ]:
-    broker = await OptionalRabbitMQ.from_endpoint_config(EndpointConfig(url))
+async def connected(address: str) -> AsyncIterator[OptionalRabbitMQ]:
+    broker = await OptionalRabbitMQ.from_endpoint_config(EndpointConfig(address))
     assert broker is not None
     yield broker
     await broker.close()
@@ -100,48 +74,44 @@ def run(test: Any) -> None:
 
 
 @needs_rabbitmq
-def test_events_wait_for_a_server_and_keep_their_order(server: RabbitMQ) -> None:
+def test_events_wait_for_a_server_and_keep_their_order(server: EngineServer) -> None:
     async def test() -> None:
-        async with connected(server.url) as broker:
+        async with connected(url(server)) as broker:
             broker.publish({"text": 0})
             server.start()  # the loop stands still meanwhile
-            assert await server.events(1) == [0]
+            assert await events(server, 1) == [0]
             server.kill()
             for number in range(1, 5):
                 broker.publish({"text": number})
                 await asyncio.sleep(0.01)
             server.start()
             broker.publish({"text": 5})
-            assert await server.events(5) == [1, 2, 3, 4, 5]
+            assert await events(server, 5) == [1, 2, 3, 4, 5]
 
     run(test())
 
 
 @needs_rabbitmq
-def test_a_channel_that_was_closed_is_replaced(server: RabbitMQ) -> None:
+def test_a_channel_that_was_closed_is_replaced(running: EngineServer) -> None:
     async def test() -> None:
-        async with connected(server.url) as broker:
+        async with connected(url(running)) as broker:
             broker.publish({"text": "before"})
-            assert await server.events(1) == ["before"]
+            assert await events(running, 1) == ["before"]
             await broker._exchange.channel.close()
             broker.publish({"text": "after"})
-            assert await server.events(1) == ["after"]
+            assert await events(running, 1) == ["after"]
 
-    if server.process is None:
-        server.start()
     run(test())
 
 
 @needs_rabbitmq
-def test_what_was_published_last_is_not_lost_with_the_bot(server: RabbitMQ) -> None:
+def test_what_was_published_last_is_not_lost_with_the_bot(running: EngineServer) -> None:
     async def test() -> None:
-        async with connected(server.url) as broker:
+        async with connected(url(running)) as broker:
             for number in range(20):
                 broker.publish({"text": number})
-        assert await server.events(20) == [*range(20)]
+        assert await events(running, 20) == [*range(20)]
 
-    if server.process is None:
-        server.start()
     run(test())
 
 
@@ -149,8 +119,8 @@ def test_a_bot_starts_without_its_broker_and_logs_neither_words_nor_password(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def test() -> None:
-        url = f"amqp://bot:hidden-password@{engines.HOST}:{engines.free_port()}/"
-        async with connected(url) as broker:
+        address = f"amqp://bot:hidden-password@{engines.HOST}:{engines.free_port()}/"
+        async with connected(address) as broker:
             assert not broker.is_ready()
             broker.publish({"text": "ce que quelqu'un a dit"})
 

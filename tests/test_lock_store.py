@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import subprocess
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from redis.exceptions import RedisError
 from bot import lock_store
 from bot.lock_store import FairRedisLockStore
 from infra.cluster import engines
+from tests.engine_server import EngineServer
 
 POLL_SECONDS = 0.01
 PATIENCE_SECONDS = 20.0
@@ -28,39 +28,23 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-class Redis:
-    """A server that the test may kill."""
-
-    def __init__(self, folder: Path) -> None:
-        self.engine = engines.redis(folder / "redis")
-        self.start()
-
-    @property
-    def url(self) -> str:
-        return f"redis://{engines.HOST}:{self.engine.port}/0"
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(self.engine.command, stdout=subprocess.DEVNULL)
-        while not engines.listens(self.engine.port):
-            time.sleep(0.02)
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-
 @pytest.fixture
-def redis(tmp_path: Path) -> Iterator[Redis]:
-    server = Redis(tmp_path)
+def redis(tmp_path: Path) -> Iterator[EngineServer]:
+    server = EngineServer(engines.redis(tmp_path / "redis"), tmp_path / "log")
+    server.start()
     yield server
     server.kill()
 
 
+def store_of(server: EngineServer) -> FairRedisLockStore:
+    return FairRedisLockStore(EndpointConfig(f"redis://{server.address}/0"))
+
+
 @pytest.fixture
-def bots(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> list[FairRedisLockStore]:
+def bots(redis: EngineServer, monkeypatch: pytest.MonkeyPatch) -> list[FairRedisLockStore]:
     """The stores of two bots, which forget a killed one sooner than in production."""
     monkeypatch.setattr(lock_store, "LEASE_SECONDS", 1.0)
-    return [FairRedisLockStore(EndpointConfig(redis.url)) for _ in range(2)]
+    return [store_of(redis) for _ in range(2)]
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
@@ -77,9 +61,9 @@ async def waiting(store: FairRedisLockStore, number: int) -> None:
         await asyncio.sleep(POLL_SECONDS)
 
 
-def test_rasa_makes_it_from_the_configuration(redis: Redis) -> None:
+def test_rasa_makes_it_from_the_configuration(redis: EngineServer) -> None:
     kind = f"{FairRedisLockStore.__module__}.{FairRedisLockStore.__name__}"
-    made = LockStore.create(EndpointConfig(redis.url, type=kind))
+    made = LockStore.create(EndpointConfig(f"redis://{redis.address}/0", type=kind))
     assert isinstance(made, FairRedisLockStore)
     assert Agent(lock_store=made).lock_store is made
 
@@ -223,11 +207,11 @@ def test_a_message_is_cancelled_at_any_moment(bots: list[FairRedisLockStore], st
 
 @pytest.mark.parametrize("steps", range(12))
 def test_a_busy_loop_finds_its_answers(
-    redis: Redis, steps: int, monkeypatch: pytest.MonkeyPatch
+    redis: EngineServer, steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also those that came while it was busy, for longer than it would have waited for them."""
     monkeypatch.setattr(lock_store, "TIMEOUT_SECONDS", 0.2)
-    store = FairRedisLockStore(EndpointConfig(redis.url))
+    store = store_of(redis)
     got = []
 
     async def wait() -> None:
@@ -245,7 +229,7 @@ def test_a_busy_loop_finds_its_answers(
     assert got
 
 
-def test_redis_is_killed(bots: list[FairRedisLockStore], redis: Redis) -> None:
+def test_redis_is_killed(bots: list[FairRedisLockStore], redis: EngineServer) -> None:
     """Who has a lock keeps it over the restart; who asks meanwhile hears of it."""
 
     async def test() -> None:

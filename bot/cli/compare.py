@@ -98,9 +98,9 @@ def compare(
         settings,
         summary,
     )
+    from bot.comparison import report as reports
     from bot.comparison import results as figures
     from bot.comparison.profile import Profile
-    from bot.comparison.report import build
     from bot.comparison.splits import load
     from bot.errors import UserError
     from bot.rasa_cli import configure_process
@@ -127,12 +127,12 @@ def compare(
     assessment.check({key: spec.definition for key, spec in chosen.candidates.items()}, costs)
     data = load(chosen.train, chosen.held_out, chosen.held_out_share, chosen.folds)
     options = runner.Options(
-        quick,
-        real_aws,
-        only or (),
-        [_KINDS[name] for name in measure] if measure else tuple(_KINDS.values()),
-        jobs,
-        outdated,
+        quick=quick,
+        real_aws=real_aws,
+        only=only or (),
+        kinds=[_KINDS[name] for name in measure or _KINDS],
+        jobs=jobs,
+        outdated=outdated,
     )
     comparison = runner.Comparison(chosen, data, out, options)
     console.print(
@@ -155,7 +155,7 @@ def compare(
             raise typer.Exit(130) from None
     results = summary.results(comparison)
     files = [figures.write(results, out)]
-    made = build(results, costs, importance)
+    made = reports.build(results, costs, importance)
     files += report_page.write(made, out)
     if publish:
         files[4:4] = report_page.publish(out, publish)[:1]
