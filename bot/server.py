@@ -448,7 +448,7 @@ def run(
         steps = Steps(console, total=4)
         model = _prepare(steps, config)
         with steps.step(f"Starting action server and bot (logs: {os.path.relpath(LOGS)})"):
-            token = secrets.token_urlsafe()
+            token = os.environ.get(API_TOKEN_VARIABLE) or secrets.token_urlsafe()
             children.append(start_action_server(at))
             children.append(start_bot(at, model, token))
             wait_until_ready(
