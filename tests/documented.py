@@ -42,6 +42,17 @@ class Block:
         """Whether its command runs until Ctrl-C; the next blocks go into a second terminal."""
         return self._begins(STAYS)
 
+    @property
+    def file(self) -> str | None:
+        """The file that it belongs into, where its first line is nothing but the path of one."""
+        found = re.fullmatch(r"# ([\w./-]+\.\w+)", self.first_line)
+        return found[1] if found and self.language != "sh" else None
+
+    @property
+    def replaces(self) -> bool:
+        """Whether what stays is to be ended before it."""
+        return self.stays and "instead of" in self.first_line
+
     def __str__(self) -> str:
         return f"{self.page}:{self.line}"
 
