@@ -43,6 +43,7 @@ _NOT_FOUND = {
     "ResourceNotFoundException",
     "NoSuchKey",
     "NoSuchBucket",
+    "NoSuchEntity",
     "404",
     "ExecutionDoesNotExist",
     "StateMachineDoesNotExist",
