@@ -16,7 +16,6 @@ import httpx
 import pytest
 import yaml
 
-from bot import server
 from tests.terminal import CTRL_C, ENTER, Terminal
 from tests.test_end_to_end import HOST, ROOT, free_port, wait_for
 
@@ -194,12 +193,3 @@ def test_rasa_train_with_comprehend_says_what_is_missing(
     )
     assert done.returncode != 0
     assert "AWS_ACCESS_KEY_ID" in done.stdout
-
-
-def test_each_configuration_has_a_model_of_its_own() -> None:
-    paths = [server.model_path(Path(name)) for name in CONFIGS]
-    assert len(set(paths)) == len(paths)
-    for path in paths:
-        # What Rasa makes of the name.
-        name = path.name.removesuffix(".tar.gz")
-        assert Path(name).with_suffix(".tar.gz").name == path.name
