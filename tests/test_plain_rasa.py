@@ -16,7 +16,7 @@ import httpx
 import pytest
 import yaml
 
-from tests.terminal import CTRL_C, ENTER, Terminal
+from tests.tty import CTRL_C, ENTER, Tty
 from tests.test_end_to_end import HOST, ROOT, free_port, wait_for
 
 INPUT = "Your input ->"
@@ -70,7 +70,7 @@ def actions(project: Path, environ: dict[str, str]) -> Iterator[int]:
     endpoints = yaml.safe_load((project / "endpoints.yml").read_text(encoding="utf-8"))
     endpoints["action_endpoint"]["url"] = f"http://{HOST}:{port}/webhook"
     (project / "endpoints.yml").write_text(yaml.safe_dump(endpoints), encoding="utf-8")
-    with Terminal(
+    with Tty(
         ["rasa", "run", "actions", "--port", str(port)], cwd=project, environ=environ
     ) as terminal:
         terminal.expect("up and running")
@@ -99,7 +99,7 @@ def bot(project: Path, environ: dict[str, str], actions: int) -> Iterator[int]:
     port = free_port()
     options = ["--endpoints", "endpoints.yml", "--credentials", "credentials.yml", "--enable-api"]
     command = ["rasa", "run", "-m", "models", *options, "--port", str(port)]
-    with Terminal(command, cwd=project, environ=environ) as terminal:
+    with Tty(command, cwd=project, environ=environ) as terminal:
         terminal.expect("server is up and running")
         yield port
 
@@ -136,7 +136,7 @@ def test_rasa_shell_shows_text_and_menus(
     project: Path, environ: dict[str, str], actions: int
 ) -> None:
     port = free_port()
-    with Terminal(["rasa", "shell", "--port", str(port)], cwd=project, environ=environ) as terminal:
+    with Tty(["rasa", "shell", "--port", str(port)], cwd=project, environ=environ) as terminal:
         terminal.expect(INPUT)
         terminal.send("Qui est Maëlys Kerguelen ?" + ENTER)
         shown = terminal.expect(r"à jour du [0-9/]+\)")
@@ -153,7 +153,7 @@ def test_rasa_shell_shows_text_and_menus(
 
 
 def test_rasa_shell_nlu(project: Path, environ: dict[str, str]) -> None:
-    with Terminal(["rasa", "shell", "nlu"], cwd=project, environ=environ) as terminal:
+    with Tty(["rasa", "shell", "nlu"], cwd=project, environ=environ) as terminal:
         terminal.expect("Next message:")
         terminal.send("Qui connaît Docker ?" + ENTER)
         assert '"WHO_KNOWS_ABOUT"' in terminal.expect("Next message:")
@@ -162,7 +162,7 @@ def test_rasa_shell_nlu(project: Path, environ: dict[str, str]) -> None:
 def test_rasa_interactive(project: Path, environ: dict[str, str], actions: int) -> None:
     options = ["--skip-visualization", "--port", str(free_port())]
     command = ["rasa", "interactive", "--model", "models", *options]
-    with Terminal(command, cwd=project, environ=environ) as terminal:
+    with Tty(command, cwd=project, environ=environ) as terminal:
         terminal.expect(INPUT)
         terminal.send("Qui connaît Docker ?" + ENTER)
         terminal.expect("WHO_KNOWS_ABOUT")

@@ -10,7 +10,7 @@ import pytest
 from rasa_sdk import Tracker
 
 from actions import conversation
-from tests.terminal import CTRL_C, ENTER, Terminal
+from tests.tty import CTRL_C, ENTER, Tty
 from tests.test_end_to_end import ROOT, descendants, free_port, is_free, runs, wait_for
 
 
@@ -23,7 +23,7 @@ def test_ctrl_c_in_a_menu_leaves_nothing_behind(trained_model: Path, tmp_path: P
         "AUDIT_LOG": str(tmp_path / "audit"),
     }
     command = [sys.executable, "-m", "bot", "shell", "--actions-port", str(port)]
-    with Terminal(command, cwd=ROOT, environ=environ) as terminal:
+    with Tty(command, cwd=ROOT, environ=environ) as terminal:
         terminal.expect("Your input ->")
         terminal.send("Qui connaît Docker ?" + ENTER)
         terminal.expect("Voir la suite")

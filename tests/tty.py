@@ -23,7 +23,7 @@ _CONTROL = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\x1b\][^\x07]*\x07|\x1b[=>]")
 _WHERE_IS_THE_CURSOR, _HERE = b"\x1b[6n", b"\x1b[1;1R"
 
 
-class Terminal:
+class Tty:
     """Starts ``command`` at once; leaving the context ends it with all that it started.
 
     Attributes:
@@ -42,7 +42,7 @@ class Terminal:
         self._raw = b""
         self.output = ""
 
-    def __enter__(self) -> Terminal:
+    def __enter__(self) -> Tty:
         return self
 
     def __exit__(
