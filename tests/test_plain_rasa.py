@@ -16,8 +16,8 @@ import httpx
 import pytest
 import yaml
 
-from tests.tty import CTRL_C, ENTER, Tty
 from tests.test_end_to_end import HOST, ROOT, free_port, wait_for
+from tests.tty import CTRL_C, ENTER, Tty
 
 INPUT = "Your input ->"
 STORY_OPTIONS = ["--stories", "tests/stories", "--fail-on-prediction-errors", "--no-plot"]

@@ -10,8 +10,8 @@ import pytest
 from rasa_sdk import Tracker
 
 from actions import conversation
-from tests.tty import CTRL_C, ENTER, Tty
 from tests.test_end_to_end import ROOT, descendants, free_port, is_free, runs, wait_for
+from tests.tty import CTRL_C, ENTER, Tty
 
 
 def test_ctrl_c_in_a_menu_leaves_nothing_behind(trained_model: Path, tmp_path: Path) -> None:
