@@ -59,6 +59,7 @@ def test_it_trains_the_classifier_first(bot: RunningBot) -> None:
     assert "AWS account 123456789012" in output
     assert "'skills-bot' is in service" in output
     assert "[5/5]" in output
+    assert "Found credentials" not in output
 
 
 def test_the_answers_are_those_of_the_other_classifier(
