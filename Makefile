@@ -13,6 +13,7 @@ AWS_PORT ?= 4566
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 BOT := $(VENV)/bin/bot
+DIRECTORY := data/directory.db
 ENCODER := models/encoders/e5-small-fr/encoder.json
 # Packages that Rasa's LanguageModelFeaturizer needs, for a comparison with it alone.
 PEERS_LM := results/bench/peers-lm
@@ -50,11 +51,15 @@ help: ## Print this menu
 	@printf '\nStart here: make run\n'
 
 .PHONY: setup
-setup: $(ENCODER) ## Create .venv, install the locked packages, build the offline encoder
+setup: $(ENCODER) $(DIRECTORY) ## Create .venv, install the locked packages, build encoder and directory
 
 .PHONY: run
 run: setup ## Train if needed, start action server and bot [PORT=5005 ACTIONS_PORT=5055 CONFIG=config.yml]
 	@$(BOT) run --port $(PORT) --actions-port $(ACTIONS_PORT) --config $(CONFIG)
+
+.PHONY: run-comprehend
+run-comprehend: setup ## The same with Comprehend as classifier, on a local stand-in for AWS
+	@$(PYTHON) -m infra.run_comprehend --port $(PORT) --actions-port $(ACTIONS_PORT)
 
 .PHONY: shell
 shell: setup ## Talk to the bot in the terminal, with the action server beside it
@@ -159,6 +164,9 @@ $(VENV)/.packages-stamp: requirements.lock $(VENV)/.uv-stamp
 $(VENV)/.project-stamp: pyproject.toml $(VENV)/.packages-stamp
 	$(call step,Installing this project,$(VENV)/bin/uv pip install --quiet --python $(PYTHON) --no-deps --no-build-isolation --editable .)
 	@touch $@
+
+$(DIRECTORY): | $(VENV)/.project-stamp
+	$(call step,Filling an empty directory with the sample,$(BOT) directory sample)
 
 $(PEERS_LM): benchmarks/peers-lm.lock $(VENV)/.packages-stamp
 	$(call step,Installing the packages of a peer (benchmarks/peers-lm.lock),$(VENV)/bin/uv pip install --quiet --python $(PYTHON) --no-deps --require-hashes --target $@ -r $<)

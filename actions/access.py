@@ -2,8 +2,8 @@
 
 A channel that has authenticated its user says so in the metadata of the message, under ``caller``:
 ``{"subject": …, "scopes": […]}``. Metadata come from the bot, which the action server authenticates
-(:mod:`bot.action_server`). Whoever comes without has the scopes of ``ANONYMOUS_SCOPES``: none, or
-``*`` for all of them, as ``bot run`` sets it for development.
+(:mod:`actions.server`). Whoever comes without has the scopes of ``ANONYMOUS_SCOPES``, ``*`` for all
+of them: all by default where the server answers this machine only, else none.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import yaml
 from rasa_sdk import Tracker
 
 from actions.directory import Collaborator, Directory, ExpertsFound, PeopleFound
+from bot import exposure
 from bot.errors import UserError
 from bot.observability.steps import step
 from bot.observability.trace_context import parse
@@ -91,7 +92,9 @@ def _metadata(tracker: Tracker) -> Mapping[str, Any]:
 
 def anonymous_scopes() -> frozenset[str]:
     """Return the scopes of callers whom no channel authenticated."""
-    return frozenset(os.environ.get(ANONYMOUS_SCOPES_VARIABLE, "").split())
+    answers_others = exposure.is_production() or os.environ.get(exposure.ACTIONS_SECRET_VARIABLE)
+    default = "" if answers_others else EVERY_SCOPE
+    return frozenset(os.environ.get(ANONYMOUS_SCOPES_VARIABLE, default).split())
 
 
 @functools.cache

@@ -38,6 +38,10 @@ MAX_VALUE_LENGTH = 100
 MAX_VALUES = 3
 MAX_OFFSET = 100_000
 
+# Rasa's name for the terminal of `rasa shell`, and what has cards shown there as well.
+TERMINAL = "cmdline"
+CARDS_VARIABLE = "SHELL_CARDS"
+
 # Stands where the directory says nothing.
 MISSING = "—"
 
@@ -386,7 +390,7 @@ class Question(Action, ABC):
             # Left to the server, a defect would send the whole tracker into the bot's log.
             logger.error("%s: %s", self.name(), describe(error))
         else:
-            dispatcher.messages.extend(reply.messages)
+            dispatcher.messages.extend(_for_channel(reply.messages, tracker))
             return [*_changes(before, after), SlotSet("answered", True)]
         dispatcher.utter_message(response="utter_unavailable")
         return [SlotSet("answered", True)]
@@ -398,6 +402,13 @@ class Question(Action, ABC):
         if log is not None and people:
             log.record(caller, self.name(), people)
         return after
+
+
+def _for_channel(messages: list[dict[str, Any]], tracker: Tracker) -> list[dict[str, Any]]:
+    """Return ``messages`` without their cards where these would be printed as JSON."""
+    if tracker.get_latest_input_channel() != TERMINAL or os.environ.get(CARDS_VARIABLE):
+        return messages
+    return [{**message, "custom": {}} for message in messages]
 
 
 def _changes(before: Memory, after: Memory) -> list[EventType]:

@@ -1,21 +1,30 @@
-"""Who may reach the servers: development on the loopback interface, or production with sign-in.
+"""Who may reach the servers: development on this machine alone, or production with sign-in.
 
-What has no authentication (Rasa's ``rest`` channel, development tokens) is open in development
-only. A process is in development when ``BOT_INTERFACE`` says that it listens on the loopback
-interface, and ``BOT_PRODUCTION`` is not set: set it where a proxy on the same machine makes a
-loopback address public. A process that was not told where it listens is in production.
+What has no authentication (Rasa's ``rest`` channel, development tokens, an action server without
+a secret) answers callers of this machine only. The caller of each request is judged, not where the
+server listens: plain ``rasa run`` listens on all interfaces. Behind a proxy on the same machine
+every caller looks local, so ``BOT_PRODUCTION`` closes such routes to everybody.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import os
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from sanic.request import Request
+
+# Where the server listens, if whoever started it said so.
 INTERFACE_VARIABLE = "BOT_INTERFACE"
 PRODUCTION_VARIABLE = "BOT_PRODUCTION"
 # What the bot and its action server authenticate each other's requests with.
 ACTIONS_SECRET_VARIABLE = "ACTIONS_SECRET"
 MIN_SECRET_LENGTH = 16
+# Channels of Rasa that ask nobody who they are. In `rasa shell`, `rest` is the terminal's.
+OPEN_CHANNELS = ("rest", "callback", "rocketchat")
+# Only a proxy sends these.
+FORWARDING_HEADERS = ("forwarded", "x-forwarded-for", "x-real-ip")
 
 
 def is_loopback(host: str) -> bool:
@@ -24,16 +33,32 @@ def is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
     try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
+        address = ipaddress.ip_address(host.strip("[]"))
     except ValueError:
         return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+def is_production() -> bool:
+    """Return whether ``BOT_PRODUCTION`` is set."""
+    value = os.environ.get(PRODUCTION_VARIABLE, "").strip().lower()
+    return value not in ("", "0", "false", "no")
 
 
 def is_development(host: str | None = None) -> bool:
-    """Return whether a server on ``host`` is one for development; by default ``$BOT_INTERFACE``."""
+    """Return whether a server on ``host`` may have routes without authentication.
+
+    ``host`` is ``$BOT_INTERFACE`` by default. A server that was not told where it listens may have
+    them: :func:`is_local` judges each caller.
+    """
     host = os.environ.get(INTERFACE_VARIABLE) if host is None else host
-    production = os.environ.get(PRODUCTION_VARIABLE, "").strip().lower()
-    return bool(host) and is_loopback(str(host)) and production in ("", "0", "false", "no")
+    return not is_production() and (host is None or is_loopback(host))
+
+
+def is_local(request: Request) -> bool:
+    """Return whether ``request`` comes from this machine, and not through a proxy."""
+    forwarded = any(header in request.headers for header in FORWARDING_HEADERS)
+    return not is_production() and not forwarded and is_loopback(request.ip)
 
 
 def probe_address(host: str) -> str:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import argparse
 import gc
+import logging
 import os
 import sys
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 from bot import exposure, lazy_tensorflow
 from bot.errors import UserError
@@ -19,6 +22,7 @@ from bot.observability.setup import BOT, Observability
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
+ACTIONS_PORT_VARIABLE = "ACTIONS_PORT"
 # File with the stores and the action server, where a command names none.
 ENDPOINTS_VARIABLE = "BOT_ENDPOINTS"
 
@@ -33,23 +37,10 @@ DEFAULTS = {
     "OMP_WAIT_POLICY": "PASSIVE",
     # The engines: endpoints.yml is for one process, endpoints.production.yml for several.
     ENDPOINTS_VARIABLE: "endpoints.yml",
-    # endpoints.yml names the action server by this port; Rasa's expansion knows no default value.
-    "ACTIONS_PORT": "5055",
     # Seconds that the bot waits for the action server; Rasa's 300 would hold a user that long.
     "ACTION_TIMEOUT": "10",
-    # Shared with the action server; nothing where that listens on the loopback interface.
-    exposure.ACTIONS_SECRET_VARIABLE: "",
     # endpoints.production.yml: events go to nobody.
     "EVENT_BROKER_URL": "",
-    # Settings of credentials.yml.
-    "MOBILE_JWKS": "",
-    "MOBILE_ISSUER": "",
-    "MOBILE_AUDIENCE": "",
-    "MOBILE_SCOPE": "",
-    "MOBILE_ORIGINS": "",
-    "MOBILE_REQUESTS_PER_MINUTE": "30",
-    "RETENTION_DAYS": "30",
-    "CLIENT_HOSTS": "",
 }
 
 # Makes Rasa's server answer `/status` (is a model loaded?) to whoever knows this token. It comes
@@ -78,6 +69,31 @@ def set_action_timeout(seconds: float) -> None:
     import rasa.core.actions.action as action
 
     action.DEFAULT_REQUEST_TIMEOUT = seconds
+
+
+def reach_action_server(environ: Mapping[str, str]) -> None:
+    """Have Rasa reach the action server as the environment says.
+
+    ``ACTIONS_PORT`` replaces the port of an address on this machine, and ``ACTIONS_SECRET`` goes
+    along where the endpoints name no authentication of their own.
+    """
+    from rasa.core.utils import AvailableEndpoints
+
+    port, secret = environ.get(ACTIONS_PORT_VARIABLE), environ.get(exposure.ACTIONS_SECRET_VARIABLE)
+    read_endpoints = AvailableEndpoints.read_endpoints
+
+    def read(endpoint_file: str) -> AvailableEndpoints:
+        endpoints = read_endpoints(endpoint_file)
+        if (action := endpoints.action) is not None:
+            address = urlsplit(action.url or "")
+            if port and exposure.is_loopback(address.hostname or ""):
+                netloc = f"{address.hostname}:{port}"
+                action.url = urlunsplit(address._replace(netloc=netloc))
+            if secret:
+                action.headers.setdefault("Authorization", f"Bearer {secret}")
+        return endpoints
+
+    AvailableEndpoints.read_endpoints = staticmethod(read)
 
 
 def guard(arguments: list[str]) -> list[str]:
@@ -147,6 +163,17 @@ def ignore_deprecations_of_others() -> None:
     import matplotlib.font_manager  # noqa: F401
 
 
+def announce_components() -> None:
+    """Have ``rasa train --quiet`` say which component it trains, and nothing else of its log."""
+    trained = logging.StreamHandler(sys.stdout)
+    trained.setFormatter(logging.Formatter("      %(message)s"))
+    trained.addFilter(lambda record: str(record.msg).startswith("Starting to train"))
+    logger = logging.getLogger("rasa.engine.training.hooks")
+    logger.addHandler(trained)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
 def main() -> None:
     """Run Rasa's command line."""
     configure_process()
@@ -160,7 +187,8 @@ def main() -> None:
         # One word: a token may begin with a hyphen.
         sys.argv += ["--enable-api", f"--auth-token={token}"]
     observability = None
-    if sys.argv[1:2] and sys.argv[1] in ("run", "shell"):
+    # The action server looks after itself (actions/server.py).
+    if sys.argv[1:2] and sys.argv[1] in ("run", "shell") and sys.argv[2:3] != ["actions"]:
         try:
             sys.argv[2:] = with_endpoints(guard(sys.argv[2:]))
             observability = Observability.of(BOT, os.environ)
@@ -179,9 +207,12 @@ def main() -> None:
         from bot import quick_turns
 
         set_action_timeout(timeout)
+        reach_action_server(os.environ)
         quick_turns.install()
         import rasa.core.run
         import rasa.engine.recipes.default_components  # noqa: F401
+    if sys.argv[1:2] == ["train"] and "--quiet" in sys.argv:
+        announce_components()
     if observability is not None:
         observability.observe_rasa()
     gc.freeze()

@@ -23,13 +23,14 @@ from pathlib import Path
 from filelock import FileLock
 from rich.console import Console
 
-from bot import exposure
+from bot import comprehend, exposure
 from bot.errors import UserError
-from bot.rasa_cli import API_TOKEN_VARIABLE, PROJECT_ROOT, environment
+from bot.rasa_cli import ACTIONS_PORT_VARIABLE, API_TOKEN_VARIABLE, PROJECT_ROOT, environment
 
 HOST = "127.0.0.1"
-# Read by actions.access, which this process need not import.
+# Read by the actions, which this process need not import.
 ANONYMOUS_SCOPES_VARIABLE = "ANONYMOUS_SCOPES"
+CARDS_VARIABLE = "SHELL_CARDS"
 EVERY_SCOPE = "*"
 MODELS = PROJECT_ROOT / "models"
 CREDENTIALS = PROJECT_ROOT / "credentials.yml"
@@ -239,24 +240,29 @@ def _logs(children: list[Child]) -> str:
 
 
 def model_path(config: Path = CONFIG) -> Path:
-    """Return where the model of a configuration belongs: that of ``config.x.yml`` in ``bot.x``.
+    """Return where the model of a configuration belongs: that of ``config.x.yml`` in ``bot-x``.
+
+    Without a dot: what follows one would be an ending to Rasa's ``--fixed-model-name``.
 
     Raises:
         UserError: there is no such configuration.
     """
     if not (PROJECT_ROOT / config).is_file():
         raise UserError(f"{config}: no such configuration; config.yml is one.")
-    stem = config.stem.removeprefix("config").strip(".")
-    return MODELS / f"bot{'.' if stem else ''}{stem}.tar.gz"
+    name = "-".join(["bot", *filter(None, config.stem.removeprefix("config").split("."))])
+    return MODELS / f"{name}.tar.gz"
 
 
 def _stamp_path(model: Path) -> Path:
     return model.with_name(model.name.replace(".tar.gz", ".json"))
 
 
-def model_fingerprint(root: Path = PROJECT_ROOT, config: Path = CONFIG) -> str:
-    """Return a hash of all that a model of the project in ``root`` depends on, in hexadecimal."""
-    digest = hashlib.sha256()
+def model_fingerprint(root: Path = PROJECT_ROOT, config: Path = CONFIG, endpoint: str = "") -> str:
+    """Return a hash of all that a model of the project in ``root`` depends on, in hexadecimal.
+
+    ``endpoint`` tells which one of a classifier elsewhere it asks.
+    """
+    digest = hashlib.sha256(endpoint.encode())
     for package in MODEL_PACKAGES:
         try:
             version = importlib.metadata.version(package)
@@ -271,7 +277,7 @@ def model_fingerprint(root: Path = PROJECT_ROOT, config: Path = CONFIG) -> str:
     return digest.hexdigest()
 
 
-def fresh_model(config: Path = CONFIG) -> Path | None:
+def fresh_model(config: Path = CONFIG, endpoint: str = "") -> Path | None:
     """Return the model that was trained from the present inputs, if there is one."""
     model = model_path(config)
     try:
@@ -279,23 +285,27 @@ def fresh_model(config: Path = CONFIG) -> Path | None:
         size = model.stat().st_size
     except (OSError, ValueError):
         return None
-    fresh = {"fingerprint": model_fingerprint(config=config), "size": size}
+    fresh = {"fingerprint": model_fingerprint(config=config, endpoint=endpoint), "size": size}
     return model if stamp == fresh else None
 
 
-def train(config: Path = CONFIG, arguments: list[str] | None = None) -> Path:
+def train(config: Path = CONFIG, arguments: list[str] | None = None, endpoint: str = "") -> Path:
     """Train a model and note what it was made from; return its path.
 
-    Rasa's output, with the classifier's progress bar, goes to the terminal.
+    Its progress goes to the terminal; Rasa's own bars and log only where the ``arguments`` for
+    ``rasa train`` ask for them. ``endpoint`` is as of :func:`model_fingerprint`.
 
     Raises:
         UserError: the training failed.
     """
     model = model_path(config)
     # Before: what is edited meanwhile is not in the model.
-    fingerprint = model_fingerprint(config=config)
+    fingerprint = model_fingerprint(config=config, endpoint=endpoint)
     command = ["-m", "bot.rasa_cli", "train", "--config", str(config), "--out", str(MODELS)]
-    options = ["--fixed-model-name", model.name.removesuffix(".tar.gz"), *(arguments or [])]
+    arguments = arguments or []
+    if not {"--debug", "-vv", "--verbose", "-v"}.intersection(arguments):
+        arguments = [*arguments, "--quiet"]
+    options = ["--fixed-model-name", model.name.removesuffix(".tar.gz"), *arguments]
     # In our process group: whatever stops that stops the training as well.
     process = subprocess.Popen(
         [sys.executable, *command, *options], cwd=PROJECT_ROOT, env=environment()
@@ -350,7 +360,7 @@ class Addresses:
     def environ(self) -> dict[str, str]:
         """What both servers are told by the environment."""
         return {
-            "ACTIONS_PORT": str(self.actions_port),
+            ACTIONS_PORT_VARIABLE: str(self.actions_port),
             exposure.ACTIONS_SECRET_VARIABLE: self.actions_secret,
         }
 
@@ -361,17 +371,17 @@ def addresses(host: str, port: int, actions_port: int) -> Addresses:
     return Addresses(host, port, actions_port, given or secrets.token_urlsafe())
 
 
-def start_action_server(at: Addresses) -> Child:
-    """Start the action server.
+def start_action_server(at: Addresses, environ: dict[str, str] | None = None) -> Child:
+    """Start the action server, with ``environ`` besides.
 
     In development it shows everything of a person to users of channels without sign-in.
     """
     anonymous = os.environ.get(ANONYMOUS_SCOPES_VARIABLE, EVERY_SCOPE if at.development else "")
     return start(
         "action server",
-        ["-m", "bot.action_server", "--host", HOST, "--port", str(at.actions_port)],
+        ["-m", "actions.server", "--host", HOST, "--port", str(at.actions_port)],
         log=LOGS / f"actions-{at.actions_port}.log",
-        environ={**at.environ, ANONYMOUS_SCOPES_VARIABLE: anonymous},
+        environ={**at.environ, ANONYMOUS_SCOPES_VARIABLE: anonymous, **(environ or {})},
     )
 
 
@@ -386,21 +396,30 @@ def start_bot(at: Addresses, model: Path, token: str) -> Child:
     )
 
 
+def _steps(console: Console, config: Path) -> Steps:
+    """Return the steps of :func:`_prepare`, and one to start."""
+    return Steps(console, total=4 + _asks_comprehend(config))
+
+
+def _asks_comprehend(config: Path) -> bool:
+    return comprehend.classifier_of(PROJECT_ROOT / config) is not None
+
+
 def _prepare(steps: Steps, config: Path) -> Path:
-    """Encoder, directory, model: build what is missing or outdated; return the model."""
+    """Encoder, directory, endpoint, model: make what is missing or outdated; return the model."""
     with steps.step("Offline encoder") as notes:
         notes.append(_ensure_encoder())
     with steps.step("Collaborator directory") as notes:
-        notes.append(_ensure_directory())
-    model = fresh_model(config)
-    if model is not None:
-        with steps.step("Model") as notes:
-            notes.append("up to date")
-    else:
-        with steps.step("Model: training, about two minutes", live=False) as notes:
-            model = train(config)
-            notes.append("trained")
-    return model
+        notes.append(ensure_directory())
+    endpoint = ""
+    if _asks_comprehend(config):
+        with steps.step("Amazon Comprehend", live=False):
+            found = comprehend.ensure_endpoint(PROJECT_ROOT / config, steps.console)
+            endpoint = f"{found.arn} {found.model_arn}" if found else ""
+    model = fresh_model(config, endpoint)
+    with steps.step("Model", live=model is not None) as notes:
+        notes.append("trained" if model is None else "up to date")
+        return model or train(config, endpoint=endpoint)
 
 
 def _ensure_encoder() -> str:
@@ -411,7 +430,12 @@ def _ensure_encoder() -> str:
     return f"{folder}: {'built' if built else 'intact'}"
 
 
-def _ensure_directory() -> str:
+def ensure_directory() -> str:
+    """Fill an empty directory with the sample; return what was found or done.
+
+    Raises:
+        UserError: the directory cannot be reached.
+    """
     from actions.directory import DirectoryError, ensure_sample
 
     try:
@@ -445,7 +469,7 @@ def run(
         {"PORT=… or --port": port, "ACTIONS_PORT=… or --actions-port": actions_port}, host
     )
     with _children(console) as children:
-        steps = Steps(console, total=4)
+        steps = _steps(console, config)
         model = _prepare(steps, config)
         with steps.step(f"Starting action server and bot (logs: {os.path.relpath(LOGS)})"):
             token = os.environ.get(API_TOKEN_VARIABLE) or secrets.token_urlsafe()
@@ -494,20 +518,31 @@ def _ready_message(at: Addresses) -> str:
     return f"{listens} Open it in a browser, or ask:\n\n  {curl}\n\nCtrl-C stops both."
 
 
-def shell(actions_port: int, console: Console, config: Path = CONFIG) -> None:
-    """Run ``rasa shell`` in this terminal with the action server beside it."""
+def shell(
+    actions_port: int, console: Console, config: Path = CONFIG, *, debug: bool = False
+) -> None:
+    """Run ``rasa shell`` in this terminal with the action server beside it.
+
+    Args:
+        actions_port: of the action server.
+        console: where progress is shown.
+        config: of the model, in the project's folder.
+        debug: show Rasa's log, and the cards as JSON.
+    """
+    model_path(config)  # to hear of a wrong name first
     require_free_ports({"ACTIONS_PORT=… or --actions-port": actions_port})
     with _children(console) as children:
-        steps = Steps(console, total=4)
+        steps = _steps(console, config)
         model = _prepare(steps, config)
         with steps.step("Starting the action server"):
             at = addresses(HOST, _free_port(), actions_port)
-            children.append(start_action_server(at))
+            children.append(start_action_server(at, {CARDS_VARIABLE: "1"} if debug else {}))
             wait_until_ready(children, [f"http://{HOST}:{actions_port}/health"])
         # `rasa shell` is a server of its own with a client: on our interface, beside any other bot.
         address = ["--interface", at.host, "--port", str(at.port)]
+        options = [*address, *(["--debug"] if debug else [])]
         process = subprocess.Popen(
-            [sys.executable, "-m", "bot.rasa_cli", "shell", "--model", str(model), *address],
+            [sys.executable, "-m", "bot.rasa_cli", "shell", "--model", str(model), *options],
             cwd=PROJECT_ROOT,
             env={**environment(), **at.environ},
         )

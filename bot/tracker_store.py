@@ -34,6 +34,8 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.orm import sessionmaker
 from sqlalchemy.pool import QueuePool
 
+from bot import rasa_server
+
 # As long as Rasa lets a lock be held.
 SQLITE_WAIT_SECONDS = 60.0
 # On a tracker: how many of its events are stored.
@@ -56,6 +58,7 @@ class QuickSqlTrackerStore(SQLTrackerStore):
     """See the module; arguments and errors as of Rasa's ``SQLTrackerStore``."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
+        rasa_server.prepare()
         super().__init__(*arguments, **named)
         self.engine: Engine = _better(self.engine)
         self.sessionmaker = sessionmaker(bind=self.engine)

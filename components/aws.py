@@ -1,17 +1,23 @@
 """AWS clients with the limits that a chat needs, and what to do when AWS refuses.
 
 Credentials, region and endpoint come from AWS's own chain (environment, profile, role;
-``AWS_ENDPOINT_URL`` for a local AWS); nothing of it is configured here.
+``AWS_ENDPOINT_URL`` for a local AWS); nothing of it is configured here. ``AWS_REGION``, which boto3
+alone among Amazon's clients does not read, is read as well.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import logging
+import os
 from collections.abc import Iterator
 from typing import Any
 
 from bot.errors import UserError
+
+# It tells where it found credentials, each time that a client is made.
+logging.getLogger("botocore.credentials").setLevel(logging.WARNING)
 
 # What to do, by AWS's error code or botocore's exception name.
 _ADVICE = {
@@ -37,6 +43,7 @@ _NOT_FOUND = {
     "ResourceNotFoundException",
     "NoSuchKey",
     "NoSuchBucket",
+    "NoSuchEntity",
     "404",
     "ExecutionDoesNotExist",
     "StateMachineDoesNotExist",
@@ -163,7 +170,7 @@ def client(
     with aws_errors(f"open a client of '{service}'"):
         session = botocore.session.Session()
         session.register_component("data_loader", _loader())
-        region = region or session.get_config_variable("region")
+        region = region or _region_of_environment() or session.get_config_variable("region")
         offered = session.get_available_regions(service)
         if region and offered and region not in offered:
             raise UserError(
@@ -181,6 +188,10 @@ def client(
                 tcp_keepalive=True,
             ),
         )
+
+
+def _region_of_environment() -> str | None:
+    return os.environ.get("AWS_DEFAULT_REGION") or os.environ.get("AWS_REGION")
 
 
 @functools.cache

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import statistics
 import sys
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -27,6 +25,7 @@ from bot.comparison.prices import Prices
 from bot.errors import UserError
 from components.aws import AwsError, aws_errors, client
 from components.comprehend.config import TRAIN_DEFAULTS
+from components.comprehend.resources import ensure_bucket, ensure_role
 from components.comprehend.service import IN_PROGRESS, Comprehend
 from components.comprehend.training import train, wait
 from infra.demo import ROOT, heldout, sample
@@ -48,11 +47,8 @@ def estimate(price_list: Prices) -> float:
 @contextlib.contextmanager
 def _bucket(name: str) -> Iterator[str]:
     """A private bucket that is emptied and deleted at the end."""
+    ensure_bucket(name)
     s3 = client("s3")
-    region = s3.meta.region_name
-    place: dict[str, Any] = {"CreateBucketConfiguration": {"LocationConstraint": region}}
-    with aws_errors(f"create the bucket '{name}'"):
-        s3.create_bucket(Bucket=name, **({} if region == "us-east-1" else place))
     try:
         yield name
     finally:
@@ -67,32 +63,14 @@ def _bucket(name: str) -> Iterator[str]:
 def _role(name: str, bucket: str, delay: float) -> Iterator[str]:
     """The ARN of a role by which Comprehend reads and writes ``bucket``; deleted at the end."""
     iam = client("iam")
-    trust = {"Effect": "Allow", "Principal": {"Service": "comprehend.amazonaws.com"}}
-    access = {"Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject", "s3:ListBucket"]}
-    resources = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
-    with aws_errors(f"create the role '{name}'"):
-        arn = iam.create_role(
-            RoleName=name,
-            AssumeRolePolicyDocument=_policy({**trust, "Action": "sts:AssumeRole"}),
-        )["Role"]["Arn"]
     try:
-        with aws_errors(f"give the role '{name}' its permissions"):
-            iam.put_role_policy(
-                RoleName=name,
-                PolicyName="data",
-                PolicyDocument=_policy({**access, "Resource": resources}),
-            )
-        time.sleep(delay)
-        yield str(arn)
+        yield ensure_role(name, bucket, delay)
     finally:
         with aws_errors(f"delete the role '{name}'; do so by hand"):
             with contextlib.suppress(iam.exceptions.NoSuchEntityException):
                 iam.delete_role_policy(RoleName=name, PolicyName="data")
-            iam.delete_role(RoleName=name)
-
-
-def _policy(statement: dict[str, Any]) -> str:
-    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+            with contextlib.suppress(iam.exceptions.NoSuchEntityException):
+                iam.delete_role(RoleName=name)
 
 
 @contextlib.contextmanager

@@ -97,7 +97,7 @@ class Servers:
             )
 
     def start_actions(self) -> None:
-        self.start("actions", "-m", "bot.action_server", "--port", str(self.actions_port))
+        self.start("actions", "-m", "actions.server", "--port", str(self.actions_port))
         self.wait("actions", f"http://{HOST}:{self.actions_port}/health")
 
     def start_bot(self) -> None:

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
-from bot import action_server, rasa_cli
+from actions import server as action_server
+from bot import rasa_cli
 from bot.channels import contract, mobile
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -104,7 +104,8 @@ class RunningBot:
         return "\n".join(part["text"] for part in self.send(message, sender) if "text" in part)
 
 
-def start_bot(folder: Path) -> RunningBot:
+def start_bot(folder: Path, *command: str) -> RunningBot:
+    """Start ``python -m COMMAND``, by default `bot run`, with a directory of its own."""
     port, actions_port = free_port(), free_port()
     environ = {
         **os.environ,
@@ -112,10 +113,10 @@ def start_bot(folder: Path) -> RunningBot:
         "AUDIT_LOG": str(folder / "audit"),
     }
     log = folder / "run.log"
-    command = ["run", "--port", str(port), "--actions-port", str(actions_port)]
+    ports = ["--port", str(port), "--actions-port", str(actions_port)]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "bot", *command],
+            [sys.executable, "-m", *(command or ("bot", "run")), *ports],
             cwd=ROOT,
             env=environ,
             stdout=output,
@@ -284,7 +285,7 @@ def test_the_end_of_one_server_is_the_end_of_both(trained_model: Path, tmp_path:
         wait_until_up(running)
         servers = descendants(running.process.pid)
         command_lines = {pid: Path(f"/proc/{pid}/cmdline").read_text() for pid in servers}
-        os.kill(next(pid for pid, line in command_lines.items() if "action_server" in line), 9)
+        os.kill(next(pid for pid, line in command_lines.items() if "actions.server" in line), 9)
         assert running.process.wait(60) == 1
         assert "The action server has ended (signal 9)" in running.output()
         wait_for(lambda: not any(runs(pid) for pid in servers), seconds=10)

@@ -72,9 +72,8 @@ def start(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
         (["bot.rasa_cli", "run", "-i", "0.0.0.0", "--enable-api"], "BOT_API_TOKEN"),
         (["bot.rasa_cli", "run", "-i", "0.0.0.0", "--cors", "*"], "--cors"),
         (["bot.rasa_cli", "run", "-i", "0.0.0.0", "--connector", "rest"], "--connector"),
-        (["bot.rasa_cli", "run", "actions"], "bot.action_server"),
-        (["bot.action_server", "--host", "0.0.0.0"], "ACTIONS_SECRET"),
-        (["bot.action_server", "--host", "actions.example.com"], "ACTIONS_SECRET"),
+        (["actions.server", "--host", "0.0.0.0"], "ACTIONS_SECRET"),
+        (["actions.server", "--host", "actions.example.com"], "ACTIONS_SECRET"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -86,13 +85,13 @@ def test_no_server_starts_in_public_without_sign_in(arguments: list[str], advice
 
 
 def test_a_short_secret_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    done = start("bot.action_server", "--host", "0.0.0.0", ACTIONS_SECRET="secret")
+    done = start("actions.server", "--host", "0.0.0.0", ACTIONS_SECRET="secret")
     assert done.returncode == 1
     assert "16 characters" in done.stderr
 
 
 def test_a_loopback_address_behind_a_proxy_is_public_when_told() -> None:
-    for arguments in (["bot", "run"], ["bot.rasa_cli", "run"], ["bot.action_server"]):
+    for arguments in (["bot", "run"], ["bot.rasa_cli", "run"], ["actions.server"]):
         done = start(*arguments, BOT_PRODUCTION="1")
         assert done.returncode == 1
         assert "MOBILE_JWKS" in done.stderr or "ACTIONS_SECRET" in done.stderr
@@ -101,10 +100,10 @@ def test_a_loopback_address_behind_a_proxy_is_public_when_told() -> None:
 def test_wrong_settings_stop_the_action_server(tmp_path: Path) -> None:
     visibility = tmp_path / "visibility.yml"
     visibility.write_text("telephone: directory:phone")
-    done = start("bot.action_server", DIRECTORY_VISIBILITY=str(visibility))
+    done = start("actions.server", DIRECTORY_VISIBILITY=str(visibility))
     assert done.returncode == 1
     assert "telephone is none of email, phone" in done.stderr
-    done = start("bot.action_server", AUDIT_DAYS="ever")
+    done = start("actions.server", AUDIT_DAYS="ever")
     assert "AUDIT_DAYS must be a number" in done.stderr
 
 
@@ -173,8 +172,17 @@ def test_the_caller_is_read_from_the_metadata() -> None:
     ],
     ids=str,
 )
-def test_malformed_metadata_grant_nothing(metadata: Any) -> None:
+def test_malformed_metadata_grant_nothing(metadata: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(exposure.ACTIONS_SECRET_VARIABLE, "a secret of others")
     assert caller_of(metadata).hidden == ("phone",)
+
+
+def test_anonymous_callers_see_all_where_the_server_answers_this_machine_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert caller_of(None).hidden == ()
+    monkeypatch.setenv(exposure.PRODUCTION_VARIABLE, "1")
+    assert caller_of(None).hidden == ("phone",)
 
 
 def test_anonymous_callers_see_what_the_server_says(monkeypatch: pytest.MonkeyPatch) -> None:

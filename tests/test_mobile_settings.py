@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sanic.request import Request
 
 from bot import exposure
 from bot.channels.limits import RateLimiter
@@ -43,6 +45,14 @@ def test_all_settings() -> None:
     assert settings.origins == ("https://a.example.com", "http://localhost:8080")
     assert (settings.requests_per_minute, settings.burst) == (12.5, 4)
     assert settings.retention_days is None
+
+
+def test_the_environment_wins_over_the_file() -> None:
+    environ = {"MOBILE_REQUESTS_PER_MINUTE": "5", "MOBILE_AUDIENCE": " ", "RETENTION_DAYS": "7"}
+    credentials = {**IDENTITY, "requests_per_minute": 30, "retention_days": 30}
+    settings = Settings.of(credentials, development=False, environ=environ)
+    assert (settings.requests_per_minute, settings.retention_days) == (5, 7)
+    assert settings.audience == IDENTITY["audience"]
 
 
 @pytest.mark.parametrize(
@@ -90,6 +100,8 @@ def test_production_needs_keys() -> None:
         ("0.0.0.0", False),
         ("::", False),
         ("192.168.1.5", False),
+        ("::ffff:127.0.0.1", True),
+        ("::ffff:192.168.1.5", False),
         ("localhost.example.com", False),
         ("", False),
     ],
@@ -104,9 +116,24 @@ def test_development_is_on_the_loopback_interface(
     assert exposure.is_development() is False
 
 
-def test_a_server_that_was_told_nothing_is_in_production(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_was_told_nothing_judges_its_callers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv(exposure.PRODUCTION_VARIABLE, raising=False)
     monkeypatch.delenv(exposure.INTERFACE_VARIABLE, raising=False)
-    assert exposure.is_development() is False
+    assert exposure.is_development()
+    for address, forwarded, expected in (
+        ("127.0.0.1", {}, True),
+        ("::1", {}, True),
+        ("192.168.1.5", {}, False),
+        ("2001:db8::1", {}, False),
+        ("127.0.0.1", {"x-forwarded-for": "127.0.0.1"}, False),
+        ("127.0.0.1", {"forwarded": "for=192.0.2.1"}, False),
+    ):
+        request = cast(Request, SimpleNamespace(ip=address, headers=forwarded))
+        assert exposure.is_local(request) is expected, address
+    monkeypatch.setenv(exposure.PRODUCTION_VARIABLE, "1")
+    assert not exposure.is_local(cast(Request, SimpleNamespace(ip="127.0.0.1", headers={})))
 
 
 def check_credentials(path: Path, host: str, **environ: str) -> None:

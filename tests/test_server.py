@@ -202,7 +202,9 @@ def test_the_fingerprint_covers_what_a_model_is_made_from(tmp_path: Path) -> Non
 
 def test_each_configuration_has_a_model_of_its_own() -> None:
     assert server.model_path().name == "bot.tar.gz"
-    assert server.model_path(Path("config.comprehend.yml")).name == "bot.comprehend.tar.gz"
+    assert server.model_path(Path("config.comprehend.yml")).name == "bot-comprehend.tar.gz"
+    # What Rasa makes of `--fixed-model-name`: what follows a dot is an ending.
+    assert Path("bot-comprehend").with_suffix(".tar.gz").name == "bot-comprehend.tar.gz"
     with pytest.raises(UserError, match=r"config\.nowhere\.yml: no such configuration"):
         server.model_path(Path("config.nowhere.yml"))
 
@@ -229,10 +231,10 @@ def test_a_model_is_fresh_only_with_its_stamp(
 
 
 def test_settings_give_way_to_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("ACTIONS_PORT", raising=False)
+    monkeypatch.delenv("ACTION_TIMEOUT", raising=False)
     monkeypatch.setenv("RASA_TELEMETRY_ENABLED", "true")
     environment = rasa_cli.environment()
-    assert environment["ACTIONS_PORT"] == "5055"
+    assert environment["ACTION_TIMEOUT"] == "10"
     assert environment["RASA_TELEMETRY_ENABLED"] == "true"
 
 

@@ -1,99 +1,109 @@
-"""One line of the configuration swaps CamemBERT for Comprehend, and everything else goes on.
+"""`make run-comprehend`: one line of the configuration swapped, and everything else goes on.
 
 The endpoint stands in the local AWS, so this says nothing of how well Amazon's own model does.
 """
 
 from __future__ import annotations
 
-import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bot import dataset, server
-from components.comprehend.config import DEFAULT_NAME, TRAIN_DEFAULTS
-from components.comprehend.service import Comprehend
-from components.comprehend.training import train
-from tests.local_aws import BUCKET, ROLE, local_aws
-
-# The questions of the end-to-end test, put to this module's bot.
-from tests.test_end_to_end import (  # noqa: F401
-    HOST,
+from bot import server
+from tests.test_end_to_end import (
+    ROOT,
     RunningBot,
-    free_port,
-    test_a_follow_up_remembers,
-    test_how_are_you,
-    test_odd_input_gets_an_answer,
-    test_who_is,
-    test_who_knows_about,
+    end,
+    start_bot,
+    # The questions of the end-to-end test, put to this module's bot.
+    test_a_follow_up_remembers,  # noqa: F401
+    test_how_are_you,  # noqa: F401
+    test_odd_input_gets_an_answer,  # noqa: F401
+    test_who_is,  # noqa: F401
+    test_who_knows_about,  # noqa: F401
+    wait_until_up,
 )
-from tests.test_stories import ROOT, check_conversations
+from tests.test_stories import check_conversations
 
-CONFIG = "config.comprehend.yml"
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[None]:
-    """The endpoint that the configuration names, trained on the bot's examples."""
-    with local_aws(comprehend_throughput=0, time_scale=0.0001):
-        examples = dataset.read(ROOT / "data" / "nlu.yml").examples
-        settings = {
-            **TRAIN_DEFAULTS,
-            "s3_uri": f"s3://{BUCKET}/comprehend",
-            "role_arn": ROLE,
-            "poll_seconds": 0.1,
-        }
-        pairs = [(example.intent, example.text) for example in examples]
-        train(Comprehend(), DEFAULT_NAME, pairs, settings, show=lambda text: None)
-        yield
+CONFIG = Path("config.comprehend.yml")
+QUESTIONS = [
+    "Qui est Maëlys Kerguelen ?",
+    "Tu connais Paul Martin ?",
+    "Qui s'y connaît en Kubernetes ?",
+    "Qui connaît Java et Docker à Nantes ?",
+    "Maëlys Kerguelen connaît-elle Docker ?",
+    "Quel est le mail de Karim Ben Salah ?",
+]
 
 
 @pytest.fixture(scope="module")
-def comprehend_model(endpoint: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    command = ["train", "--config", CONFIG, "--out", str(folder), "--fixed-model-name", "bot"]
+def bot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBot]:
+    """The bot on Comprehend, without an AWS account."""
+    with pytest.MonkeyPatch.context() as patch:
+        # Of somebody's real account, which nothing of this is to reach.
+        patch.setenv("AWS_PROFILE", "production")
+        running = start_bot(tmp_path_factory.mktemp("bot"), "infra.run_comprehend")
+    try:
+        wait_until_up(running)
+        yield running
+    finally:
+        end(running)
+
+
+def test_it_trains_the_classifier_first(bot: RunningBot) -> None:
+    output = bot.output()
+    assert "AWS account 123456789012" in output
+    assert "'skills-bot' is in service" in output
+    assert "[5/5]" in output
+    assert "Found credentials" not in output
+
+
+def test_the_answers_are_those_of_the_other_classifier(
+    bot: RunningBot, trained_model: Path, tmp_path: Path
+) -> None:
+    def answers(running: RunningBot) -> list[list[Any]]:
+        return [
+            [(part.get("text"), part.get("custom")) for part in running.send(question)]
+            for question in QUESTIONS
+        ]
+
+    other = start_bot(tmp_path)
+    try:
+        wait_until_up(other)
+        expected = answers(other)
+    finally:
+        end(other)
+    dates = ("updated_at",)
+    assert _without(answers(bot), dates) == _without(expected, dates)
+
+
+def _without(value: Any, keys: tuple[str, ...]) -> Any:
+    """Return JSON without the members of these names, and lists for tuples."""
+    if isinstance(value, dict):
+        return {key: _without(one, keys) for key, one in value.items() if key not in keys}
+    if isinstance(value, (list, tuple)):
+        return [_without(one, keys) for one in value]
+    return value
+
+
+def test_the_conversations_go_as_told_with_comprehend(bot: RunningBot, tmp_path: Path) -> None:
+    check_conversations(server.model_path(CONFIG), tmp_path)
+
+
+def test_without_an_account_it_names_the_command_that_needs_none() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "bot.rasa_cli", *command],
+        [sys.executable, "-m", "bot", "run", "--config", str(CONFIG)],
         cwd=ROOT,
+        env={"PATH": "", "AWS_EC2_METADATA_DISABLED": "true", "AWS_REGION": "eu-west-1"},
         capture_output=True,
         text=True,
+        timeout=300,
     )
-    assert done.returncode == 0, done.stderr[-5000:]
-    return folder / "bot.tar.gz"
-
-
-@pytest.fixture(scope="module")
-def bot(comprehend_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBot]:
-    """Both servers as `bot run` starts them, with this model."""
-    folder = tmp_path_factory.mktemp("bot")
-    at = server.addresses(HOST, free_port(), free_port())
-    token = f"-{secrets.token_urlsafe()}"  # as one in 64 begins
-    children: list[server.Child] = []
-    with pytest.MonkeyPatch.context() as environ:
-        environ.setenv("DIRECTORY_URL", f"sqlite:///{folder / 'people.db'}")
-        environ.setenv("AUDIT_LOG", str(folder / "audit"))
-        subprocess.run(
-            [sys.executable, "-m", "bot", "directory", "import", "data/directory.csv"],
-            cwd=ROOT,
-            check=True,
-            capture_output=True,
-        )
-        try:
-            children.append(server.start_action_server(at))
-            children.append(server.start_bot(at, comprehend_model, token))
-            health = f"http://{HOST}:{at.actions_port}/health"
-            status = f"http://{HOST}:{at.port}/status?token={token}"
-            server.wait_until_ready(children, [health, status])
-            process, log = children[-1].process, children[-1].log
-            yield RunningBot(process, log, at.port, at.actions_port, server.environment())
-        finally:
-            server.stop(children)
-
-
-def test_the_conversations_go_as_told_with_comprehend(
-    comprehend_model: Path, tmp_path: Path
-) -> None:
-    check_conversations(comprehend_model, tmp_path)
+    assert done.returncode == 1
+    assert "make run-comprehend" in done.stderr
+    assert "AWS_ACCESS_KEY_ID" in done.stderr
+    assert "Traceback" not in done.stderr

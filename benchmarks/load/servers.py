@@ -169,7 +169,7 @@ class Site:
 
     def start_actions(self) -> None:
         """Start the action server, also again."""
-        module = ["-m", "bot.action_server", "--host", server.HOST]
+        module = ["-m", "actions.server", "--host", server.HOST]
         if self.channel == "rest":
             module = ["-m", "rasa_sdk", "--actions", "actions"]
         ready = f"http://{server.HOST}:{self.actions_port}/health"

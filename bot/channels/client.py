@@ -1,6 +1,6 @@
 """The web client at ``/``: the files that ``web/`` is built into, with the headers they need.
 
-``credentials.yml`` registers it::
+``credentials.yml`` registers it; ``CLIENT_HOSTS`` wins over ``hosts``::
 
     bot.channels.client.WebClient:
       hosts: https://intranet.example.com
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from sanic import Blueprint, Sanic
 from sanic.request import Request
 from sanic.response import HTTPResponse
 
+HOSTS_VARIABLE = "CLIENT_HOSTS"
 DIST = Path(__file__).with_name("web") / "dist"
 INDEX = "index.html"
 
@@ -114,7 +116,7 @@ class WebClient(InputChannel):
         Raises:
             RasaException: one of ``hosts`` is no origin.
         """
-        hosts = (credentials or {}).get("hosts") or ""
+        hosts = os.environ.get(HOSTS_VARIABLE, "").strip() or (credentials or {}).get("hosts") or ""
         return cls(tuple(hosts.split() if isinstance(hosts, str) else hosts))
 
     def __init__(self, hosts: tuple[str, ...] = ()) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import secrets
 import time
 import warnings
@@ -91,7 +92,8 @@ class MobileInput(InputChannel):
             RasaException: a setting is wrong, or a public server would have no authentication.
         """
         try:
-            return cls(Settings.of(credentials, development=exposure.is_development()))
+            development = exposure.is_development()
+            return cls(Settings.of(credentials, development=development, environ=os.environ))
         except UserError as error:
             raise RasaException(str(error)) from error
 
@@ -205,6 +207,8 @@ class MobileInput(InputChannel):
 
         async def respond(request: HttpRequest) -> HTTPResponse | None:
             try:
+                if self.development_key and name not in PROBES and not exposure.is_local(request):
+                    raise ProblemError("forbidden", "Without sign-in: for this machine only.")
                 if not handlers:
                     raise ProblemError("not-found", "There is no such resource.")
                 handler = handlers.get(request.method)

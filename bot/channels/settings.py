@@ -32,18 +32,25 @@ class Settings:
     retention_days: float | None = 30.0
 
     @classmethod
-    def of(cls, credentials: Mapping[str, Any] | None, *, development: bool) -> Settings:
+    def of(
+        cls,
+        credentials: Mapping[str, Any] | None,
+        *,
+        development: bool,
+        environ: Mapping[str, str] | None = None,
+    ) -> Settings:
         """Return the settings of ``credentials``; an empty text stands for « not set ».
 
         Args:
             development: whether the server is one for development (:mod:`bot.exposure`).
+            environ: variables (:data:`VARIABLES`) that win over the file.
 
         Raises:
             UserError: a setting is wrong, or nobody could be authenticated in production.
         """
         given = {
             name: value
-            for name, value in dict(credentials or {}).items()
+            for name, value in {**(credentials or {}), **_of_environment(environ or {})}.items()
             if not (isinstance(value, str) and not value.strip())
         }
         unknown = sorted(given.keys() - {field.name for field in fields(cls)})
@@ -88,8 +95,26 @@ class Settings:
             raise UserError(f"MOBILE_JWKS: {self.jwks} is neither a file nor an https address.")
 
 
+# Setting → environment variable.
+VARIABLES = {
+    "jwks": "MOBILE_JWKS",
+    "issuer": "MOBILE_ISSUER",
+    "audience": "MOBILE_AUDIENCE",
+    "required_scope": "MOBILE_SCOPE",
+    "origins": "MOBILE_ORIGINS",
+    "requests_per_minute": "MOBILE_REQUESTS_PER_MINUTE",
+    "retention_days": "RETENTION_DAYS",
+}
 _TEXTS = ("jwks", "issuer", "audience", "required_scope", "development_secret")
 _NUMBERS = ("requests_per_minute", "burst", "body_bytes", "turn_seconds", "retention_days")
+
+
+def _of_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name: environ[variable]
+        for name, variable in VARIABLES.items()
+        if environ.get(variable, "").strip()
+    }
 
 
 def _text(given: Mapping[str, Any], name: str) -> str:
@@ -130,15 +155,12 @@ def _origins(value: Any) -> tuple[str, ...]:
 
 # --- the file ---------------------------------------------------------------------------------
 
-# Channels of Rasa that ask nobody who they are.
-OPEN_CHANNELS = ("rest", "callback", "rocketchat")
-
 
 def require_authentication(path: Path, host: str, environ: Mapping[str, str]) -> None:
     """Check the channels of a credentials file for a server that listens on ``host``.
 
     Args:
-        environ: what the variables in the file stand for.
+        environ: what the variables in the file stand for, and settings that win over it.
 
     Raises:
         UserError: a channel would be open to everybody, or its settings are wrong.
@@ -146,7 +168,7 @@ def require_authentication(path: Path, host: str, environ: Mapping[str, str]) ->
     development = exposure.is_development(host)
     channels = read_yaml(path, environ)
     for name, values in channels.items():
-        is_open = name in OPEN_CHANNELS or (
+        is_open = name in exposure.OPEN_CHANNELS or (
             name == "socketio" and not (isinstance(values, dict) and values.get("jwt_key"))
         )
         if is_open and not development:
@@ -155,4 +177,4 @@ def require_authentication(path: Path, host: str, environ: Mapping[str, str]) ->
                 "it out, or listen on 127.0.0.1. See docs/mobile.md."
             )
     if CHANNEL in channels:
-        Settings.of(channels[CHANNEL], development=development)
+        Settings.of(channels[CHANNEL], development=development, environ=environ)

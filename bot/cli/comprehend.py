@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -49,6 +50,22 @@ DataRoleArn = Annotated[
 ]
 
 _DEFAULT = "skills-bot"
+
+
+@app.command()
+def train(
+    config: Annotated[
+        Path, typer.Option(envvar="BOT_CONFIG", help="The pipeline, with the endpoint's name.")
+    ] = Path("config.comprehend.yml"),
+    yes: Annotated[bool, typer.Option("--yes", help="Spend the money without asking.")] = False,
+) -> None:
+    """Train a version on data/nlu.yml and have the endpoint answer with it.
+
+    Bucket and role are made where they are missing. The same examples are trained once.
+    """
+    from bot import comprehend
+
+    comprehend.train_endpoint(config, Console(highlight=False, soft_wrap=True), yes=yes)
 
 
 @endpoint_app.command()
@@ -189,8 +206,8 @@ def _version(service: Comprehend, classifier: str, name: str | None) -> Version:
     listed = ", ".join(f"{one.name} ({one.status})" for one in versions) or "none"
     raise UserError(
         f"The classifier '{classifier}' has no trained version{f' {name!r}' if name else ''} in "
-        f"{service.region}. Versions: {listed}. Train one with `rasa train` or the pipeline, or "
-        "choose another one: --classifier, --version, --region."
+        f"{service.region}. Versions: {listed}. Train one with `bot comprehend train` or the "
+        "pipeline, or choose another one: --classifier, --version, --region."
     )
 
 

@@ -67,6 +67,14 @@ def import_(
 
 
 @app.command()
+def sample() -> None:
+    """Fill an empty directory with the sample; one that holds people is left as it is."""
+    from bot.server import ensure_directory
+
+    typer.echo(ensure_directory())
+
+
+@app.command()
 def export(
     file: Annotated[Path, typer.Argument(help="File to write; an existing one is replaced.")],
     format: Annotated[

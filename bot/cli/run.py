@@ -39,11 +39,17 @@ def run(
     server.run(port, actions_port, Console(), host, config)
 
 
-def shell(actions_port: ActionsPort = 5055, config: Config = DEFAULT_CONFIG) -> None:
+def shell(
+    actions_port: ActionsPort = 5055,
+    config: Config = DEFAULT_CONFIG,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show Rasa's log, and the cards as JSON.")
+    ] = False,
+) -> None:
     """Talk to the bot in this terminal."""
     from bot import server
 
-    server.shell(actions_port, Console(), config)
+    server.shell(actions_port, Console(), config, debug=debug)
 
 
 def train(
@@ -51,8 +57,9 @@ def train(
         list[str] | None, typer.Argument(help="Further arguments for `rasa train`, after --.")
     ] = None,
     config: Config = DEFAULT_CONFIG,
+    debug: Annotated[bool, typer.Option("--debug", help="Show Rasa's own log and bars.")] = False,
 ) -> None:
     """Train a model from the configuration, domain.yml and data/."""
     from bot import server
 
-    server.train(config, rasa_arguments)
+    server.train(config, [*(rasa_arguments or []), *(["--debug"] if debug else [])])

@@ -10,6 +10,7 @@ from typing import Any
 from components.camembert.distillation import distil
 from components.camembert.encoder import configured_encoder
 from components.camembert.network import TrainedModel
+from components.camembert.progress import Progress
 from components.camembert.served_model import Metadata, write
 from components.camembert.training import fine_tune
 
@@ -20,6 +21,7 @@ def train_and_write(
     config: Mapping[str, Any],
     folder: Path,
     start: TrainedModel | None = None,
+    progress: Progress | None = None,
 ) -> Metadata:
     """Fine-tune the configured encoder and write what serving needs.
 
@@ -29,6 +31,7 @@ def train_and_write(
         config: A complete and valid configuration (see :mod:`components.camembert.config`).
         folder: Where to write the served model; made if missing.
         start: A model to go on from; its labels must be the same.
+        progress: Told what is done.
 
     Returns:
         The metadata as written.
@@ -37,11 +40,13 @@ def train_and_write(
         ConfigError: The encoder is nowhere to be had.
         TrainingError: A single intent, too few examples, or an encoder of another family.
     """
+    progress = progress or Progress()
+    progress.advance_fixed()
     encoder = configured_encoder(config)
-    trained = fine_tune(texts, labels, encoder, config, start)
+    trained = fine_tune(texts, labels, encoder, config, start, progress)
     if config["distill"]:
         trained = dataclasses.replace(
-            trained, student=distil(trained, texts, labels, encoder, config)
+            trained, student=distil(trained, texts, labels, encoder, config, progress)
         )
     metadata = Metadata(
         labels=trained.labels,
@@ -55,5 +60,6 @@ def train_and_write(
         validation=trained.validation,
         student=trained.student.metadata if trained.student else None,
     )
+    progress.stage("writing the network")
     folder.mkdir(parents=True, exist_ok=True)
     return write(folder, trained, metadata, encoder.path / "tokenizer.json", texts)

@@ -20,6 +20,7 @@ from bot.errors import UserError
 from components.camembert import sagemaker
 from components.camembert.config import DEFAULTS, validate
 from components.camembert.encoder import configured_encoder
+from components.camembert.progress import Progress, work_of
 from components.camembert.served_model import STUDENT, ServedModel, read_trained
 from components.component import TrainableComponent, rasa_errors, source_fingerprint
 from components.intent_classifier import answer, examples_of
@@ -106,6 +107,13 @@ class CamembertIntentClassifier(TrainableComponent, IntentClassifier):
         return self._resource
 
     def _train_locally(self, examples: list[tuple[str, str]]) -> None:
+        with rasa_errors():
+            encoder = configured_encoder(self.config)
+        with Progress(work_of(encoder.path, len(examples), self.config)) as progress:
+            progress.stage("loading PyTorch")
+            self._train_with(examples, progress)
+
+    def _train_with(self, examples: list[tuple[str, str]], progress: Progress) -> None:
         from components.camembert.build import train_and_write
 
         start = None
@@ -116,7 +124,7 @@ class CamembertIntentClassifier(TrainableComponent, IntentClassifier):
         labels = [intent for intent, _ in examples]
         # Aside, so that a training that fails leaves no half of a model behind.
         with rasa_errors(), tempfile.TemporaryDirectory() as scratch:
-            train_and_write(texts, labels, self.config, Path(scratch), start)
+            train_and_write(texts, labels, self.config, Path(scratch), start, progress)
             with self._model_storage.write_to(self._resource) as folder:
                 # With --finetune, it may be there from before.
                 (folder / STUDENT).unlink(missing_ok=True)

@@ -21,6 +21,10 @@ from components.validation import (
 
 COMPONENT = "CamembertIntentClassifier"
 
+# Of distillation: versions of each sentence that the teacher judges; passes of the student over
+# each of them.
+STUDENT_VERSIONS, STUDENT_PASSES = 4, 2
+
 DEFAULTS: dict[str, Any] = {
     # The encoder: a name on the Hugging Face hub or a folder (config.json, tokenizer.json and
     # model.safetensors), and the hub revision (commit, tag or branch) to hold on to.

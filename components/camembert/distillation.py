@@ -23,10 +23,10 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
-from tqdm.auto import tqdm
 
 from components.camembert.augmentation import augment
 from components.camembert.calibration import fit_temperature, softmax
+from components.camembert.config import STUDENT_PASSES, STUDENT_VERSIONS
 from components.camembert.encoder import Encoder
 from components.camembert.network import (
     Network,
@@ -44,15 +44,13 @@ from components.camembert.network import (
     shrunk,
     tensors,
 )
+from components.camembert.progress import TRAINING, Progress
 from components.camembert.served_model import Student
 from components.camembert.tokenization import SentenceTokenizer
 from components.camembert.training import checks, held_out
 
 logger = logging.getLogger(__name__)
 
-# Versions of each sentence that the teacher judges; passes of the student over each of them.
-_VERSIONS = 4
-_PASSES = 2
 # Times the learning rate of fine-tuning: a student has further to go.
 _PACE = 4.0
 _SOFTENING = 2.0
@@ -83,6 +81,7 @@ def distil(
     labels: Sequence[str],
     encoder: Encoder,
     config: Mapping[str, Any],
+    progress: Progress | None = None,
 ) -> TrainedStudent:
     """Train a student of ``config["distill"]`` layers that imitates ``teacher``.
 
@@ -93,6 +92,7 @@ def distil(
         labels: The intent of each sentence.
         encoder: The pretrained encoder.
         config: A complete configuration.
+        progress: Told what is done.
 
     Returns:
         The student. The held-out share, which it has not seen, calibrates it and decides from
@@ -118,7 +118,7 @@ def distil(
         )
         aside = held_out(labels, config)
         seen = [texts[index] for index in sorted(set(range(len(texts))) - set(aside))]
-        _imitate(student, large, copied, tokenizer, seen, config)
+        _imitate(student, large, copied, tokenizer, seen, config, progress or Progress())
 
         asked, intents = checks(texts, labels, config)
         logits = _logits(student, tokenizer, asked)
@@ -186,6 +186,7 @@ def _imitate(
     tokenizer: SentenceTokenizer,
     texts: Sequence[str],
     config: Mapping[str, Any],
+    progress: Progress,
 ) -> None:
     """Train ``student`` in place."""
     from transformers import get_linear_schedule_with_warmup
@@ -197,25 +198,25 @@ def _imitate(
     )
     chunks = range(0, len(texts), _CHUNK)
     steps = sum(-(-len(texts[begin : begin + _CHUNK]) // size) for begin in chunks)
-    steps *= _VERSIONS * _PASSES
+    steps *= STUDENT_VERSIONS * STUDENT_PASSES
     schedule = get_linear_schedule_with_warmup(
         optimiser, int(config["warmup_ratio"] * steps), steps
     )
     # Dropout blurs what there is to imitate, and altered sentences keep from overfitting.
     student.eval()
-    progress = tqdm(range(_VERSIONS), desc=f"Student of {len(copied)} layers", leave=True)
-    for version in progress:
-        losses = []
+    for version in range(STUDENT_VERSIONS):
+        progress.stage(f"student, {version + 1} of {STUDENT_VERSIONS}")
         # The sentences as they are come last, when the steps are small.
         asked = (
             list(texts)
-            if version == _VERSIONS - 1
+            if version == STUDENT_VERSIONS - 1
             else [_altered(text, texts, rng) for text in texts]
         )
         rng.shuffle(asked)
         for begin in chunks:
             lessons = _lessons(teacher, copied, tokenizer, asked[begin : begin + _CHUNK])
-            for _ in range(_PASSES):
+            progress.advance(len(lessons) * len(teacher.encoder.encoder.layer))
+            for _ in range(STUDENT_PASSES):
                 for batch in batches(lessons, size, rng):
                     loss = _difference(student, tokenizer, batch)
                     optimiser.zero_grad()
@@ -223,8 +224,7 @@ def _imitate(
                     nn.utils.clip_grad_norm_(trained, 1.0)
                     optimiser.step()
                     schedule.step()
-                    losses.append(loss.item())
-        progress.set_postfix(loss=f"{np.mean(losses):.3f}")
+                    progress.advance(TRAINING * len(batch) * len(copied))
 
 
 def _altered(text: str, texts: Sequence[str], rng: random.Random) -> str:

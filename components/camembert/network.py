@@ -17,6 +17,7 @@ from torch.nn import functional
 from bot.errors import UserError
 from components.camembert.encoder import Encoder
 from components.camembert.onnx_graph import Architecture
+from components.camembert.progress import Progress
 from components.camembert.served_model import Student
 from components.camembert.tokenization import SentenceTokenizer
 
@@ -193,7 +194,11 @@ def shrunk(encoder: Any, layers: Sequence[int]) -> Any:
 
 
 def sentences_of(
-    network: Network, tokenizer: SentenceTokenizer, texts: Sequence[str], classes: Sequence[int]
+    network: Network,
+    tokenizer: SentenceTokenizer,
+    texts: Sequence[str],
+    classes: Sequence[int],
+    progress: Progress | None = None,
 ) -> list[Sentence]:
     """Tokenise, and run the frozen part once for all epochs where there is one."""
     sentences = [
@@ -208,6 +213,8 @@ def sentences_of(
             hidden = network.bottom(ids, mask).cpu()
             for row, sentence in enumerate(batch):
                 sentence.hidden = hidden[row, : len(sentence.ids)].clone()
+            if progress is not None:
+                progress.advance(len(batch) * len(network.bottom_layers))
     return sentences
 
 

@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
-from tqdm.auto import tqdm
 
 from components.camembert.augmentation import augment
 from components.camembert.calibration import fit_temperature
@@ -39,6 +38,7 @@ from components.camembert.network import (
     seeded,
     sentences_of,
 )
+from components.camembert.progress import TRAINING, Progress
 from components.camembert.tokenization import SentenceTokenizer
 
 logger = logging.getLogger(__name__)
@@ -58,6 +58,7 @@ def fine_tune(
     encoder: Encoder,
     config: Mapping[str, Any],
     start: TrainedModel | None = None,
+    progress: Progress | None = None,
 ) -> TrainedModel:
     """Fine-tune ``encoder`` to tell the intents apart.
 
@@ -67,6 +68,7 @@ def fine_tune(
         encoder: The pretrained encoder.
         config: A complete configuration (:data:`components.camembert.config.DEFAULTS`).
         start: A model to go on from (``rasa train --finetune``); its labels must be the same.
+        progress: Told what is done.
 
     Returns:
         The trained model; the same one for the same arguments, library versions and machine.
@@ -77,7 +79,8 @@ def fine_tune(
     names = _check_examples(labels)
     classes = [names.index(label) for label in labels]
     with seeded(config) as device:
-        return _fine_tune(texts, classes, names, encoder, config, start, device)
+        shown = progress or Progress()
+        return _fine_tune(texts, classes, names, encoder, config, start, device, shown)
 
 
 def _fine_tune(
@@ -88,6 +91,7 @@ def _fine_tune(
     config: Mapping[str, Any],
     start: TrainedModel | None,
     device: torch.device,
+    progress: Progress,
 ) -> TrainedModel:
     network = Network(load_encoder(encoder), config, len(names)).to(device)
     tokenizer = SentenceTokenizer(
@@ -98,24 +102,29 @@ def _fine_tune(
     )
     rng = random.Random(config["seed"])
     train, held_out = _split(classes, config["validation_share"], rng)
-    originals = sentences_of(network, tokenizer, texts, classes)
+    progress.stage("frozen layers")
+    originals = sentences_of(network, tokenizer, texts, classes, progress)
     copies = [
-        sentences_of(network, tokenizer, [augment(text, rng) for text in texts], classes)
+        sentences_of(network, tokenizer, [augment(text, rng) for text in texts], classes, progress)
         for _ in range(config["augmentation"])
     ]
     validation = [originals[index] for index in held_out]
     untrained = _trained_state(network)
 
-    def optimise(indices: Sequence[int], validation: list[Sentence]) -> dict[str, float]:
+    def optimise(
+        indices: Sequence[int], validation: list[Sentence], title: str
+    ) -> dict[str, float]:
         chosen = [originals[index] for index in indices]
         if start is not None:
             restore(network, start)
         elif config["head"] == "cosine":
             _start_from_prototypes(network, tokenizer, chosen, config["batch_size"])
         altered = [[copy_[index] for index in indices] for copy_ in copies]
-        return _optimise(network, tokenizer, chosen, altered, validation, config, rng)
+        return _optimise(
+            network, tokenizer, chosen, altered, validation, config, rng, progress, title
+        )
 
-    figures = optimise(train, validation)
+    figures = optimise(train, validation, "epoch")
     temperature = 1.0
     if config["calibration"] and validation:
         temperature = fit_temperature(
@@ -130,7 +139,7 @@ def _fine_tune(
         # What was held out counts most where examples are few; its figures and the temperature
         # stand for the model that has seen it as well.
         network.load_state_dict(untrained, strict=False)
-        optimise(range(len(texts)), [])
+        optimise(range(len(texts)), [], "refit on all, epoch")
     return TrainedModel(
         weights=export(network, temperature),
         architecture=architecture_of(network),
@@ -224,6 +233,8 @@ def _optimise(
     validation: list[Sentence],
     config: Mapping[str, Any],
     rng: random.Random,
+    progress: Progress,
+    title: str,
 ) -> dict[str, float]:
     """Train in place; with a held-out share, end with the weights that did best on it."""
     from transformers import get_linear_schedule_with_warmup
@@ -244,15 +255,17 @@ def _optimise(
     weights = _class_weights(originals, config, network.head.weight)
     best: tuple[tuple[float, float], dict[str, torch.Tensor], dict[str, float]] | None = None
     stale = 0
-    progress = tqdm(range(config["epochs"]), desc="Epochs", leave=True)
-    for _ in progress:
+    # Those whose output is not kept (see `sentences_of`).
+    kept = 0 if originals[0].hidden is None else len(network.bottom_layers)
+    layers = network.encoder.config.num_hidden_layers - kept
+    for epoch in range(config["epochs"]):
+        progress.stage(f"{title} {epoch + 1} of {config['epochs']}")
         network.train()
         # Each epoch sees each sentence once, as written or in one of its altered copies.
         sentences = [
             rng.choice([original, *(copy_[index] for copy_ in copies)])
             for index, original in enumerate(originals)
         ]
-        losses = []
         for batch in batches(sentences, config["batch_size"], rng):
             pooled = pool(network, tokenizer, batch)
             targets = torch.tensor([sentence.label for sentence in batch], device=pooled.device)
@@ -269,19 +282,15 @@ def _optimise(
             nn.utils.clip_grad_norm_([*encoder, *head], 1.0)
             optimiser.step()
             schedule.step()
-            losses.append(loss.item())
-        shown = {"loss": f"{np.mean(losses):.3f}"}
+            progress.advance(TRAINING * len(batch) * layers)
         if validation:
             figures = _score(network, tokenizer, validation, config["batch_size"])
-            shown["val_acc"] = f"{figures['accuracy']:.3f}"
             rank = (figures["accuracy"], -figures["loss"])
             if best is None or rank > best[0]:
                 best, stale = (rank, _trained_state(network), figures), 0
             else:
                 stale += 1
-        progress.set_postfix(shown)
         if config["patience"] is not None and stale >= config["patience"]:
-            progress.close()
             logger.info(f"No progress on the held-out share for {stale} epochs: training stops.")
             break
     if best is None:

@@ -16,6 +16,7 @@ from rasa.nlu.classifiers.classifier import IntentClassifier
 from rasa.shared.nlu.training_data.message import Message
 from rasa.shared.nlu.training_data.training_data import TrainingData
 from tqdm.auto import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from bot.errors import UserError
 from components.camembert import CamembertIntentClassifier
@@ -188,6 +189,6 @@ class ComprehendIntentClassifier(TrainableComponent, IntentClassifier):
 
 @contextlib.contextmanager
 def _progress() -> Iterator[Show]:
-    """Show what is waited for, and for how long."""
-    with tqdm(bar_format="Comprehend: {desc} {elapsed}") as bar:
+    """Show what is waited for, and for how long; what is logged meanwhile has lines of its own."""
+    with logging_redirect_tqdm(), tqdm(bar_format="Comprehend: {desc} {elapsed}") as bar:
         yield lambda text: bar.set_description_str(text)

@@ -43,7 +43,8 @@ def use_endpoint(service: Comprehend, name_or_arn: str, intents: Iterable[str]) 
     if endpoint is None:
         raise TrainingError(
             f"There is no Comprehend endpoint '{name_or_arn}' in the region {service.region}. "
-            "Start it with `bot comprehend endpoint start`, or have it trained: set 'train'."
+            "`bot comprehend train` trains and starts it; `bot comprehend endpoint start` starts a "
+            "version that is trained."
         )
     if endpoint.state != READY:
         raise TrainingError(
@@ -56,7 +57,7 @@ def use_endpoint(service: Comprehend, name_or_arn: str, intents: Iterable[str]) 
     if difference:
         raise TrainingError(
             f"The Comprehend endpoint '{endpoint.name}' tells other intents apart than the "
-            f"training data: {difference} Train a version on these data, or set 'train'."
+            f"training data: {difference} `bot comprehend train` trains a version on these data."
         )
     return Trained(endpoint.arn, endpoint.model_arn, sorted(matrix.labels), matrix.metrics())
 

@@ -303,7 +303,7 @@ class Cluster:
 
     def _add_actions(self, name: str) -> None:
         port = free_port()
-        command = [sys.executable, "-m", "bot.action_server", "--host", HOST, "--port", str(port)]
+        command = [sys.executable, "-m", "actions.server", "--host", HOST, "--port", str(port)]
         self._add(name, Engine(command, port, self.environ), f"http://{HOST}:{port}/ready")
 
     def _add_bot(self, name: str) -> None:

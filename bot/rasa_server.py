@@ -1,0 +1,81 @@
+"""What every server of Rasa with our ``endpoints.yml`` does, whoever started it.
+
+Plain ``rasa run``, ``rasa shell`` and ``rasa interactive`` listen on all interfaces, and let
+anybody use channels and an HTTP API without authentication. They have one thing in common that is
+ours: the tracker store of ``endpoints.yml``, which calls :func:`prepare` (and so does the channel
+``rest`` of ``credentials.yml``, for who brings another store).
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from sanic import Sanic
+from sanic.exceptions import SanicException
+from sanic.request import Request
+from sanic.response import HTTPResponse, json
+
+from bot import exposure
+
+# Rasa's server without its HTTP API, and with it.
+WITHOUT_API, WITH_API = "rasa_core_no_api", "rasa_server"
+
+
+def prepare() -> None:
+    """Keep other machines out of what has no authentication, and let menus be left by Ctrl-C."""
+    _let_menus_be_left()
+    for name in (WITHOUT_API, WITH_API):
+        try:
+            app = Sanic.get_app(name)
+        except SanicException:  # no server: training, or a test
+            continue
+        if not getattr(app.ctx, "is_prepared", False):
+            app.ctx.is_prepared = True
+            app.register_middleware(_refuse_others, "request")
+
+
+async def _refuse_others(request: Request) -> HTTPResponse | None:
+    if not _is_open(request) or exposure.is_local(request):
+        return None
+    reason = "without authentication, only this machine is answered (docs/mobile.md)"
+    return json({"status": "failure", "reason": reason}, status=403)
+
+
+def _is_open(request: Request) -> bool:
+    """Whether nobody checks who sends ``request``."""
+    route = request.route
+    if route is None:  # not found
+        return False
+    if route.path.startswith(tuple(f"webhooks/{name}" for name in exposure.OPEN_CHANNELS)):
+        return True
+    # Routes of channels carry the name of their blueprint as well.
+    of_api = route.name.count(".") == 1 and route.path != ""
+    return of_api and not _has_authentication(request.app)
+
+
+def _has_authentication(app: Sanic) -> bool:
+    """Whether Rasa's HTTP API was started with ``--auth-token`` or ``--jwt-secret``."""
+    if app.config.get("USE_JWT"):
+        return True
+    status = next(route for route in app.router.routes if route.path == "status")
+    # The token is kept by Rasa's decorator `requires_auth` alone.
+    return bool(inspect.getclosurevars(status.handler).nonlocals.get("token"))
+
+
+def _let_menus_be_left() -> None:
+    """Have ``rasa shell`` end when Ctrl-C is pressed in a menu of buttons, as elsewhere.
+
+    Rasa looks for the payload in the answer without asking whether there is one, and the server
+    stays behind.
+    """
+    from rasa.cli import utils
+    from rasa.core.channels import console
+
+    async def payload(question: Any) -> str | None:
+        answer: str | None = await question.ask_async()
+        if answer is None or answer == utils.FREE_TEXT_INPUT_PROMPT:
+            return answer
+        return answer[answer.rfind("(") + 1 : answer.rfind(")")]
+
+    console.cli_utils.payload_from_button_question = payload

@@ -1,0 +1,195 @@
+"""Rasa's own commands in an activated environment with nothing set, as its documentation has them.
+
+Each is slower than what `bot` runs, and does the same.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+from tests.test_end_to_end import HOST, ROOT, free_port, wait_for
+from tests.tty import CTRL_C, ENTER, Tty
+
+INPUT = "Your input ->"
+STORY_OPTIONS = ["--stories", "tests/stories", "--fail-on-prediction-errors", "--no-plot"]
+CONFIGS = ["config.yml", "config.comprehend.yml"]
+
+
+@pytest.fixture(scope="module")
+def project(trained_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what `rasa` reads, with a model and the sample directory, on free ports."""
+    folder = tmp_path_factory.mktemp("project")
+    for name in ("actions", "components", "bot", "data", "tests/stories"):
+        shutil.copytree(
+            ROOT / name, folder / name, ignore=shutil.ignore_patterns("node_modules", "*.db*")
+        )
+    for name in (*CONFIGS, "domain.yml", "credentials.yml", "endpoints.yml"):
+        shutil.copyfile(ROOT / name, folder / name)
+    (folder / "models").mkdir()
+    shutil.copy(trained_model, folder / "models")
+    (folder / "models" / "encoders").symlink_to(ROOT / "models" / "encoders")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def environ(project: Path) -> dict[str, str]:
+    """The environment of somebody who has activated `.venv` and set nothing."""
+    kept = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR") if name in os.environ}
+    environ = {
+        **kept,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "TERM": "xterm",
+    }
+    command = ["python", "-m", "bot", "directory", "import", "data/directory.csv"]
+    subprocess.run(command, cwd=project, env=environ, check=True, capture_output=True)
+    return environ
+
+
+def rasa(project: Path, environ: dict[str, str], *arguments: str) -> str:
+    """Run a command of Rasa that ends; return what it wrote."""
+    done = subprocess.run(
+        ["rasa", *arguments], cwd=project, env=environ, capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def actions(project: Path, environ: dict[str, str]) -> Iterator[int]:
+    """`rasa run actions`, and `endpoints.yml` with its port."""
+    port = free_port()
+    endpoints = yaml.safe_load((project / "endpoints.yml").read_text(encoding="utf-8"))
+    endpoints["action_endpoint"]["url"] = f"http://{HOST}:{port}/webhook"
+    (project / "endpoints.yml").write_text(yaml.safe_dump(endpoints), encoding="utf-8")
+    with Tty(
+        ["rasa", "run", "actions", "--port", str(port)], cwd=project, environ=environ
+    ) as terminal:
+        terminal.expect("up and running")
+        wait_for(lambda: _answers(f"http://{HOST}:{port}/ready"), 60)
+        yield port
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def test_rasa_run_actions_answers_its_bot_alone(actions: int) -> None:
+    url = f"http://{HOST}:{actions}/webhook"
+    call = {"next_action": "action_none", "tracker": {"sender_id": "me"}, "version": "3.6.21"}
+    assert httpx.post(url, json=call).status_code == 404  # no such action: it was let in
+    for header in ("X-Forwarded-For", "Origin"):
+        assert httpx.post(url, json=call, headers={header: "192.0.2.1"}).status_code == 401
+
+
+@pytest.fixture(scope="module")
+def bot(project: Path, environ: dict[str, str], actions: int) -> Iterator[int]:
+    """`rasa run` with every option that Rasa's documentation shows, on all interfaces."""
+    port = free_port()
+    options = ["--endpoints", "endpoints.yml", "--credentials", "credentials.yml", "--enable-api"]
+    command = ["rasa", "run", "-m", "models", *options, "--port", str(port)]
+    with Tty(command, cwd=project, environ=environ) as terminal:
+        terminal.expect("server is up and running")
+        yield port
+
+
+def test_rasa_run_answers(bot: int) -> None:
+    url = f"http://{HOST}:{bot}/webhooks/rest/webhook"
+    answer = httpx.post(url, json={"sender": "me", "message": "Qui est Maëlys Kerguelen ?"})
+    text, card = answer.json()
+    assert "maelys.kerguelen@example.com" in text["text"]
+    assert card["custom"]["type"] == "person_card"
+
+
+def test_rasa_run_answers_only_this_machine_without_authentication(bot: int) -> None:
+    base, proxy = f"http://{HOST}:{bot}", {"X-Forwarded-For": "192.0.2.1"}
+    message = {"sender": "me", "message": "Qui est Maëlys Kerguelen ?"}
+    for method, path, body in (
+        ("POST", "/webhooks/rest/webhook", message),
+        ("POST", "/model/parse", {"text": "Qui est Maëlys Kerguelen ?"}),
+        ("GET", "/status", None),
+        ("GET", "/conversations/me/tracker", None),
+        ("POST", "/webhooks/mobile/v1/development/token", {}),
+        ("POST", "/webhooks/mobile/v1/messages", {"text": "Bonjour"}),
+    ):
+        assert httpx.request(method, base + path, json=body).status_code in (200, 401), path
+        answer = httpx.request(method, base + path, json=body, headers=proxy)
+        assert answer.status_code == 403, path
+        assert "Kerguelen" not in answer.text
+    # What is open to everybody anyway.
+    for path in ("/", "/webhooks/mobile/v1/health"):
+        assert httpx.get(base + path, headers=proxy).status_code == 200
+
+
+def test_rasa_shell_shows_text_and_menus(
+    project: Path, environ: dict[str, str], actions: int
+) -> None:
+    port = free_port()
+    with Tty(["rasa", "shell", "--port", str(port)], cwd=project, environ=environ) as terminal:
+        terminal.expect(INPUT)
+        terminal.send("Qui est Maëlys Kerguelen ?" + ENTER)
+        shown = terminal.expect(r"à jour du [0-9/]+\)")
+        assert "maelys.kerguelen@example.com" in shown
+        terminal.expect(INPUT)
+        terminal.send("Qui connaît Docker ?" + ENTER)
+        terminal.expect("Voir la suite")
+        assert "Custom json" not in terminal.output
+        assert '"type"' not in terminal.output
+        terminal.send(CTRL_C)
+        assert terminal.wait() == 0
+        assert "Traceback" not in terminal.output
+    assert not _answers(f"http://{HOST}:{port}/")
+
+
+def test_rasa_shell_nlu(project: Path, environ: dict[str, str]) -> None:
+    with Tty(["rasa", "shell", "nlu"], cwd=project, environ=environ) as terminal:
+        terminal.expect("Next message:")
+        terminal.send("Qui connaît Docker ?" + ENTER)
+        assert '"WHO_KNOWS_ABOUT"' in terminal.expect("Next message:")
+
+
+def test_rasa_interactive(project: Path, environ: dict[str, str], actions: int) -> None:
+    options = ["--skip-visualization", "--port", str(free_port())]
+    command = ["rasa", "interactive", "--model", "models", *options]
+    with Tty(command, cwd=project, environ=environ) as terminal:
+        terminal.expect(INPUT)
+        terminal.send("Qui connaît Docker ?" + ENTER)
+        terminal.expect("WHO_KNOWS_ABOUT")
+        terminal.send(ENTER)
+        terminal.expect("action_who_knows_about")
+
+
+def test_rasa_train(project: Path, environ: dict[str, str]) -> None:
+    # What a training has computed before comes out of Rasa's cache.
+    shutil.copytree(ROOT / ".rasa", project / ".rasa")
+    rasa(project, environ, "train", "--out", "trained")
+    (model,) = (project / "trained").glob("*.tar.gz")
+    answer = rasa(project, environ, "test", "core", "--model", str(model), *STORY_OPTIONS)
+    assert "Failed" not in answer
+
+
+def test_rasa_train_with_comprehend_says_what_is_missing(
+    project: Path, environ: dict[str, str]
+) -> None:
+    nothing = {"AWS_EC2_METADATA_DISABLED": "true", "AWS_DEFAULT_REGION": "eu-west-1"}
+    done = subprocess.run(
+        ["rasa", "train", "nlu", "--config", CONFIGS[1]],
+        cwd=project,
+        env={**environ, **nothing},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode != 0
+    assert "AWS_ACCESS_KEY_ID" in done.stdout
