@@ -472,7 +472,7 @@ def run(
         steps = _steps(console, config)
         model = _prepare(steps, config)
         with steps.step(f"Starting action server and bot (logs: {os.path.relpath(LOGS)})"):
-            token = secrets.token_urlsafe()
+            token = os.environ.get(API_TOKEN_VARIABLE) or secrets.token_urlsafe()
             children.append(start_action_server(at))
             children.append(start_bot(at, model, token))
             wait_until_ready(

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from filelock import FileLock
+
 from bot.errors import UserError
 
 
@@ -18,6 +20,11 @@ def environment(folder: Path, lock: Path) -> Path:
     Raises:
         UserError: it cannot be made, most likely as the package registry is out of reach.
     """
+    with FileLock(Path(sys.prefix) / f"{folder.name}.lock"):  # two tests may want it at once
+        return _environment(folder, lock)
+
+
+def _environment(folder: Path, lock: Path) -> Path:
     stamp, wanted = folder / ".lock", hashlib.sha256(lock.read_bytes()).hexdigest()
     if stamp.exists() and stamp.read_text() == wanted:
         return folder / "bin"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import subprocess
 import tempfile
@@ -10,11 +11,30 @@ import uuid
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 import pytest
 
 from actions.directory import Directory
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print which of the documented commands were run (tests/test_documentation.py)."""
+    passed = terminalreporter.stats.get("passed", [])
+    documented = [
+        json.loads(value)
+        for report in passed
+        for name, value in report.user_properties
+        if name == "documented"
+    ]
+    if not documented:
+        return
+    not_run = [(block, reason) for block, reason in documented if reason]
+    terminalreporter.section("documented commands")
+    terminalreporter.line(f"{len(documented) - len(not_run)} blocks run, {len(not_run)} not run:")
+    for block, reason in not_run:
+        terminalreporter.line(f"{block}: {reason}")
 
 
 class PostgresServer:

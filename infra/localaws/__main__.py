@@ -41,7 +41,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, stop)
     if arguments.until_stdin_closes:
         threading.Thread(target=stop_at_the_end_of_input, daemon=True).start()
-    server.serve(lambda url: print(url, flush=True))
+    server.serve(lambda url: print(f"{url}\nCtrl-C stops it.", flush=True))
 
 
 def _forget_aws() -> None:

@@ -49,6 +49,20 @@ def provider_mirror() -> Path | None:
     return None
 
 
+def mirror_environment(folder: Path) -> dict[str, str]:
+    """Return the variables by which Terraform takes its provider from the mirror, if there is one.
+
+    Args:
+        folder: Where a configuration of its command line is written.
+    """
+    mirror = provider_mirror()
+    if mirror is None:
+        return {}
+    config = folder / "terraform.tfrc"
+    config.write_text(_MIRROR_CONFIG.format(mirror=mirror), encoding="utf-8")
+    return {"TF_CLI_CONFIG_FILE": str(config)}
+
+
 class Terraform:
     """A configuration that is applied to a local AWS.
 
@@ -87,12 +101,8 @@ class Terraform:
                 f"TF_VAR_{name}": value if isinstance(value, str) else json.dumps(value)
                 for name, value in (variables or {}).items()
             },
+            **mirror_environment(workspace),
         }
-        mirror = provider_mirror()
-        if mirror is not None:
-            config = workspace / "terraform.tfrc"
-            config.write_text(_MIRROR_CONFIG.format(mirror=mirror), encoding="utf-8")
-            self._environment["TF_CLI_CONFIG_FILE"] = str(config)
 
     @staticmethod
     def available() -> bool:
