@@ -13,7 +13,7 @@ AWS_PORT ?= 4566
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 BOT := $(VENV)/bin/bot
-ENCODER := models/encoders/e5-small-fr/encoder.json
+ENCODER := $(or $(BOT_ENCODERS),models/encoders)/e5-small-fr/encoder.json
 # Packages that Rasa's LanguageModelFeaturizer needs, for a comparison with it alone.
 PEERS_LM := results/bench/peers-lm
 SOURCES := bot components actions infra benchmarks tests

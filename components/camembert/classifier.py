@@ -19,7 +19,7 @@ from rasa.shared.nlu.training_data.training_data import TrainingData
 from bot.errors import UserError
 from components.camembert import sagemaker
 from components.camembert.config import DEFAULTS, validate
-from components.camembert.encoder import configured_encoder
+from components.camembert.encoder import configured_encoder, require_training_packages
 from components.camembert.served_model import STUDENT, ServedModel, read_trained
 from components.component import TrainableComponent, rasa_errors, source_fingerprint
 from components.intent_classifier import answer, examples_of
@@ -106,6 +106,8 @@ class CamembertIntentClassifier(TrainableComponent, IntentClassifier):
         return self._resource
 
     def _train_locally(self, examples: list[tuple[str, str]]) -> None:
+        with rasa_errors():
+            require_training_packages()
         from components.camembert.build import train_and_write
 
         start = None
