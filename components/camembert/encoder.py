@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bot import encoder as encoders
-from bot.errors import UserError
+from bot.errors import COMMAND, UserError
 from components.validation import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -128,7 +128,8 @@ def _local(folder: Path, name: str) -> Encoder:
     if missing:
         raise ConfigError(
             f"The encoder folder '{folder}' lacks {', '.join(missing)}. Fetch it again with "
-            f"`bot encoder fetch NAME`, or build the offline encoder with `bot encoder build`."
+            f"`{COMMAND} encoder fetch NAME`, or build the offline encoder with "
+            f"`{COMMAND} encoder build`."
         )
     return Encoder(folder, name, str(folder), _digest(folder))
 
@@ -169,7 +170,7 @@ def _download(name: str, revision: str) -> Path | ConnectionError:
 
 def _fall_back(name: str, offline_encoder: str | None, error: Exception) -> Encoder:
     way_out = (
-        f"Fetch it on a machine with network (`bot encoder fetch {name}`) and copy "
+        f"Fetch it on a machine with network (`{COMMAND} encoder fetch {name}`) and copy "
         f"'{encoders.ENCODERS_FOLDER / name}' here"
     )
     if offline_encoder is None:
@@ -181,7 +182,7 @@ def _fall_back(name: str, offline_encoder: str | None, error: Exception) -> Enco
     if not folder.is_dir():
         raise ConfigError(
             f"The encoder '{name}' cannot be downloaded and the offline encoder '{folder}' does "
-            f"not exist. Build it with `bot encoder build`. Or: {way_out.lower()}."
+            f"not exist. Build it with `{COMMAND} encoder build`. Or: {way_out.lower()}."
         ) from error
     _warn(
         f"The encoder '{name}' cannot be downloaded; the offline encoder '{offline_encoder}' is "

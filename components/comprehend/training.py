@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from bot.errors import UserError
+from bot.errors import COMMAND, UserError
 from components.aws import AwsError
 from components.comprehend.documents import Documents, to_csv
 from components.comprehend.service import FAILED, IN_PROGRESS, READY, Comprehend, Endpoint, Version
@@ -43,13 +43,13 @@ def use_endpoint(service: Comprehend, name_or_arn: str, intents: Iterable[str]) 
     if endpoint is None:
         raise TrainingError(
             f"There is no Comprehend endpoint '{name_or_arn}' in the region {service.region}. "
-            "Start it with `bot comprehend endpoint start`, or have it trained: set 'train'."
+            f"Start it with `{COMMAND} comprehend endpoint start`, or have it trained: set 'train'."
         )
     if endpoint.state != READY:
         raise TrainingError(
             f"The Comprehend endpoint '{endpoint.name}' is not in service: its status is "
-            f"{_status(endpoint)}. Wait for it (`bot comprehend endpoint status`), or stop it and "
-            "start it again."
+            f"{_status(endpoint)}. Wait for it (`{COMMAND} comprehend endpoint status`), or stop "
+            "it and start it again."
         )
     matrix = service.confusion_matrix(service.describe_version(endpoint.model_arn))
     difference = label_difference(intents, matrix.labels)
