@@ -70,9 +70,7 @@ def test_a_locked_package_that_is_not_installed_is_named(tmp_path: Path) -> None
 
 def test_a_package_that_is_locked_for_other_machines_need_not_be_installed(tmp_path: Path) -> None:
     lock = tmp_path / "requirements.lock"
-    lock.write_text(
-        "rasa==3.6.21\nno-such-package==1.0 ; sys_platform == 'plan9' \\\n    --hash=\n"
-    )
+    lock.write_text("rasa==3.6.21\nmissing==1.0 ; sys_platform == 'plan9' \\\n    --hash=0\n")
     assert supply_chain.locked(lock) == {"rasa": "3.6.21"}
     assert len(supply_chain.requirements(lock)) == 2
 
