@@ -36,7 +36,7 @@ from components.camembert.onnx_graph import (
 from components.camembert.served_model import ServedModel
 from components.camembert.tokenization import SentenceTokenizer
 from components.camembert.training import contrastive_loss, fine_tune
-from components.component import DamagedModelError, TrainingError
+from components.component import DamagedModelError, MissingPackageError, TrainingError
 from components.validation import ConfigError
 from tests.intent_classifier_contract import (
     EXAMPLES,
@@ -623,6 +623,14 @@ def test_a_model_of_another_version_is_refused(copied: TrainedClassifier) -> Non
     path = folder_of(copied) / "metadata.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "format": 0}))
     with pytest.raises(DamagedModelError, match="another version of the component"):
+        copied.load()
+
+
+def test_a_package_that_serving_needs_is_named_where_it_is_missing(
+    copied: TrainedClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(MissingPackageError, match=r"needs the package onnxruntime.*pip install"):
         copied.load()
 
 
