@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import traceback
 
+#: What our command line is called: in other projects (docs/plugin.md), `bot` could be theirs.
+COMMAND = "skills-bot" if __name__.startswith("skills_bot.") else "bot"
+
 
 class UserError(Exception):
     """Something that the caller can put right; the message says how.
