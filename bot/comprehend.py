@@ -66,7 +66,7 @@ def train_endpoint(config: Path, console: Console, *, yes: bool = False) -> Endp
     """Train the present examples and have the endpoint answer with that version.
 
     Args:
-        config: A configuration that asks Comprehend; the examples are in ``data/nlu.yml`` beside it.
+        config: A configuration that asks Comprehend, with ``data/nlu.yml`` beside it.
         console: Where account, price and progress are shown.
         yes: Spend the money without asking.
 
