@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import traceback
 
-#: What our command line is called: in other projects (docs/plugin.md), `bot` could be theirs.
-COMMAND = "skills-bot" if __name__.startswith("skills_bot.") else "bot"
+#: Whether this runs in another project (docs/plugin.md).
+IS_PLUGIN = __name__.startswith("skills_bot.")
+#: What our command line is called: in other projects, `bot` could be theirs.
+COMMAND = "skills-bot" if IS_PLUGIN else "bot"
 
 
 class UserError(Exception):
