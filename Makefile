@@ -14,10 +14,13 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 BOT := $(VENV)/bin/bot
 DIRECTORY := data/directory.db
-ENCODER := models/encoders/e5-small-fr/encoder.json
+ENCODER := $(or $(BOT_ENCODERS),models/encoders)/e5-small-fr/encoder.json
 # Packages that Rasa's LanguageModelFeaturizer needs, for a comparison with it alone.
 PEERS_LM := results/bench/peers-lm
 SOURCES := bot components actions infra benchmarks tests
+# Nothing is trained on macOS with an Intel processor (infra/machines.py).
+MACHINE := $(shell uname -sm | tr ' ' -)
+READY := $(if $(filter Darwin-x86_64,$(MACHINE)),$(VENV)/.project-stamp,$(ENCODER))
 
 # $(call step,TITLE,COMMAND): announce COMMAND, run it with its output kept aside, say how long it
 # took; a sign of life every 15 s; when it fails, the end of its output and its status.
@@ -51,7 +54,7 @@ help: ## Print this menu
 	@printf '\nStart here: make run\n'
 
 .PHONY: setup
-setup: $(ENCODER) $(DIRECTORY) ## Create .venv, install the locked packages, build encoder and directory
+setup: $(READY) $(DIRECTORY) ## Create .venv, install the locked packages, build encoder and directory
 
 .PHONY: run
 run: setup ## Train if needed, start action server and bot [PORT=5005 ACTIONS_PORT=5055 CONFIG=config.yml]
@@ -131,9 +134,19 @@ audit: setup ## Licences and secrets, offline; bills of materials to build/suppl
 audit-online: setup ## Known vulnerabilities of all locked packages, by PyPI's and npm's services
 	@$(PYTHON) -m infra.supply_chain vulnerabilities
 
+.PHONY: wheel
+wheel: setup ## The wheel for other Rasa projects (docs/plugin.md), to dist/
+	@$(VENV)/bin/uv build --quiet --wheel --no-build-isolation --out-dir dist
+
+.PHONY: lock
+lock: setup ## Lock what pyproject.toml has new; all else stays (docs/supply-chain.md)
+	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
+		--no-annotate --no-emit-index-url --extra bot --extra train --extra dev pyproject.toml \
+		--output-file requirements.lock
+
 .PHONY: clean
 clean: ## Remove models, results and caches (keeps .venv, encoders and the directory)
-	rm -rf .venv-fuzz .venv-audit models/*.tar.gz models/*.json .rasa results build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv-fuzz .venv-audit models/*.tar.gz models/*.json .rasa results build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # --- set-up: one stamp a step, so that a step runs again when what it is made from changes ---
 
@@ -147,6 +160,7 @@ $(VENV)/bin/python:
 			"$$(pyenv prefix 3.10 2>/dev/null)/bin/python" "$$HOME"/.pyenv/versions/3.10*/bin/python \
 			"$$(uv python find --no-project 3.10 2>/dev/null)"; do \
 		if "$$candidate" -c '$(IS_PYTHON310)' >/dev/null 2>&1; then \
+			"$$candidate" infra/machines.py || exit 1; \
 			printf '→ Creating %s with %s\n' $(VENV) "$$("$$candidate" --version) ($$candidate)"; \
 			exec "$$candidate" -m venv --clear $(VENV); \
 		fi; \

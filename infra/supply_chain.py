@@ -19,6 +19,7 @@ from typing import Annotated, Any
 
 import typer
 import yaml
+from packaging.requirements import Requirement
 
 from bot.errors import UserError
 from infra.tools import environment
@@ -108,10 +109,19 @@ def normalised(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+def requirements(lock: Path = LOCK) -> list[Requirement]:
+    """Return what a lock file has, for all machines."""
+    found = re.findall(r"(?m)^[A-Za-z0-9][^\\\n]*", lock.read_text(encoding="utf-8"))
+    return [Requirement(line) for line in found]
+
+
 def locked(lock: Path = LOCK) -> dict[str, str]:
-    """Return name → version of every package of a lock file."""
-    found = re.findall(r"(?m)^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;\\]+)", lock.read_text())
-    return {normalised(name): version for name, version in found}
+    """Return name → version of every package that a lock file has for this machine."""
+    return {
+        normalised(one.name): str(one.specifier).removeprefix("==")
+        for one in requirements(lock)
+        if one.marker is None or one.marker.evaluate()
+    }
 
 
 def python_packages(policy: Policy, lock: Path = LOCK) -> Iterator[Package]:

@@ -19,6 +19,8 @@ from rasa.nlu.classifiers import LABEL_RANKING_LENGTH
 from rasa.shared.exceptions import InvalidConfigException
 from rasa.shared.nlu.constants import INTENT
 
+from bot import encoder as encoder_files
+from bot.errors import UserError
 from components.camembert import CamembertIntentClassifier, distillation, network, served_model
 from components.camembert import encoder as encoders
 from components.camembert.calibration import fit_temperature, softmax
@@ -34,7 +36,7 @@ from components.camembert.onnx_graph import (
 from components.camembert.served_model import ServedModel
 from components.camembert.tokenization import SentenceTokenizer
 from components.camembert.training import contrastive_loss, fine_tune
-from components.component import DamagedModelError, TrainingError
+from components.component import DamagedModelError, MissingPackageError, TrainingError
 from components.validation import ConfigError
 from tests.intent_classifier_contract import (
     EXAMPLES,
@@ -624,6 +626,14 @@ def test_a_model_of_another_version_is_refused(copied: TrainedClassifier) -> Non
         copied.load()
 
 
+def test_a_package_that_serving_needs_is_named_where_it_is_missing(
+    copied: TrainedClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(MissingPackageError, match=r"needs the package onnxruntime.*pip install"):
+        copied.load()
+
+
 # --- The encoder
 
 
@@ -674,12 +684,48 @@ def test_without_hub_and_offline_encoder_the_message_shows_the_way_out() -> None
 def test_a_fetched_encoder_is_used_without_the_hub(
     tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoders, "FETCHED_ENCODERS", tmp_path)
+    monkeypatch.setattr(encoder_files, "ENCODERS_FOLDER", tmp_path)
     (tmp_path / "almanach").mkdir()
     (tmp_path / "almanach" / "camembert-base").symlink_to(tiny_encoder)
     found = encoders.find_encoder("almanach/camembert-base", "main", None)
     assert not found.is_fallback
     assert found.path == tmp_path / "almanach" / "camembert-base"
+
+
+@pytest.mark.usefixtures("no_hub")
+@pytest.mark.parametrize("name", ["almanach/camembert-base", encoder_files.OFFLINE_ENCODER])
+def test_the_offline_encoder_is_built_where_it_is_missing(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[Path] = []
+    monkeypatch.setattr(encoder_files, "ENCODERS_FOLDER", tmp_path)
+    monkeypatch.setattr(
+        encoder_files, "build", lambda folder: built.append(build_tiny_encoder(folder, TEXTS))
+    )
+    found = encoders.find_encoder(name, "main", encoder_files.OFFLINE_ENCODER)
+    assert built == [tmp_path / encoder_files.OFFLINE_ENCODER] == [found.path]
+    assert found.used == encoder_files.OFFLINE_ENCODER
+    assert found.is_fallback == (name != encoder_files.OFFLINE_ENCODER)
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "way_out"),
+    [
+        ("linux", "x86_64", r"pip install 'skills-bot\[train\]'"),
+        ("darwin", "arm64", r"pip install 'skills-bot\[train\]'"),
+        ("darwin", "x86_64", "Train on another machine"),
+    ],
+)
+def test_without_the_training_packages_the_message_names_them(
+    system: str, machine: str, way_out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoders, "_TRAINING_PACKAGES", ("numpy", "no_torch", "no_onnx"))
+    monkeypatch.setattr(encoder_files, "ENCODERS_FOLDER", tmp_path)
+    monkeypatch.setattr(encoders.sys, "platform", system)
+    monkeypatch.setattr(encoders.platform, "machine", lambda: machine)
+    with pytest.raises(UserError, match=f"needs no_torch, no_onnx, .*{way_out}"):
+        encoders.find_encoder(encoder_files.OFFLINE_ENCODER, "main", None)
+    assert not list(tmp_path.iterdir())
 
 
 def test_another_encoder_changes_the_fingerprint(

@@ -35,7 +35,7 @@ SENTENCES = [
 @pytest.fixture(scope="session")
 def offline_encoder() -> Path:
     """The offline encoder where the product keeps it; built once, checked ever after."""
-    folder = ROOT / encoder.ENCODERS_FOLDER / encoder.OFFLINE_ENCODER
+    folder = encoder.ENCODERS_FOLDER / encoder.OFFLINE_ENCODER
     encoder.build(folder)
     return folder
 
@@ -275,6 +275,35 @@ def test_says_when_a_package_has_another_version_or_content() -> None:
         encoder._locate(encoder._Source(words.package, "0.0.1", words.path, words.sha256))
     with pytest.raises(UserError, match="not the file that"):
         encoder._locate(encoder._Source(words.package, words.version, words.path, "0" * 64))
+
+
+# --- where encoders are kept -------------------------------------------------------------------
+
+
+def test_encoders_of_a_checkout_are_in_it_wherever_it_is_called_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert encoder.encoders_folder({}, ROOT) == ROOT / "models" / "encoders"
+
+
+def test_encoders_of_an_installed_package_are_in_the_cache_of_the_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    installed = tmp_path / "site-packages" / "skills_bot"
+    assert encoder.encoders_folder({}, installed) == tmp_path / ".cache/skills-bot/encoders"
+    cache = {"XDG_CACHE_HOME": "/elsewhere"}
+    assert encoder.encoders_folder(cache, installed) == Path("/elsewhere/skills-bot/encoders")
+
+
+@pytest.mark.parametrize("root", [ROOT, Path("/usr/lib/python3/site-packages/skills_bot")])
+def test_a_variable_names_another_folder_of_encoders(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    environ = {encoder.FOLDER_VARIABLE: "~/encoders", "XDG_CACHE_HOME": "/elsewhere"}
+    assert encoder.encoders_folder(environ, root) == tmp_path / "encoders"
 
 
 # --- manifests ---------------------------------------------------------------------------------

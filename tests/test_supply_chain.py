@@ -68,6 +68,13 @@ def test_a_locked_package_that_is_not_installed_is_named(tmp_path: Path) -> None
         list(supply_chain.python_packages(POLICY, lock))
 
 
+def test_a_package_that_is_locked_for_other_machines_need_not_be_installed(tmp_path: Path) -> None:
+    lock = tmp_path / "requirements.lock"
+    lock.write_text("rasa==3.6.21\nmissing==1.0 ; sys_platform == 'plan9' \\\n    --hash=0\n")
+    assert supply_chain.locked(lock) == {"rasa": "3.6.21"}
+    assert len(supply_chain.requirements(lock)) == 2
+
+
 def test_no_secret_is_in_the_repository(tools: Path) -> None:
     listed = subprocess.run(
         ["git", "ls-files", "-z"], cwd=supply_chain.ROOT, capture_output=True, text=True
@@ -105,8 +112,11 @@ def test_bills_of_materials_are_complete_and_reproducible(tools: Path, tmp_path:
         assert one.read_bytes() == other.read_bytes()
         assert json.loads(one.read_text(encoding="utf-8"))["bomFormat"] == "CycloneDX"
     python = json.loads((folders[0] / "python.cdx.json").read_text(encoding="utf-8"))
-    named = {supply_chain.normalised(one["name"]): one["version"] for one in python["components"]}
-    assert named == supply_chain.locked()
+    named = {(supply_chain.normalised(one["name"]), one["version"]) for one in python["components"]}
+    assert named == {
+        (supply_chain.normalised(one.name), str(one.specifier).removeprefix("=="))
+        for one in supply_chain.requirements()
+    }
     web = json.loads((folders[0] / "web.cdx.json").read_text(encoding="utf-8"))
     assert "preact" in {one["name"] for one in web["components"]}
 

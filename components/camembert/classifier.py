@@ -19,7 +19,7 @@ from rasa.shared.nlu.training_data.training_data import TrainingData
 from bot.errors import UserError
 from components.camembert import sagemaker
 from components.camembert.config import DEFAULTS, validate
-from components.camembert.encoder import configured_encoder
+from components.camembert.encoder import configured_encoder, require_training_packages
 from components.camembert.progress import Progress, work_of
 from components.camembert.served_model import STUDENT, ServedModel, read_trained
 from components.component import TrainableComponent, rasa_errors, source_fingerprint
@@ -108,6 +108,7 @@ class CamembertIntentClassifier(TrainableComponent, IntentClassifier):
 
     def _train_locally(self, examples: list[tuple[str, str]]) -> None:
         with rasa_errors():
+            require_training_packages()
             encoder = configured_encoder(self.config)
         with Progress(work_of(encoder.path, len(examples), self.config)) as progress:
             progress.stage("loading PyTorch")

@@ -30,8 +30,9 @@ DEFAULTS: dict[str, Any] = {
     # model.safetensors), and the hub revision (commit, tag or branch) to hold on to.
     "encoder": "almanach/camembert-base",
     "revision": "main",
-    # Used, with a warning, where the hub cannot be reached. Null: fail instead.
-    "offline_encoder": "models/encoders/e5-small-fr",
+    # Used, with a warning, where the hub cannot be reached: a folder, or the one that is built from
+    # installed packages (docs/encoders.md). Null: fail instead.
+    "offline_encoder": "e5-small-fr",
     # Training.
     "epochs": 8,
     "batch_size": 32,

@@ -5,16 +5,22 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import importlib.util
 import logging
+import platform
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bot import encoder as encoders
+from bot.errors import COMMAND, UserError
 from components.validation import ConfigError
 
 logger = logging.getLogger(__name__)
 
-FETCHED_ENCODERS = Path("models/encoders")  # Where `bot encoder fetch` puts what it brings.
+# What training imports and serving does not, but for the raw material of the offline encoder.
+_TRAINING_PACKAGES = ("torch", "transformers", "safetensors", "onnx")
 _REQUIRED_FILES = ("config.json", "tokenizer.json")
 _WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 
@@ -26,7 +32,7 @@ class Encoder:
     Attributes:
         path: Folder with ``config.json``, ``tokenizer.json`` and the weights.
         name: What the configuration asked for.
-        used: What is really used: ``name``, or the folder of the offline encoder.
+        used: What is really used: ``name``, or the offline encoder.
         revision: Commit of the hub, or a digest of the folder.
     """
 
@@ -53,28 +59,66 @@ def find_encoder(name: str, revision: str, offline_encoder: str | None) -> Encod
     hub (and its local cache), the offline encoder.
 
     Args:
-        name: Folder, or name on the Hugging Face hub.
+        name: Folder, or name on the Hugging Face hub; or ``e5-small-fr``, the offline encoder that
+            is built where it is missing.
         revision: Commit, tag or branch on the hub.
-        offline_encoder: Folder of the stand-in; ``None`` to do without.
+        offline_encoder: Folder of the stand-in, or ``e5-small-fr``; ``None`` to do without.
 
     Raises:
         ConfigError: The encoder is nowhere to be had; the message says what to do.
+        UserError: The offline encoder cannot be built; the message says what is missing.
     """
     folder = Path(name)
     if folder.is_dir():
         return _local(folder, name)
+    if name == encoders.OFFLINE_ENCODER:
+        return dataclasses.replace(_local(_offline(name), name), used=name)
     if folder.is_absolute() or name.startswith((".", "~")) or len(folder.parts) != 2:
         raise ConfigError(
             f"The encoder folder '{name}' does not exist (looked for '{folder.absolute()}'). Give "
             "an existing folder or a name on the hub such as 'almanach/camembert-base'."
         )
-    fetched = FETCHED_ENCODERS / name
+    fetched = encoders.ENCODERS_FOLDER / name
     if fetched.is_dir():
         return dataclasses.replace(_local(fetched, name), used=name)
     snapshot = _download(name, revision)
     if isinstance(snapshot, ConnectionError):
         return _fall_back(name, offline_encoder, snapshot)
     return dataclasses.replace(_local(snapshot, name), used=name, revision=snapshot.name)
+
+
+def require_training_packages() -> None:
+    """Check that what training imports is installed.
+
+    Raises:
+        UserError: It is not; the message says how to install it.
+    """
+    missing = [name for name in _TRAINING_PACKAGES if importlib.util.find_spec(name) is None]
+    if not missing:
+        return
+    message = f"Training needs {', '.join(missing)}, which serving does without: "
+    if (sys.platform, platform.machine()) == ("darwin", "x86_64"):
+        raise UserError(
+            f"{message}PyTorch is no longer published for macOS on Intel processors. Train on "
+            "another machine and copy the model here."
+        )
+    raise UserError(f"{message}pip install 'skills-bot[train]' (in a checkout: make setup).")
+
+
+def _offline(offline_encoder: str) -> Path:
+    """Return the folder of the offline encoder; the one of that name is built where it is missing.
+
+    Raises:
+        UserError: See :func:`bot.encoder.build`.
+    """
+    if offline_encoder != encoders.OFFLINE_ENCODER:
+        return Path(offline_encoder)
+    folder = encoders.ENCODERS_FOLDER / offline_encoder
+    if not encoders.is_built(folder):
+        require_training_packages()
+        logger.info(f"Building the offline encoder in {folder}, once; it takes half a minute.")
+        encoders.build(folder)
+    return folder
 
 
 def _local(folder: Path, name: str) -> Encoder:
@@ -84,7 +128,8 @@ def _local(folder: Path, name: str) -> Encoder:
     if missing:
         raise ConfigError(
             f"The encoder folder '{folder}' lacks {', '.join(missing)}. Fetch it again with "
-            f"`bot encoder fetch NAME`, or build the offline encoder with `bot encoder build`."
+            f"`{COMMAND} encoder fetch NAME`, or build the offline encoder with "
+            f"`{COMMAND} encoder build`."
         )
     return Encoder(folder, name, str(folder), _digest(folder))
 
@@ -125,26 +170,26 @@ def _download(name: str, revision: str) -> Path | ConnectionError:
 
 def _fall_back(name: str, offline_encoder: str | None, error: Exception) -> Encoder:
     way_out = (
-        f"Fetch it on a machine with network (`bot encoder fetch {name}`) and copy "
-        f"'{FETCHED_ENCODERS / name}' here"
+        f"Fetch it on a machine with network (`{COMMAND} encoder fetch {name}`) and copy "
+        f"'{encoders.ENCODERS_FOLDER / name}' here"
     )
     if offline_encoder is None:
         raise ConfigError(
             f"The encoder '{name}' cannot be downloaded and 'offline_encoder' is null. {way_out}, "
             "give a local folder as 'encoder', or name an offline encoder."
         ) from error
-    folder = Path(offline_encoder)
+    folder = _offline(offline_encoder)
     if not folder.is_dir():
         raise ConfigError(
             f"The encoder '{name}' cannot be downloaded and the offline encoder '{folder}' does "
-            f"not exist. Build it with `bot encoder build`. Or: {way_out.lower()}."
+            f"not exist. Build it with `{COMMAND} encoder build`. Or: {way_out.lower()}."
         ) from error
     _warn(
-        f"The encoder '{name}' cannot be downloaded; the offline encoder '{folder}' is used "
-        "instead. It is smaller and was not trained on French alone, so expect some points of "
+        f"The encoder '{name}' cannot be downloaded; the offline encoder '{offline_encoder}' is "
+        "used instead. It is smaller and was not trained on French alone, so expect some points of "
         f"accuracy less on hard questions. {way_out} to use the real one."
     )
-    return _local(folder, name)
+    return dataclasses.replace(_local(folder, name), used=offline_encoder)
 
 
 @functools.cache  # Rasa asks several times in one training.

@@ -18,7 +18,7 @@ from rasa.shared.nlu.training_data.training_data import TrainingData
 from tqdm.auto import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from bot.errors import UserError
+from bot.errors import COMMAND, UserError
 from components.camembert import CamembertIntentClassifier
 from components.component import TrainableComponent, rasa_errors, source_fingerprint
 from components.comprehend.config import DEFAULTS, region_of, training_settings, validate
@@ -32,7 +32,10 @@ from components.remote_aws import RenewedClient, client_options, connect
 
 logger = logging.getLogger(__name__)
 
-_GONE = "Look with `bot comprehend endpoint status`; `bot comprehend endpoint start` starts it."
+_GONE = (
+    f"Look with `{COMMAND} comprehend endpoint status`; "
+    f"`{COMMAND} comprehend endpoint start` starts it."
+)
 
 
 @DefaultV1Recipe.register(DefaultV1Recipe.ComponentType.INTENT_CLASSIFIER, is_trainable=True)

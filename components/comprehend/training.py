@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from bot.errors import UserError
+from bot.errors import COMMAND, UserError
 from components.aws import AwsError
 from components.comprehend.documents import Documents, to_csv
 from components.comprehend.service import FAILED, IN_PROGRESS, READY, Comprehend, Endpoint, Version
@@ -43,21 +43,22 @@ def use_endpoint(service: Comprehend, name_or_arn: str, intents: Iterable[str]) 
     if endpoint is None:
         raise TrainingError(
             f"There is no Comprehend endpoint '{name_or_arn}' in the region {service.region}. "
-            "`bot comprehend train` trains and starts it; `bot comprehend endpoint start` starts a "
-            "version that is trained."
+            f"`{COMMAND} comprehend train` trains and starts it; `{COMMAND} comprehend endpoint "
+            "start` starts a version that is trained."
         )
     if endpoint.state != READY:
         raise TrainingError(
             f"The Comprehend endpoint '{endpoint.name}' is not in service: its status is "
-            f"{_status(endpoint)}. Wait for it (`bot comprehend endpoint status`), or stop it and "
-            "start it again."
+            f"{_status(endpoint)}. Wait for it (`{COMMAND} comprehend endpoint status`), or stop "
+            "it and start it again."
         )
     matrix = service.confusion_matrix(service.describe_version(endpoint.model_arn))
     difference = label_difference(intents, matrix.labels)
     if difference:
         raise TrainingError(
             f"The Comprehend endpoint '{endpoint.name}' tells other intents apart than the "
-            f"training data: {difference} `bot comprehend train` trains a version on these data."
+            f"training data: {difference} `{COMMAND} comprehend train` trains a version on these "
+            "data."
         )
     return Trained(endpoint.arn, endpoint.model_arn, sorted(matrix.labels), matrix.metrics())
 
