@@ -152,7 +152,7 @@ def test_commands_run_as_they_stand(
 ) -> None:
     name = name_of(page)
     reasons = {
-        block: block.reason or (f"{ELSEWHERE[name]} does." if name in ELSEWHERE else None)
+        block: block.reason or (f"run by {ELSEWHERE[name]}." if name in ELSEWHERE else None)
         for block in blocks(page, "sh")
     }
     if not all(reasons.values()):
