@@ -39,7 +39,9 @@ logger = logging.getLogger(__name__)
 _FORMAT = 1
 
 # After a known technology: 17, v17, 3.11, 17.x, 19c. « Java 5 ans » counts years.
-_VERSION = regex.compile(r"v?\d{1,4}(?:[.,]\d{1,4}|\.x)*[a-z]?\+?", regex.IGNORECASE)
+# « 4+ » and « 4/5 » are levels.
+_VERSION = regex.compile(r"(?![1-5]\+)v?\d{1,4}(?:[.,]\d{1,4}|\.x)*[a-z]?\+?", regex.IGNORECASE)
+_LEVEL = regex.compile(r"[1-5](?:\+|/5)")
 _NAME_AND_VERSION = regex.compile(r"(\D{3,}?)v?\d+x?\+?")
 _COUNTED = regex.compile(
     r"\s*(?:ans?|annees?|mois|jours?|semaines?|heures?|fois|personnes?|gens|devs?|developpeu\w+|"
@@ -109,7 +111,7 @@ class GazetteerEntityExtractor(TrainableComponent, EntityExtractorMixin):
             # Lookup tables to use; None: all that the training data has annotated examples of.
             "entities": None,
             # Entities of which a name may contain typos.
-            "fuzzy": ["technology", "agency"],
+            "fuzzy": ["technology", "agency", "job_title"],
             # Entities whose names are everyday words: an earlier extractor must have seen one.
             "confirm": ["detail", "reference", "more", "follow_up", "rank"],
             # « il » stands for somebody who is not named: dropped where the message names a person.
@@ -443,7 +445,10 @@ def _cleaned(text: str, entity: dict[str, Any]) -> dict[str, Any]:
     # One letter alone may be a name (C, R): only what surrounds a name is cut off.
     while len(words) > 1 and words[0][2] in leading:
         del words[0]
-    while len(words) > 1 and words[-1][2] in _EDGES and len(words[-1][2]) > 1:
+    while len(words) > 1 and (
+        (words[-1][2] in _EDGES and len(words[-1][2]) > 1)
+        or _LEVEL.fullmatch(span[words[-1][0] : words[-1][1]])
+    ):
         del words[-1]
     if not words or (words[0][2] in leading and len(words[0][2]) > 1):
         return {**entity, ENTITY_ATTRIBUTE_END: start}

@@ -18,6 +18,7 @@ PIPELINE = [
     {"name": "components.tokenizer.FrenchTokenizer"},
     {"name": "components.crf.FrenchCRFEntityExtractor"},
     {"name": "components.gazetteer.GazetteerEntityExtractor"},
+    {"name": "components.constraints.ConstraintExtractor"},
 ]
 
 Parse = Callable[[str], list[dict[str, Any]]]
@@ -33,7 +34,7 @@ def parse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parse]:
     )
     data = folder / "data"
     data.mkdir()
-    for name in ("nlu.yml", "lookups.yml", "names.yml"):
+    for name in ("nlu.yml", "lookups.yml", "names.yml", "constraints.yml"):
         (data / name).write_bytes((ROOT / "data" / name).read_bytes())
     with pytest.MonkeyPatch.context() as patch:
         # Rasa keeps its training cache under the working directory.
@@ -61,6 +62,10 @@ def technology(name: str) -> tuple[str, str]:
     return ("technology", name)
 
 
+def job_title(name: str) -> tuple[str, str]:
+    return ("job_title", name)
+
+
 def agency(name: str) -> tuple[str, str]:
     return ("agency", name)
 
@@ -80,17 +85,20 @@ def agency(name: str) -> tuple[str, str]:
         ("qui sy connait en k8s", [technology("Kubernetes")]),
         ("Qui fait du C++ ?", [technology("C++")]),
         ("qui fait du c#", [technology("C#")]),
-        ("Un expert .NET ?", [technology(".NET")]),
+        ("Un expert .NET ?", [("level", "4"), technology(".NET")]),
         ("qqn connait node js ?", [technology("Node.js")]),
         ("qui maitrise la ci/cd", [technology("CI/CD")]),
         ("Qui connaît Java 17 ?", [technology("Java")]),
         ("Qui connaît l'Angular ?", [technology("Angular")]),
         ("qui connaît pyhton", [technology("Python")]),
-        ("besoin d'un dev kubernets", [technology("Kubernetes")]),
+        ("besoin d'un dev kubernets", [job_title("développeur"), technology("Kubernetes")]),
         ("Qui s'y connaît en sécurité applicative ?", [technology("Sécurité applicative")]),
         ("qui s'y connait en securite applicative", [technology("Sécurité applicative")]),
         ("Qui s'y connaît en Zorbaflux ?", [technology("Zorbaflux")]),
-        ("Un dev Python à Nantes ?", [technology("Python"), agency("Nantes")]),
+        (
+            "Un dev Python à Nantes ?",
+            [job_title("développeur"), technology("Python"), agency("Nantes")],
+        ),
         ("qui fait du react a saint etienne", [technology("React"), agency("Saint-Étienne")]),
         ("Python et Docker", [technology("Python"), technology("Docker")]),
         ("Et à Rennes ?", [("follow_up", "follow_up"), agency("Rennes")]),
@@ -100,14 +108,16 @@ def agency(name: str) -> tuple[str, str]:
         ("le deuxième", [("rank", "2")]),
         ("kubernetes", [technology("Kubernetes")]),
         ("Bonjour, comment ça va ?", []),
-        ("Quel temps fait-il aujourd'hui ?", []),
+        ("Quel temps fait-il aujourd'hui ?", [("date", "aujourd'hui")]),
         ("merci beaucoup", []),
     ],
 )
 def test_what_is_read_in_a_question(
     parse: Parse, text: str, expected: list[tuple[str, str]]
 ) -> None:
-    assert [(entity["entity"], entity["value"]) for entity in parse(text)] == expected
+    found = [(entity["entity"], entity["value"]) for entity in parse(text)]
+    # How a turn opens is told besides; it has a test of its own.
+    assert [pair for pair in found if pair != ("ask", "people")] == expected
 
 
 @pytest.mark.parametrize(

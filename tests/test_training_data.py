@@ -39,7 +39,7 @@ def test_no_held_out_example_is_trained_on(training: TrainingData, held_out: Tra
 def test_there_are_enough_examples(training: TrainingData) -> None:
     counts = Counter(message.get("intent") for message in training.intent_examples)
     off_topic = counts.pop("OUT_OF_SCOPE")
-    assert set(counts) == {"WHO_IS", "WHO_KNOWS_ABOUT", "HOW_ARE_YOU"}
+    assert {"WHO_IS", "WHO_KNOWS_ABOUT", "HOW_ARE_YOU"} <= set(counts)
     assert sum(counts.values()) >= 600
     assert off_topic >= 150
 
@@ -58,4 +58,4 @@ def test_entities_are_annotated_in_both(training: TrainingData, held_out: Traini
     def kinds(data: TrainingData) -> set[str]:
         return {entity["entity"] for m in data.nlu_examples for entity in m.get("entities", [])}
 
-    assert kinds(training) == kinds(held_out)
+    assert kinds(training) >= kinds(held_out)
