@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 
+from actions.query import Constraint, Query, Term
 from bot.errors import UserError
 
 MIN_LEVEL, MAX_LEVEL = 1, 5
@@ -98,6 +99,37 @@ class ExpertsFound:
     related: tuple[str, ...] = ()
     total_elsewhere: int = 0
     updated_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Somebody on a list, with the levels (1 to 5) in the skills asked for that they have."""
+
+    collaborator: Collaborator
+    levels: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Found:
+    """Answer of :meth:`Directory.find`: one page of the ``total`` people.
+
+    ``query`` is spelled as the directory does. Where nobody fits, ``without`` tells how many would
+    if one constraint were dropped. ``unknown`` are terms that name nothing in the directory;
+    ``refused`` constraints that were not applied, since the caller may not see what they ask for.
+    """
+
+    query: Query
+    people: tuple[Listed, ...] = ()
+    total: int = 0
+    without: dict[Constraint, int] = field(default_factory=dict)
+    unknown: tuple[Term, ...] = ()
+    refused: tuple[Constraint, ...] = ()
+
+    @property
+    def updated_at(self) -> datetime | None:
+        """The oldest update (UTC) among the people of the page."""
+        moments = (listed.collaborator.updated_at for listed in self.people)
+        return min((moment for moment in moments if moment), default=None)
 
 
 @dataclass(frozen=True)
