@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, case, exists, false, func, literal, not_, or_, select, union_all
+from sqlalchemy import and_, case, false, func, literal, not_, or_, select, union_all
 from sqlalchemy.engine import Connection
 from sqlalchemy.sql import ColumnElement, FromClause, Select
 
@@ -144,9 +144,8 @@ def _matching(meaning: _Meaning, pk: ColumnElement[int]) -> ColumnElement[bool]:
     """Whether the person ``pk`` is one of those whom the constraint's terms name."""
     alternatives: list[ColumnElement[bool]] = []
     if meaning.skills:
-        held = tables.collaborator_skill.alias()
-        skilled = [held.c.collaborator_pk == pk, held.c.skill_id.in_(meaning.skills)]
-        alternatives.append(exists().where(*skilled, *_level(meaning, held.c.level)))
+        skilled = [_held.skill_id.in_(meaning.skills), *_level(meaning, _held.level)]
+        alternatives.append(pk.in_(select(_held.collaborator_pk).where(*skilled)))
     if not meaning.constraint.has_level:
         alternatives += [pk.in_(_having_words(*words)) for words in meaning.words]
     if meaning.people:
@@ -173,7 +172,16 @@ class _Statement:
 
     def __init__(self, meanings: Sequence[_Meaning], order: str, within: Sequence[int] | None):
         self.conditions: list[ColumnElement[bool]] = []
-        sources = [self._source(m) for m in meanings if m.constraint.is_skill]
+        # Kept beside each skill: fewer rows to group.
+        self.places = [
+            m.agencies
+            for m in meanings
+            if m.constraint.kind == "agency" and not m.constraint.excluded
+        ]
+        sources: list[FromClause] = []
+        for meaning in meanings:
+            if meaning.constraint.is_skill:
+                sources.append(self._source(meaning, first=not sources))
         held = [source for source in sources if "rank" in source.c]
         base = held[0] if held else tables.collaborator
         self.pk = base.c.collaborator_pk if held else base.c.pk
@@ -194,23 +202,31 @@ class _Statement:
             self.conditions.append(self.pk.in_(within))
         self._order(order, sources, held)
 
-    def _source(self, meaning: _Meaning) -> FromClause:
-        """Whom a wanted skill brings, with the level: rows of the table, or the best of several."""
+    def _source(self, meaning: _Meaning, first: bool) -> FromClause:
+        """Whom a wanted skill brings, with the level: rows of the table, or the best of several.
+
+        The engine goes through the ``first`` one, and looks the people up in the others.
+        """
         if len(meaning.skills) == 1 and (meaning.constraint.has_level or not meaning.words):
             held = tables.collaborator_skill.alias()
-            self.conditions.append(held.c.skill_id == meaning.skills[0])
+            # "+ 0" keeps the skill out of the index: a person's few skills are read and compared,
+            # instead of the many people who have it.
+            skill_id = held.c.skill_id if first else held.c.skill_id + 0
+            self.conditions.append(skill_id == meaning.skills[0])
             self.conditions += _level(meaning, held.c.level)
             return held
         parts = [
             select(_held.collaborator_pk, _held.level).where(
-                _held.skill_id.in_(meaning.skills), *_level(meaning, _held.level)
+                _held.skill_id.in_(meaning.skills),
+                *_level(meaning, _held.level),
+                *(_held.agency_id.in_(agencies) for agencies in self.places),
             )
         ]
         if not meaning.constraint.has_level:
             for field, stems in meaning.words:
                 named = _having_words(field, stems).subquery()
                 parts.append(select(named.c.collaborator_pk, literal(0).label("level")))
-        every = union_all(*parts).subquery()
+        every = (union_all(*parts) if len(parts) > 1 else parts[0]).subquery()
         best = func.max(every.c.level).label("level")
         return select(every.c.collaborator_pk, best).group_by(every.c.collaborator_pk).subquery()
 
@@ -247,9 +263,10 @@ class _Statement:
             best = [case((day.is_(None), 1), else_=0), day, *best]
         self.order = [*best, self.pk]
 
-    def page(self, limit: int, offset: int) -> Select:
-        """Primary keys of a page."""
-        query = select(self.pk).select_from(self.source).where(*self.conditions)
+    def page(self, limit: int, offset: int, counted: bool = False) -> Select:
+        """Primary keys of a page; unless they are ``counted``, each with the number of all."""
+        query = select(self.pk, *([] if counted else [func.count().over()]))
+        query = query.select_from(self.source).where(*self.conditions)
         return query.order_by(*self.order).limit(limit).offset(offset)
 
     def count(self) -> Select:
@@ -272,18 +289,27 @@ def _rarest_first(connection: Connection, meanings: Sequence[_Meaning]) -> list[
     return sorted(meanings, key=lambda m: sum(holders.get(i, 0) for i in m.skills))
 
 
+def _is_counted(meanings: Sequence[_Meaning]) -> bool:
+    """Whether the import has counted them: one skill, perhaps in an agency."""
+    skills = [m for m in meanings if m.constraint.is_skill]
+    return (
+        len(skills) == 1
+        and len(skills[0].skills) == 1
+        and not skills[0].words
+        and all(m.constraint.is_plain for m in meanings)
+    )
+
+
 def _count_people(
     connection: Connection, meanings: Sequence[_Meaning], within: Sequence[int] | None = None
 ) -> int:
-    wanted = [m for m in meanings if m.constraint.is_skill]
-    plain = all(m.constraint.is_plain for m in meanings) and within is None
-    if plain and len(wanted) == 1 and not wanted[0].words and len(wanted[0].skills) == 1:
-        # Counted at the import.
+    if within is None and _is_counted(meanings):
         query = select(func.coalesce(func.sum(_count.people), 0))
-        query = query.where(_count.skill_id == wanted[0].skills[0])
-        places = [m.agencies for m in meanings if m.constraint.kind == "agency"]
-        for agencies in places:
-            query = query.where(_count.agency_id.in_(agencies))
+        for meaning in meanings:
+            if meaning.constraint.is_skill:
+                query = query.where(_count.skill_id == meaning.skills[0])
+            else:
+                query = query.where(_count.agency_id.in_(meaning.agencies))
         return int(connection.execute(query).scalar_one())
     return int(connection.execute(_Statement(meanings, "name", within).count()).scalar_one())
 
@@ -297,17 +323,23 @@ def find(connection: Connection, query: Query, within: Sequence[str] | None = No
     spelled = query.with_(constraints=tuple(m.constraint for m in meanings))
     pks = None
     if within is not None:
-        found = (search.pk_of(connection, identifier) for identifier in within)
-        pks = [pk for pk in found if pk is not None]
+        looked_up = (search.pk_of(connection, identifier) for identifier in within)
+        pks = [pk for pk in looked_up if pk is not None]
     ordered = _rarest_first(connection, meanings)
     total, rows = 0, []
     if not any(_is_impossible(meaning) for meaning in meanings):
         limit, offset = query.limit or 5, query.offset
         statement = _Statement(ordered, query.order, pks)
-        rows = list(connection.execute(statement.page(limit, offset)).scalars())
-        total = offset + len(rows)
-        if len(rows) == limit or (offset and not rows):
-            total = _count_people(connection, ordered, pks)
+        if _is_counted(ordered) and pks is None:
+            total = _count_people(connection, ordered)
+            page = statement.page(limit, offset, counted=True)
+            rows = list(connection.execute(page).scalars())
+        else:
+            found = connection.execute(statement.page(limit, offset)).all()
+            rows = [row[0] for row in found]
+            total = found[0][1] if found else 0
+            if offset and not found:
+                total = _count_people(connection, ordered, pks)
     without = {}
     if not total and len(meanings) > 1:
         for meaning in meanings:
@@ -397,7 +429,7 @@ def alike(
         shared.clear()
     fitting = set(shared)
     if meanings and shared:
-        page = _Statement(meanings, "name", list(shared)).page(len(shared), 0)
+        page = _Statement(meanings, "name", list(shared)).page(len(shared), 0, counted=True)
         fitting = set(connection.execute(page).scalars())
     best = sorted(fitting, key=lambda other: (-shared[other], -levels[other], other))
     people = search.load(connection, best[:limit])
