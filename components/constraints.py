@@ -176,9 +176,11 @@ class ConstraintExtractor(TrainableComponent, EntityExtractorMixin):
         head = text[: self.config["max_characters"]]
         known = [Found.of(entity) for entity in earlier]
         found, covered = self._matches(head)
-        scope = Scope(head, _merged(known, found), found.cues)
+        merged = _merged(known, found)
+        scope = Scope(head, merged, found.cues)
         entities = scope.resolve(self._is_ordinary)
-        entities += self._unknown(head, scope.words, entities, covered)
+        covered += [(entity.start, entity.end) for entity in [*merged, *entities]]
+        entities += self._unknown(head, scope.words, covered)
         entities.sort(key=lambda entity: entity.start)
         return [{EXTRACTOR: self.name, **entity.to_rasa()} for entity in entities]
 
@@ -219,7 +221,6 @@ class ConstraintExtractor(TrainableComponent, EntityExtractorMixin):
         self,
         text: str,
         words: Sequence[Word],
-        entities: Sequence[Found],
         covered: Sequence[tuple[int, int]],
     ) -> list[Found]:
         """Words of weight that nothing covers, in runs."""
@@ -228,7 +229,6 @@ class ConstraintExtractor(TrainableComponent, EntityExtractorMixin):
         for index, (start, end, key) in enumerate(words):
             if (
                 not key.isalpha()
-                or any(entity.touches(start, end) for entity in entities)
                 or any(begin < end and start < stop for begin, stop in covered)
                 or self._is_ordinary(key)
             ):

@@ -49,7 +49,10 @@ _COUNTED = regex.compile(
 )
 
 # Words that no name begins or ends with; a title tells that a name follows and is none itself.
-_TITLES = word_set("m mr mrs ms mme mlle mgr dr pr me monsieur madame mademoiselle docteur")
+_TITLES = word_set(
+    "m mr mrs ms mme mlle mgr dr pr me monsieur madame mademoiselle docteur cher chere bonjour "
+    "bonsoir salut coucou hello bjr slt"
+)
 _EDGES = word_set(
     "a au aux avec chez dans de du des d en et ou par pour sur the l le la les un une qu que qui "
     "svp stp merci please"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,10 @@ import pytest
 import yaml
 from rasa.core.agent import Agent
 from rasa.model_training import train_nlu
+from rasa.shared.nlu.training_data.loading import load_data
+
+from benchmarks.constraints import compare, kind_of
+from components.lexicon import Lexicon
 
 ROOT = Path(__file__).resolve().parent.parent
 PIPELINE = [
@@ -52,6 +57,17 @@ def parse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parse]:
 
     yield run
     loop.close()
+
+
+def test_held_out_constraints_are_read_by_kind(parse: Parse) -> None:
+    lexicon = Lexicon.from_training_data(load_data(str(ROOT / "data" / "lookups.yml")))
+    messages = load_data(str(ROOT / "tests" / "data" / "constraints.yml")).nlu_examples
+    kinds: dict[str, list[bool]] = defaultdict(list)
+    for message, wanted, found in compare(parse, messages, lexicon):
+        kinds[kind_of(message)].append(wanted == found)
+    shares = {kind: sum(right) / len(right) for kind, right in kinds.items()}
+    assert min(shares.values()) >= 0.75, shares
+    assert sum(map(sum, kinds.values())) >= 0.9 * len(messages)
 
 
 def person(name: str) -> tuple[str, str]:

@@ -31,7 +31,9 @@ def folded(message: Message) -> str:
     return " ".join(re.sub(r"[^\w+#. ]", " ", fold(message.get("text"))).split()).rstrip(" .")
 
 
-def test_no_held_out_example_is_trained_on(training: TrainingData, held_out: TrainingData) -> None:
+@pytest.mark.parametrize("name", ["heldout.yml", "constraints.yml"])
+def test_no_held_out_example_is_trained_on(training: TrainingData, name: str) -> None:
+    held_out = load_data(str(ROOT / "tests" / "data" / name))
     trained = {folded(message) for message in training.intent_examples} - {""}
     assert sorted(trained & {folded(message) for message in held_out.intent_examples}) == []
 
