@@ -221,7 +221,7 @@ class GazetteerEntityExtractor(TrainableComponent, EntityExtractorMixin):
         known = [_cleaned(text, entity) for entity in _joined(text, earlier)]
         known = [entity for entity in known if entity[ENTITY_ATTRIBUTE_START] < entity["end"]]
         found = [self._entity(text, words, match) for match in self._matches(text, words, known)]
-        kept = _resolved(found, known)
+        kept = _resolved(text, found, known)
         kinds = {entity[ENTITY_ATTRIBUTE_TYPE] for entity in kept}
         kept = [
             entity
@@ -467,25 +467,29 @@ def _cleaned(text: str, entity: dict[str, Any]) -> dict[str, Any]:
 
 
 def _resolved(
-    found: Sequence[dict[str, Any]], known: Sequence[dict[str, Any]]
+    text: str, found: Sequence[dict[str, Any]], known: Sequence[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """Return the entities that stay where some overlap, in the order of the text.
 
     The longest stays, the gazetteer's (``found``) on a tie. Several names that fill an entity of
-    their own kind are a list that somebody wrote without commas: they stay instead of it.
+    their own kind are a list that somebody wrote without commas: they stay instead of it. So does
+    the one name behind words in small letters: « background machine learning ».
     """
-    lists = [
-        entity
-        for entity in known
-        if sum(
-            entity[ENTITY_ATTRIBUTE_TYPE] == name[ENTITY_ATTRIBUTE_TYPE]
+
+    def is_more_than_a_name(entity: dict[str, Any]) -> bool:
+        names = [
+            name
+            for name in found
+            if entity[ENTITY_ATTRIBUTE_TYPE] == name[ENTITY_ATTRIBUTE_TYPE]
             and entity[ENTITY_ATTRIBUTE_START] <= name[ENTITY_ATTRIBUTE_START]
             and name[ENTITY_ATTRIBUTE_END] <= entity[ENTITY_ATTRIBUTE_END]
-            for name in found
-        )
-        > 1
-    ]
-    candidates = [*found, *[entity for entity in known if entity not in lists]]
+        ]
+        if len(names) != 1:
+            return len(names) > 1
+        rest = text[entity[ENTITY_ATTRIBUTE_START] : names[0][ENTITY_ATTRIBUTE_START]]
+        return bool(regex.fullmatch(r"(?:\p{Ll}{4,}\s+)+", rest))
+
+    candidates = [*found, *[entity for entity in known if not is_more_than_a_name(entity)]]
     kept: list[dict[str, Any]] = []
     # The sort is stable: the gazetteer's come first among those of the same length.
     for entity in sorted(
