@@ -18,11 +18,17 @@ def compare(context: Context) -> Memory:
     """Tell the levels of the people whom the turn names or means, and who is better."""
     turn, memory = context.turn, context.memory
     people: list[Collaborator] = []
+    wanted = tuple(c for c in turn.constraints if c.is_skill)
     for name in turn.persons:
-        found = context.directory.find_people(name, limit=MAX_CHOICES)
-        if len(found.matches) != 1:
+        matches = context.directory.find_people(name, limit=MAX_CHOICES).matches
+        if len(matches) > 1 and wanted:
+            # Of namesakes, the one who knows it.
+            within = [person.id for person in matches]
+            knowing = context.directory.find(Query(wanted), within=within).people
+            matches = tuple(listed.collaborator for listed in knowing) or matches
+        if len(matches) != 1:
             return about_person(context, Asked(turn.technologies))
-        people += found.matches
+        people += matches
     if len(people) < 2:
         others = candidates(context)
         talked_about = context.directory.get(memory.collaborator_id or "")
@@ -31,20 +37,17 @@ def compare(context: Context) -> Memory:
     if len(people) < 2:
         context.reply("utter_ask_person")
         return memory.with_(pending=Pending("person"))
-    skills = tuple(c for c in turn.constraints if c.is_skill) or tuple(
-        Constraint((Term("technology", name),)) for name in _shared(people)
-    )
+    skills = wanted or tuple(Constraint((Term("technology", name),)) for name in _shared(people))
     if not skills:
         context.reply("utter_compare_nothing", names=_names(context, people))
     for skill in skills:
         _compare_in(context, people, skill)
     ids = tuple(person.id for person in people)
-    asked = Query(tuple(c for c in turn.constraints if c.is_skill))
     return memory.with_(
         candidates=ids,
         collaborator_id=None,
         person=None,
-        query=asked or memory.query,
+        query=Query(wanted) or memory.query,
         next_offset=None,
         pending=None,
     )

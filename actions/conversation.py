@@ -259,14 +259,26 @@ class Question(Action, ABC):
         directory = CallerDirectory(shared_directory(), caller)
         context = Context(turn, memory, directory, reply, today(), self.intent)
         after = self.answer(context)
-        ignored = [label(reply, c) for c in turn.demands if c not in context.applied]
-        if ignored:
-            what = ", ".join(reply.phrase("utter_label_quoted", what=text) for text in ignored)
-            reply("utter_not_considered", what=what)
+        _name_the_rest(context)
         log, people = audit_log(), people_shown(reply.messages)
         if log is not None and people:
             log.record(caller, self.name(), people)
         return after
+
+
+def _name_the_rest(context: Context) -> None:
+    """Say which demands of the turn nobody honoured: no answer passes over one in silence."""
+    reply = context.reply
+    rest = [constraint for constraint in context.turn.demands if constraint not in context.applied]
+
+    def quoted(unsupported: bool) -> str:
+        labels = [label(reply, c) for c in rest if (c.kind == "unsupported") == unsupported]
+        return ", ".join(reply.phrase("utter_label_quoted", what=what) for what in labels)
+
+    if what := quoted(True):
+        reply("utter_not_in_directory", what=what)
+    if what := quoted(False):
+        reply("utter_not_considered", what=what)
 
 
 def _changes(before: Memory, after: Memory) -> list[EventType]:

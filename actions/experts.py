@@ -20,8 +20,7 @@ from actions.directory import Found, Listed
 from actions.query import MAX_LIMIT, Constraint, Query, Term
 from actions.reply import MISSING
 
-# People on a page, unless another number is asked for, and conditions offered to be dropped.
-PAGE_SIZE = 5
+# Conditions offered to be dropped, and skills of an agency.
 MAX_OFFERS = 3
 MAX_SKILLS = 10
 
@@ -48,6 +47,11 @@ def about_people(context: Context) -> Memory:
         return _tell_agencies(context, query)
     if "skills" in turn.asks and not query.of_kind({"technology", "family"}):
         return _tell_skills(context, query)
+    if not query and "all" in turn.drops:
+        context.reply("utter_fresh_start")
+        return Memory()
+    if not query and turn.demands:
+        return memory.with_(pending=None)  # nothing that can be looked up: that is said
     if not query:
         return _ask_technology(context)
     within = None
@@ -159,9 +163,8 @@ def _go_on(context: Context) -> Memory:
 
 def _list(context: Context, query: Query, within: Sequence[str] | None = None) -> Memory:
     """List a page of those who fit ``query``, or say that nobody does and what is near."""
-    found = context.directory.find(query.with_(limit=query.limit or PAGE_SIZE), within=within)
+    found = context.directory.find(query, within=within)
     context.applied.difference_update(found.refused)
-    found = dataclasses.replace(found, query=found.query.with_(limit=query.limit))
     if not found.query:
         return context.memory.with_(pending=None)  # all of it was refused
     if found.total:
@@ -256,12 +259,13 @@ def _say_nobody(context: Context, found: Found) -> Query:
         return _say_no_such_agency(context, found)
     card = expert_list(reply, found)
     if len(query.constraints) == 1 + (agency is not None) and len(query.technologies) == 1:
-        if agency and found.without.get(query.of_kind({"agency"})[0]):
+        elsewhere = query.without(*query.of_kind({"agency"}))
+        if agency and any(relaxed.query == elsewhere for relaxed in found.relaxed):
             reply(
                 "utter_no_expert_in_agency",
                 technology=technology,
                 agency=agency,
-                everywhere=query_payload(query.without(*query.of_kind({"agency"}))),
+                everywhere=query_payload(elsewhere),
                 payload=card,
             )
             return query
@@ -281,20 +285,23 @@ def _say_nobody(context: Context, found: Found) -> Query:
                 reply("utter_suggest_search")
             return query
     what = ", ".join(_labels(context, query))
-    offers = sorted(found.without.items(), key=lambda item: -item[1])[:MAX_OFFERS]
-    if not offers:
+    if not found.relaxed:
         reply("utter_nobody", what=what, payload=card)
         reply("utter_suggest_search")
         return query
+    offers = [
+        (", ".join(label(reply, c) for c in relaxed.dropped), relaxed)
+        for relaxed in found.relaxed[:MAX_OFFERS]
+    ]
     buttons = [
         {
-            "title": reply.phrase("utter_label_drop", what=label(reply, dropped), total=total),
-            "payload": query_payload(query.without(dropped)),
+            "title": reply.phrase("utter_label_drop", what=dropped, total=relaxed.total),
+            "payload": query_payload(relaxed.query),
         }
-        for dropped, total in offers
+        for dropped, relaxed in offers
     ]
     culprits = reply.phrase("utter_label_or").join(
-        reply.phrase("utter_label_quoted", what=label(reply, dropped)) for dropped, _ in offers
+        reply.phrase("utter_label_quoted", what=dropped) for dropped, _ in offers
     )
     reply("utter_nobody_because", what=what, culprits=culprits, buttons=buttons, payload=card)
     return query

@@ -5,6 +5,7 @@ from __future__ import annotations
 from actions.conversation import Context, Memory, Question
 from actions.query import Constraint, Query, Term
 from actions.reply import MISSING
+from actions.respond import respond
 
 
 class Help(Question):
@@ -16,11 +17,13 @@ class Help(Question):
 
     def answer(self, context: Context) -> Memory:
         """Say it with skills, an agency and a person that the directory knows."""
+        if context.turn.demands:
+            return respond(context)  # « que sait-on faire à Lyon ? »
         directory = context.directory
         skills = [*directory.count_by_skill(limit=2), MISSING, MISSING]
         skill = Query((Constraint((Term("technology", skills[0]),)),))
         places = directory.count_by_agency(Query())
-        people = directory.find(skill, within=None).people
+        people = directory.find(skill).people
         context.reply(
             "utter_help",
             technology=skills[0],

@@ -22,7 +22,8 @@ class NotUnderstood(Question):
     def answer(self, context: Context) -> Memory:
         """Read the turn as an answer to our question, or as a follow-up to the one before."""
         turn = context.turn
-        if turn.text and len(turn.text.split()) <= MAX_WORDS and _is_clear(context):
+        short = bool(turn.text) and len((turn.text or "").split()) <= MAX_WORDS
+        if _asks_whole(context) or (short and _is_clear(context)):
             return respond(context)
         context.apply(*turn.demands)  # the answer is that none of it was understood
         context.reply("utter_fallback")
@@ -42,6 +43,13 @@ def _suggest(context: Context) -> None:
             technology=" + ".join(memory.query.technologies) or MISSING,
             experts=query_payload(memory.query),
         )
+
+
+def _asks_whole(context: Context) -> bool:
+    """Whether the turn is a question whose every word of weight is one of the directory's."""
+    turn = context.turn
+    understood = not any(c.kinds & {"unknown", "unsupported", "topic"} for c in turn.constraints)
+    return bool(turn.asks) and understood and (turn.has_head or turn.availability is not None)
 
 
 def _is_clear(context: Context) -> bool:

@@ -14,8 +14,8 @@ HEAD_KINDS = SKILL_KINDS | {"job_title", "topic"}
 SEARCHED_KINDS = HEAD_KINDS | {"agency", "availability", "person"}
 
 ORDERS = ("level", "agency", "name", "availability")
-# Longest page that is shown, whatever was asked for.
-MAX_LIMIT = 50
+# Rows of a page where no number is asked for, and the most of them.
+PAGE_SIZE, MAX_LIMIT = 5, 50
 MAX_OFFSET = 100_000
 # Constraints of one query, and alternatives of one constraint.
 MAX_TERMS = 12

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,8 +15,8 @@ from sqlalchemy.sql import ColumnElement, FromClause, Select
 
 from actions.directory import matching, search, tables, vocabulary
 from actions.directory.importer import NAME_BITS
-from actions.directory.model import Found, Listed
-from actions.query import Constraint, Query, Term
+from actions.directory.model import Found, Listed, Relaxed
+from actions.query import PAGE_SIZE, Constraint, Query, Term
 
 _person = tables.collaborator.c
 _held = tables.collaborator_skill.c
@@ -25,6 +26,8 @@ _count = tables.skill_count.c
 # Skills that an inexact name may stand for, and people that an excluded name may mean.
 _MAX_SKILLS = 20
 _MAX_NAMESAKES = 100
+# Constraints of a query that are dropped in pairs, where nobody fits.
+_MAX_PAIRED = 6
 # Somebody's best skills that another must share to be like them, and holders compared for each.
 _MAIN_SKILLS = 6
 _MAX_COMPARED = 200
@@ -328,7 +331,7 @@ def find(connection: Connection, query: Query, within: Sequence[str] | None = No
     ordered = _rarest_first(connection, meanings)
     total, rows = 0, []
     if not any(_is_impossible(meaning) for meaning in meanings):
-        limit, offset = query.limit or 5, query.offset
+        limit, offset = query.limit or PAGE_SIZE, query.offset
         statement = _Statement(ordered, query.order, pks)
         if _is_counted(ordered) and pks is None:
             total = _count_people(connection, ordered)
@@ -340,21 +343,45 @@ def find(connection: Connection, query: Query, within: Sequence[str] | None = No
             total = found[0][1] if found else 0
             if offset and not found:
                 total = _count_people(connection, ordered, pks)
-    without = {}
-    if not total and len(meanings) > 1:
-        for meaning in meanings:
-            others = [m for m in ordered if m is not meaning]
-            if not any(map(_is_impossible, others)):
-                number = _count_people(connection, others, pks)
-                without.update({meaning.constraint: number} if number else {})
+    relaxed = [] if total else _relaxed(connection, spelled, meanings, pks)
     people = search.load(connection, rows)
     return Found(
         spelled,
         tuple(Listed(person, _levels(person.skills, meanings)) for person in people),
         total,
-        without,
+        tuple(relaxed),
         tuple(term for meaning in meanings for term in meaning.unknown),
     )
+
+
+def _relaxed(
+    connection: Connection,
+    query: Query,
+    meanings: Sequence[_Meaning],
+    within: Sequence[int] | None,
+) -> list[Relaxed]:
+    """See :attr:`Found.relaxed`."""
+    found: list[Relaxed] = []
+
+    def weigh(dropped: Sequence[_Meaning], weaker: Sequence[_Meaning] = ()) -> None:
+        left = [*(m for m in meanings if m not in dropped), *weaker]
+        if left and not any(map(_is_impossible, left)):
+            total = _count_people(connection, _rarest_first(connection, left), within)
+            if total:
+                constraints = tuple(meaning.constraint for meaning in left)
+                gone = tuple(meaning.constraint for meaning in dropped)
+                found.append(Relaxed(gone, query.with_(constraints=constraints, offset=0), total))
+
+    for meaning in meanings:
+        if meaning.constraint.has_level:
+            any_level = meaning.constraint.at_level(None, None)
+            weigh([meaning], [dataclasses.replace(meaning, constraint=any_level)])
+        if (meaning.constraint,) not in [relaxed.dropped for relaxed in found]:
+            weigh([meaning])
+    if not found and len(meanings) <= _MAX_PAIRED:
+        for pair in itertools.combinations(meanings, 2):
+            weigh(pair)
+    return sorted(found, key=lambda relaxed: -relaxed.total)
 
 
 def _is_impossible(meaning: _Meaning) -> bool:
@@ -431,6 +458,9 @@ def alike(
     if meanings and shared:
         page = _Statement(meanings, "name", list(shared)).page(len(shared), 0, counted=True)
         fitting = set(connection.execute(page).scalars())
+    # One skill in common is no likeness, unless nobody has more.
+    enough = min(2, max((shared[other] for other in fitting), default=0))
+    fitting = {other for other in fitting if shared[other] >= enough}
     best = sorted(fitting, key=lambda other: (-shared[other], -levels[other], other))
     people = search.load(connection, best[:limit])
     return Found(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
 
 from actions.query import Constraint, Query, Term
@@ -110,18 +110,28 @@ class Listed:
 
 
 @dataclass(frozen=True)
+class Relaxed:
+    """How many (``total``) would fit ``query``, which does without ``dropped``."""
+
+    dropped: tuple[Constraint, ...]
+    query: Query
+    total: int
+
+
+@dataclass(frozen=True)
 class Found:
     """Answer of :meth:`Directory.find`: one page of the ``total`` people.
 
-    ``query`` is spelled as the directory does. Where nobody fits, ``without`` tells how many would
-    if one constraint were dropped. ``unknown`` are terms that name nothing in the directory;
+    ``query`` is spelled as the directory does. Where nobody fits, ``relaxed`` are the queries with
+    one constraint less, or without its level, that somebody fits, most people first; with two less
+    where one is not enough. ``unknown`` are terms that name nothing in the directory;
     ``refused`` constraints that were not applied, since the caller may not see what they ask for.
     """
 
     query: Query
     people: tuple[Listed, ...] = ()
     total: int = 0
-    without: dict[Constraint, int] = field(default_factory=dict)
+    relaxed: tuple[Relaxed, ...] = ()
     unknown: tuple[Term, ...] = ()
     refused: tuple[Constraint, ...] = ()
 
