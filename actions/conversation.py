@@ -129,6 +129,14 @@ class Memory:
         return dataclasses.replace(self, **changes)
 
     @property
+    def list_query(self) -> Query:
+        """The query from its beginning, of people in the plural.
+
+        After « Linh Nguyen connaît-elle Java ? » the query names her; a list does without.
+        """
+        return self.query.without(*self.query.of_kind({"person"}))
+
+    @property
     def needs(self) -> str | None:
         """What our last question waits for: ``person``, ``technology`` or None."""
         return self.pending.needs if self.pending else None

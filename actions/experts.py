@@ -43,7 +43,7 @@ def about_people(context: Context) -> Memory:
     if turn.more and not turn.demands:
         return _go_on(context)
     query = wanted(context)
-    if "agencies" in turn.asks:
+    if "agencies" in turn.asks or (turn.order == "agency" and "number" in turn.asks):
         return _tell_agencies(context, query)
     if "skills" in turn.asks and not query.of_kind({"technology", "family"}):
         return _tell_skills(context, query)
@@ -84,7 +84,7 @@ def wanted(context: Context) -> Query:
         turn.limit,
         turn.offset,
     )
-    before = memory.query.with_(offset=0)
+    before = memory.list_query
     if "all" in turn.drops:
         before = Query()
     dropped = [c for c in before.constraints if c.kinds & turn.drops]
@@ -104,7 +104,7 @@ def wanted(context: Context) -> Query:
     )
     context.apply(*said.constraints)
     goes_on = turn.follow_up or turn.change or turn.choice == "several" or answers_ours
-    alone = (turn.has_head or "people" in turn.asks) and not goes_on
+    alone = (turn.has_head or (said and "people" in turn.asks)) and not goes_on
     add = turn.change == "add" or turn.choice == "several"
     query = said if alone else before.refined(said, add=add)
     return _levelled(context, query, loose)
@@ -151,12 +151,12 @@ def _go_on(context: Context) -> Memory:
     memory = context.memory
     if memory.next_offset is not None:
         return _list(context, memory.query.with_(offset=memory.next_offset))
-    if not memory.query:
+    if not memory.list_query:
         return _ask_technology(context)
     person = context.directory.get(memory.collaborator_id or "")
     if person is not None and memory.candidates != (person.id,):
         other = Constraint((Term("person", person.full_name),), excluded=True)
-        return _list(context, memory.query.with_(offset=0).refined(Query((other,))))
+        return _list(context, memory.list_query.refined(Query((other,))))
     context.reply("utter_experts_no_more")
     return memory.with_(pending=None)
 
@@ -258,7 +258,7 @@ def _say_nobody(context: Context, found: Found) -> Query:
     if places and agency:
         return _say_no_such_agency(context, found)
     card = expert_list(reply, found)
-    if len(query.constraints) == 1 + (agency is not None) and len(query.technologies) == 1:
+    if query.is_plain and len(query.technologies) == 1:
         elsewhere = query.without(*query.of_kind({"agency"}))
         if agency and any(relaxed.query == elsewhere for relaxed in found.relaxed):
             reply(
@@ -269,21 +269,18 @@ def _say_nobody(context: Context, found: Found) -> Query:
                 payload=card,
             )
             return query
-        if query.is_plain:
-            related = context.directory.related(technology, agency=agency)
-            card = expert_list(reply, found, related)
-            buttons = [
-                {"title": skill, "payload": intent_payload("WHO_KNOWS_ABOUT", technology=skill)}
-                for skill in related
-            ]
-            if buttons:
-                reply(
-                    "utter_no_expert_related", technology=technology, buttons=buttons, payload=card
-                )
-            else:
-                reply("utter_no_expert", technology=technology, payload=card)
-                reply("utter_suggest_search")
-            return query
+        related = context.directory.related(technology, agency=agency)
+        card = expert_list(reply, found, related)
+        buttons = [
+            {"title": skill, "payload": intent_payload("WHO_KNOWS_ABOUT", technology=skill)}
+            for skill in related
+        ]
+        if buttons:
+            reply("utter_no_expert_related", technology=technology, buttons=buttons, payload=card)
+        else:
+            reply("utter_no_expert", technology=technology, payload=card)
+            reply("utter_suggest_search")
+        return query
     what = ", ".join(_labels(context, query))
     if not found.relaxed:
         reply("utter_nobody", what=what, payload=card)

@@ -41,7 +41,7 @@ def _suggest(context: Context) -> None:
             name=person.full_name if person else MISSING,
             person=intent_payload("WHO_IS", collaborator_id=person.id) if person else "",
             technology=" + ".join(memory.query.technologies) or MISSING,
-            experts=query_payload(memory.query),
+            experts=query_payload(memory.list_query),
         )
 
 

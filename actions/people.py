@@ -83,6 +83,8 @@ def _tell_by_name(context: Context, names: Sequence[str], asked: Asked) -> Memor
     memory, reply, agency = context.memory, context.reply, context.turn.agency
     places = Query(context.turn.constraints).of_kind({"agency"})
     told: list[str] = []
+    if SUBSTITUTE in asked.details:
+        agency = None  # where the other one is to be
     for name in names:
         found = context.directory.find_people(name, agency=agency, limit=MAX_CHOICES)
         if agency:
@@ -303,7 +305,8 @@ def _tell(context: Context, memory: Memory, person: Collaborator, asked: Asked) 
         names = tuple(_tell_skill(context, person, skill) for skill in asked.technologies)
         context.apply(*(c for c in context.turn.constraints if c.kind == "technology"))
         skills = (Constraint((Term("technology", name),)) for name in names)
-        memory = memory.with_(query=Query(tuple(skills)), next_offset=None)
+        of_person = Constraint((Term("person", person.full_name),))
+        memory = memory.with_(query=Query((*skills, of_person)), next_offset=None)
         technology = names[-1]
     elif details := _known_details(asked.details):
         for detail in details:

@@ -34,6 +34,9 @@ def respond(context: Context) -> Memory:
     if "level" in turn.asks and memory.collaborator_id and "people" not in turn.asks:
         technologies = turn.technologies or memory.query.technologies[:1]
         return about_person(context, Asked(technologies, () if technologies else ("skills",)))
+    if _asks_same_person(context):
+        context.apply(*turn.constraints)
+        return about_person(context, Asked(turn.technologies))
     if turn.query or turn.choice == "several" or turn.drops:
         return about_people(context)
     if chooses(context) and (turn.demands or turn.is_bare):
@@ -53,6 +56,20 @@ def _means_people(context: Context) -> bool:
     if turn.persons:
         return bool(memory.candidates or memory.collaborator_id)
     return len(memory.candidates) > 1 and (turn.reference or turn.choice is not None)
+
+
+def _asks_same_person(context: Context) -> bool:
+    """« Et en Swift ? » after « quel est son niveau en Kotlin ? »."""
+    turn, memory = context.turn, context.memory
+    only_skills = all(c.kind == "technology" and not c.has_level for c in turn.constraints)
+    return (
+        turn.follow_up
+        and bool(turn.technologies and memory.collaborator_id)
+        and only_skills
+        and turn.availability is None
+        and not turn.asks & {"people", "number"}
+        and bool(memory.query.of_kind({"person"}))
+    )
 
 
 def _asks_detail(context: Context) -> bool:
