@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 from collections import defaultdict
@@ -37,6 +38,8 @@ _FORMAT = 1
 _NAME = regex.compile(r"(?P<entity>\w+)(?:=(?P<value>[\w+-]+))?(?:/(?P<role>\w+))?(?P<weak>\?)?")
 _PART = regex.compile(r"<([A-Z]+)>")
 _CUE = "cue"
+# Names that an extractor may have found by their context alone.
+_GUESSED = ("technology", "job_title", "person")
 
 _NUMBERS = {
     word: str(number)
@@ -189,13 +192,15 @@ class ConstraintExtractor(TrainableComponent, EntityExtractorMixin):
         folded, offsets = fold_aligned(text)
         offsets.append(len(text))
         found, covered = _Matches([], [], []), []
+        starts = {start for start, _ in token_spans(text)}
         for pattern in self._patterns:
             for match in pattern.expression.finditer(folded):
                 groups = match.groupdict()
                 first, last = match.span("span" if groups.get("span") else 0)
                 # Some take in the blank beside them.
                 last -= len(folded[first:last]) - len(folded[first:last].rstrip())
-                if first >= last:
+                # « Prud'homme » is one word, and no man.
+                if first >= last or (offsets[first] not in starts and folded[first].isalpha()):
                     continue
                 covered.append((offsets[match.start()], offsets[match.end()]))
                 start, end = offsets[first], offsets[last]
@@ -306,8 +311,21 @@ def _ordinary_words(training_data: TrainingData) -> set[str]:
     return words
 
 
+def _trimmed(name: Found, patterns: Sequence[Found]) -> Found:
+    """Return a name that was found by its context without what a pattern has at its end."""
+    if name.kind not in _GUESSED or name.source.get(EXTRACTOR) == "GazetteerEntityExtractor":
+        return name
+    for other in patterns:
+        if other.kind != "date" and name.start < other.start < name.end == other.end:
+            value = name.value[: other.start - name.start].rstrip(" ,-")
+            if len(name.value) == name.end - name.start and value:
+                return dataclasses.replace(name, end=name.start + len(value), value=value)
+    return name
+
+
 def _merged(known: Sequence[Found], found: _Matches) -> list[Found]:
     """Return the entities that stay, in order: the longest, on a tie the pattern's."""
+    known = [_trimmed(entity, found.sure) for entity in known]
     people = sum(entity.kind == "person" for entity in known)
     about_person = people > 0 or any(entity.kind == "reference" for entity in known)
     about_two = people > 1 or any(entity.kind == "reference" for entity in found.sure)
@@ -321,6 +339,12 @@ def _merged(known: Sequence[Found], found: _Matches) -> list[Found]:
                 return not about_two
             case "ask", ("skills" | "agencies"):
                 return not about_person
+            case "ask", "substitute":
+                # « on cherche un remplaçant qui connaît Java » compares with nobody.
+                return about_person or not any(other.kind == "technology" for other in known)
+            case "choice", "one" if people and not about_two:
+                # « le Martin, celui de Lyon »
+                return False
             case (("choice" | "more"), _):
                 # « hormis ceux de Lyon », « qui d'autre que Paul »
                 return not any(

@@ -46,6 +46,7 @@ _SMALL = word_set(
 )
 _BESIDE = _SMALL | word_set("niveau avec technique est vraiment tres plutot acceptes accepte")
 _LIST = _SMALL | _OR | word_set("et ni pas sans sauf hors hormis non plus jamais")
+_PARTITIVES = word_set("du des un une")
 # An exclusion ends at these before it has reached anything, and not at « ceux qui ».
 _ENDS = word_set("mais plutot alors donc oui sinon qui")
 _ANTECEDENTS = word_set(
@@ -66,6 +67,7 @@ _VOCATIVE = regex.compile(
     r"\s*,\s*(?:qui (?:connait|sait|fait|maitrise|s'y|peut|a|est (?:bon|dispo|libre))|"
     r"je (?:cherche|recherche|veux|voudrais)|il (?:me|nous) faut|j'ai besoin|peux[ -]tu|pouvez)\b"
 )
+_SINCE = regex.compile(r"\bdepuis\s+(?:l[ae]s?\s+|l'|ce\s+)?\Z")
 _NOT_THAT = regex.compile(r"\s*,?\s*non\s*(?:[.,;!?]|\Z)")
 _SENTENCE_END = regex.compile(r"[.;?!\n]")
 _CLAUSE_END = regex.compile(r"[,.;?!\n]")
@@ -233,6 +235,12 @@ class Scope:
         self.entities.sort(key=lambda entity: entity.start)
 
     def _set_dates(self) -> None:
+        # « depuis lundi » says nothing of when somebody is free.
+        self.entities = [
+            entity
+            for entity in self.entities
+            if entity.kind != "date" or not _SINCE.search(fold(self.text[: entity.start]))
+        ]
         for date in self.entities:
             for cue in self._cues("before", "from", "after"):
                 if date.kind == "date" and cue.end <= date.start:
@@ -244,10 +252,13 @@ class Scope:
 
     def _exclude(self) -> None:
         kept = self._cues("kept")
+        # « non, pas lui » is one correction.
+        changes = [entity for entity in self.entities if entity.kind == "change"]
         cues = kept + [
             cue
             for cue in self._cues("excluded")
             if not any(cue.start < other.end and other.start < cue.end for other in kept)
+            and not any(e.start <= cue.start and cue.end <= e.end for e in changes)
         ]
         at: int | None = None  # how far the exclusion has come
         reached: str | None = None  # the slot of what it has excluded
@@ -267,11 +278,13 @@ class Scope:
                 elif event.kind == "level":
                     _invert(event)
                     at, reached = event.end, "level"
+                elif event.kind == "detail" and event.value != "availability":
+                    at = None
                 elif slot and event.role in (None, "client"):
                     event.role = "excluded"
                     at, reached = event.end, slot
                 # Others stand in between: « pas ceux de Lyon ».
-            elif slot == reached and self._only(_LIST, at, event.start):
+            elif slot == reached and self._goes_on(at, event.start):
                 event.role = "excluded"
                 at = event.end
             else:
@@ -291,10 +304,18 @@ class Scope:
             if entity.kind in _SLOTS and _NOT_THAT.match(fold(self.text[entity.end :][:12])):
                 entity.role = "excluded"
 
+    def _goes_on(self, start: int, end: int) -> bool:
+        """Whether a list of what is excluded goes on: not at « …, du Java »."""
+        keys = {word.key for word in self._free(start, end)}
+        opens = bool(keys) and keys <= _PARTITIVES and "," in self.text[start:end]
+        return keys <= _LIST and not opens
+
     def _reaches(self, start: int, end: int) -> bool:
         """Whether an exclusion goes on up to the first name."""
         keys = [word.key for word in self._free(start, end)]
         before = ["", *keys]
+        if "," in self.text[start:end] and keys:
+            return False
         return len(keys) <= _REACH and not any(
             key in _ENDS and not (key == "qui" and last in _ANTECEDENTS)
             for last, key in zip(before, keys, strict=False)
