@@ -104,7 +104,8 @@ def wanted(context: Context) -> Query:
     )
     context.apply(*said.constraints)
     goes_on = turn.follow_up or turn.change or turn.choice == "several" or answers_ours
-    alone = (turn.has_head or (said and "people" in turn.asks)) and not goes_on
+    asks_anew = "people" in turn.asks and not turn.drops
+    alone = (turn.has_head or asks_anew) and not goes_on
     add = turn.change == "add" or turn.choice == "several"
     query = said if alone else before.refined(said, add=add)
     return _levelled(context, query, loose)
