@@ -13,7 +13,7 @@ _SHOWN = 5
 def tell_alike(context: Context, memory: Memory, person: Collaborator) -> Memory:
     """List the people most like ``person`` whom the turn's constraints fit."""
     turn, reply = context.turn, context.reply
-    constraints = tuple(c for c in turn.demands if c.kinds <= _KINDS)
+    constraints = tuple(c for c in turn.sought if c.kinds <= _KINDS)
     found = context.directory.find_alike(person.id, constraints, limit=turn.limit or _SHOWN)
     context.apply(*(c for c in constraints if c not in found.refused))
     name = ", ".join([person.full_name, *(label(reply, c) for c in found.query.constraints)])

@@ -9,6 +9,7 @@ from actions.conversation import Asked, Context, Memory, Pending
 from actions.directory import Collaborator
 from actions.people import MAX_CHOICES, about_person, candidates
 from actions.query import Constraint, Query, Term
+from bot.text import fold
 
 MAX_COMPARED = 4
 MAX_SHARED = 6
@@ -19,8 +20,14 @@ def compare(context: Context) -> Memory:
     turn, memory = context.turn, context.memory
     people: list[Collaborator] = []
     wanted = tuple(c for c in turn.constraints if c.is_skill)
+    places = Query(turn.constraints).of_kind({"agency"})
     for name in turn.persons:
         matches = context.directory.find_people(name, limit=MAX_CHOICES).matches
+        if len(matches) > 1 and turn.agency:
+            there = tuple(p for p in matches if fold(p.agency) == fold(turn.agency))
+            if there:
+                matches = there
+                context.apply(*places)
         if len(matches) > 1 and wanted:
             # Of namesakes, the one who knows it.
             within = [person.id for person in matches]
@@ -29,6 +36,7 @@ def compare(context: Context) -> Memory:
         if len(matches) != 1:
             return about_person(context, Asked(turn.technologies))
         people += matches
+        context.apply(Constraint((Term("person", name),)))
     if len(people) < 2:
         others = candidates(context)
         talked_about = context.directory.get(memory.collaborator_id or "")

@@ -40,7 +40,7 @@ _LIST_RESPONSES = {
 def about_people(context: Context) -> Memory:
     """List the people whom the turn asks for, completed from the memory."""
     turn, memory = context.turn, context.memory
-    if turn.more and not turn.demands:
+    if turn.more and not turn.sought:
         return _go_on(context)
     query = wanted(context)
     if "agencies" in turn.asks or (turn.order == "agency" and "number" in turn.asks):
@@ -50,7 +50,7 @@ def about_people(context: Context) -> Memory:
     if not query and "all" in turn.drops:
         context.reply("utter_fresh_start")
         return Memory()
-    if not query and turn.demands:
+    if not query and turn.sought:
         return memory.with_(pending=None)  # nothing that can be looked up: that is said
     if not query:
         return _ask_technology(context)
@@ -104,7 +104,8 @@ def wanted(context: Context) -> Query:
     )
     context.apply(*said.constraints)
     goes_on = turn.follow_up or turn.change or turn.choice == "several" or answers_ours
-    alone = (turn.has_head or (said and "people" in turn.asks)) and not goes_on
+    asks_anew = bool(turn.asks & {"people", "agencies", "skills"}) and not turn.drops
+    alone = (turn.has_head or asks_anew) and not goes_on
     add = turn.change == "add" or turn.choice == "several"
     query = said if alone else before.refined(said, add=add)
     return _levelled(context, query, loose)

@@ -17,7 +17,7 @@ class Help(Question):
 
     def answer(self, context: Context) -> Memory:
         """Say it with skills, an agency and a person that the directory knows."""
-        if context.turn.demands:
+        if context.turn.sought:
             return respond(context)  # « que sait-on faire à Lyon ? »
         directory = context.directory
         skills = [*directory.count_by_skill(limit=2), MISSING, MISSING]

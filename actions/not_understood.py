@@ -12,6 +12,22 @@ from actions.respond import respond
 MAX_WORDS = 5
 
 
+class OffTopic(Question):
+    """Answers what the classifier took for off-topic and the entities show to be none."""
+
+    def name(self) -> str:
+        """Return the action's name."""
+        return "action_off_topic"
+
+    def answer(self, context: Context) -> Memory:
+        """Answer a question about the directory, else say what the bot is for."""
+        if _is_of_the_directory(context):
+            return respond(context)
+        context.apply(*context.turn.demands)
+        context.reply("utter_out_of_scope")
+        return context.memory
+
+
 class NotUnderstood(Question):
     """Answers from the context where it leaves no doubt, else says what the bot can do."""
 
@@ -23,7 +39,7 @@ class NotUnderstood(Question):
         """Read the turn as an answer to our question, or as a follow-up to the one before."""
         turn = context.turn
         short = bool(turn.text) and len((turn.text or "").split()) <= MAX_WORDS
-        if _asks_whole(context) or (short and _is_clear(context)):
+        if _asks_whole(context, short) or (short and _is_clear(context)):
             return respond(context)
         context.apply(*turn.demands)  # the answer is that none of it was understood
         context.reply("utter_fallback")
@@ -45,11 +61,30 @@ def _suggest(context: Context) -> None:
         )
 
 
-def _asks_whole(context: Context) -> bool:
+def _is_of_the_directory(context: Context) -> bool:
+    """Whether the turn operates on people and skills: mere mention of them may be off-topic."""
+    turn = context.turn
+    if any(c.kinds & {"unknown", "topic"} for c in turn.constraints) or turn.persons:
+        return False
+    counts = turn.asks & {"people", "number"}
+    if any(c.kind == "unsupported" for c in turn.constraints):
+        return bool(counts)
+    if "availability" in turn.details and (turn.has_head or counts):
+        return True
+    constrained = any(c.has_level or c.excluded or len(c.terms) > 1 for c in turn.constraints)
+    operates = turn.change or turn.choice or turn.limit or "number" in turn.asks or constrained
+    return bool(turn.has_head and operates)
+
+
+def _asks_whole(context: Context, short: bool) -> bool:
     """Whether the turn is a question whose every word of weight is one of the directory's."""
     turn = context.turn
-    understood = not any(c.kinds & {"unknown", "unsupported", "topic"} for c in turn.constraints)
-    return bool(turn.asks) and understood and (turn.has_head or turn.availability is not None)
+    if any(c.kinds & {"unknown", "unsupported", "topic"} for c in turn.constraints):
+        return False
+    if turn.asks and (turn.has_head or turn.availability is not None):
+        return True
+    # « Kotlin ou Swift ? »: one name alone may be mentioned for any reason.
+    return short and turn.has_head and sum(len(c.terms) for c in turn.constraints) > 1
 
 
 def _is_clear(context: Context) -> bool:

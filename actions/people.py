@@ -85,6 +85,7 @@ def _tell_by_name(context: Context, names: Sequence[str], asked: Asked) -> Memor
     told: list[str] = []
     if SUBSTITUTE in asked.details:
         agency = None  # where the other one is to be
+    context.apply(*(Constraint((Term("person", name),)) for name in names))
     for name in names:
         found = context.directory.find_people(name, agency=agency, limit=MAX_CHOICES)
         if agency:
@@ -165,8 +166,8 @@ def _tell_by_rank(context: Context, rank: int, asked: Asked) -> Memory:
 def _tell_by_property(context: Context, asked: Asked) -> Memory:
     """Tell about the one whom the turn's constraints fit among those before."""
     turn, memory = context.turn, context.memory
-    wanted = Query(turn.demands)
-    context.apply(*turn.demands)
+    wanted = Query(turn.sought)
+    context.apply(*turn.sought)
     people: tuple[Collaborator, ...] = ()
     # The name again, rather than the people listed: these are only the first of many namesakes.
     if memory.person:

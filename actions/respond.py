@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from actions.compare import compare
 from actions.conversation import Asked, Context, Memory
 from actions.experts import about_people
@@ -16,6 +18,9 @@ def respond(context: Context) -> Memory:
     turn, memory = context.turn, context.memory
     if turn.contact:
         return about_person(context, Asked(details=turn.details))
+    if _only_mentions(context):
+        # Not applied, so it is said that the name was not looked for.
+        return about_people(dataclasses.replace(context, turn=turn.without_persons()))
     if "comparison" in turn.asks and (len(turn.persons) > 1 or _means_people(context)):
         return compare(context)
     for ask in (SUBSTITUTE, NAMESAKE):
@@ -39,7 +44,7 @@ def respond(context: Context) -> Memory:
         return about_person(context, Asked(turn.technologies))
     if turn.query or turn.choice == "several" or turn.drops:
         return about_people(context)
-    if chooses(context) and (turn.demands or turn.is_bare):
+    if chooses(context) and (turn.sought or turn.is_bare):
         return about_person(context, Asked())
     if _asks_detail(context):
         return about_person(context, Asked(details=turn.details))
@@ -48,6 +53,18 @@ def respond(context: Context) -> Memory:
     if context.intent == WHO_IS or memory.needs == "person":
         return about_person(context, Asked())
     return about_people(context)
+
+
+def _only_mentions(context: Context) -> bool:
+    """Whether a question about people in the plural has a name in it that nobody bears."""
+    turn = context.turn
+    plural = "people" in turn.asks or turn.availability is not None
+    plural = plural or any(c.kinds & {"job_title", "family", "topic"} for c in turn.constraints)
+    return (
+        bool(turn.persons and turn.has_head and plural)
+        and not turn.asks & {SUBSTITUTE, NAMESAKE, "comparison", "level"}
+        and not any(context.directory.find_people(name).matches for name in turn.persons)
+    )
 
 
 def _means_people(context: Context) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -166,7 +167,17 @@ class Turn:
     @property
     def demands(self) -> tuple[Constraint, ...]:
         """All that the answer must honour, or name as not taken into account."""
+        people = (Constraint((Term("person", name),)) for name in self.persons)
+        return (*people, *self.sought)
+
+    @property
+    def sought(self) -> tuple[Constraint, ...]:
+        """What it says of the people of a list."""
         return (*self.constraints, *((self.availability,) if self.availability else ()))
+
+    def without_persons(self) -> Turn:
+        """Return the turn as if it named nobody."""
+        return dataclasses.replace(self, persons=())
 
     @property
     def technologies(self) -> tuple[str, ...]:
@@ -198,7 +209,7 @@ class Turn:
     @property
     def wants_people(self) -> bool:
         """Whether it constrains a list of people in any way, or goes on with one."""
-        said = (self.demands, self.limit, self.drops, self.query, self.asks, self.follow_up)
+        said = (self.sought, self.limit, self.drops, self.query, self.asks, self.follow_up)
         return any(said) or self.order != "level" or self.more
 
 

@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bot.errors import UserError
+from bot.evaluation import quiet_agent
 from bot.text import fold
 
 DIRECTORY = Path(__file__).resolve().parent.parent / "data/directory.csv"
@@ -152,7 +153,6 @@ def judge(model: Path, path: Path) -> list[Judged]:
 
 
 async def _hold(model: Path, dialogues: Sequence[Mapping[str, Any]]) -> list[Judged]:
-    from rasa.core.agent import Agent
     from rasa.utils.endpoints import EndpointConfig
     from rasa_sdk.executor import ActionExecutor
 
@@ -165,7 +165,7 @@ async def _hold(model: Path, dialogues: Sequence[Mapping[str, Any]]) -> list[Jud
         async def request(self, *_: Any, **options: Any) -> Any:
             return await executor.run(options["json"])
 
-    agent = Agent.load(model, action_endpoint=Actions("http://in-process"))
+    agent = quiet_agent(model, action_endpoint=Actions("http://in-process"))
     judged = []
     for number, dialogue in enumerate(dialogues):
         for turn in dialogue["turns"]:

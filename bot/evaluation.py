@@ -26,6 +26,7 @@ from bot.errors import UserError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from rasa.core.agent import Agent
 
 OFF_TOPIC = "OUT_OF_SCOPE"
 FALLBACK = "nlu_fallback"
@@ -213,8 +214,8 @@ def merged(intent: str | None) -> str:
     return OFF_TOPIC if intent in (None, "", FALLBACK) else str(intent)
 
 
-def predict(model: Path, examples: Sequence[Example]) -> list[Prediction]:
-    """Run the NLU part of a Rasa model on ``examples``, as the bot would."""
+def quiet_agent(model: Path, **options: Any) -> Agent:
+    """Load ``model``, without a log of every message; ``options`` go to ``Agent.load``."""
     from bot.rasa_cli import configure_process, ignore_deprecations_of_others
 
     configure_process()
@@ -223,11 +224,14 @@ def predict(model: Path, examples: Sequence[Example]) -> list[Prediction]:
     from rasa.utils.common import configure_logging_and_warnings
     from rasa.utils.log_utils import configure_structlog
 
-    # Without this, every parsed message is logged.
     configure_logging_and_warnings(logging.WARNING)
     configure_structlog(logging.WARNING)
+    return Agent.load(str(model), **options)
 
-    agent = Agent.load(str(model))
+
+def predict(model: Path, examples: Sequence[Example]) -> list[Prediction]:
+    """Run the NLU part of a Rasa model on ``examples``, as the bot would."""
+    agent = quiet_agent(model)
 
     async def parse_all() -> list[dict[str, Any]]:
         return [await agent.parse_message(example.text) for example in examples]

@@ -62,6 +62,7 @@ _FUNCTION_WORDS = word_set(
     "que quel quelle quelles quels quelqu quelque quelques qui quoi rien s sa sais salut sans sauf "
     "savez savoir se sera seront ses si sinon soit sommes son sont sous stp suis sur svp t ta tant "
     "te tel telle tes toi ton toujours tout toute toutes tous tres trop tu un une uns va vais vas "
+    "finalement pendant conges "
     "vers veux veut via voici voila voir vont vos votre vous vrai y etc ok euh hein ah oh"
 )
 

@@ -486,8 +486,11 @@ def _resolved(
         ]
         if len(names) != 1:
             return len(names) > 1
-        rest = text[entity[ENTITY_ATTRIBUTE_START] : names[0][ENTITY_ATTRIBUTE_START]]
-        return bool(regex.fullmatch(r"(?:\p{Ll}{4,}\s+)+", rest))
+        start = names[0][ENTITY_ATTRIBUTE_START]
+        rest = text[entity[ENTITY_ATTRIBUTE_START] : start]
+        # One word may be the end of an unknown name: « opaline cloud ».
+        is_long = " " in text[start : names[0][ENTITY_ATTRIBUTE_END]]
+        return is_long and bool(regex.fullmatch(r"(?:\p{Ll}{4,}\s+)+", rest))
 
     candidates = [*found, *[entity for entity in known if not is_more_than_a_name(entity)]]
     kept: list[dict[str, Any]] = []

@@ -194,11 +194,11 @@ class Scope:
                 continue
             after = fold(self.text[person.end :])
             ends, begins = person.end >= last, not self.text[: person.start].strip()
-            for cue in self._cues("author", "addressee"):
+            for cue in self._cues("author", "speaker", "addressee"):
                 gap = self.text[cue.end : person.start]
                 if cue.end > person.start or gap.strip(" \t\n,.!:—–-"):
                     continue
-                if cue.kind == "author" and ends:
+                if cue.kind == "speaker" or (cue.kind == "author" and ends):
                     person.role = "author"
                 elif cue.kind == "addressee" and not gap.strip() and not _ASKED_ABOUT.match(after):
                     person.role = person.role or "addressee"

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from actions.directory import Directory, matching
+from actions.query import SEARCHED_KINDS, Constraint, Query, Term
 
 HEADER = ("id", "first_name", "last_name", "agency", "job_title", "email", "phone", "skills")
 PEOPLE = [
@@ -276,13 +277,6 @@ def test_related_skills_are_held_by_somebody(people: Directory) -> None:
     assert people.find_experts("Poterie").related == ()
 
 
-def test_skill_level(people: Directory) -> None:
-    assert people.skill_level("C02", "java") == 5
-    assert people.skill_level("C02", "Kubernetes") is None
-    assert people.skill_level("C02", "Poterie") is None
-    assert people.skill_level("C99", "java") is None
-
-
 def test_agencies_in_alphabetical_order(people: Directory) -> None:
     assert people.agencies() == ("Lille", "Lyon", "Nantes", "Paris", "Rennes")
 
@@ -330,8 +324,11 @@ def test_odd_input_is_an_ordinary_question(people: Directory, text: str) -> None
     people.find_experts("Java", agency=text)
     assert people.find_experts(text).total == 0
     assert people.get(text) is None
-    assert people.skill_level(text, "Java") is None
-    assert people.skill_level("C02", text) is None
+    for kind in SEARCHED_KINDS - {"availability", "person"}:
+        sought = Constraint((Term(kind, text),))
+        assert people.find(Query((sought,)), within=["C02", text]).total == 0
+        assert people.find_alike(text, (sought,)).people == ()
+    assert people.find_contact(text) == ()
     assert people.find_people("Paul Martin").total == 2
 
 

@@ -226,8 +226,8 @@ def test_fields_are_hidden_by_configuration(
         assert person.skills or person.id in ("P8", "P11")
     assert found[0] is not None
     assert found[0].phone == "01 00 00 01"
-    assert shown.skill_level("P1", "Java") == 5
-    assert shown.agencies() == people.agencies()
+    assert shown.find(java, within=["P1"]).people[0].levels == {"Java": 5}
+    assert shown.count_by_agency(Query()) == people.count_by_agency(Query())
     assert shown.get("nobody") is None
 
 

@@ -280,7 +280,7 @@ def test_turns_are_counted(servers: ObservedServers) -> None:
 
     lookups = {"lookup": "find_people", "outcome": "found"}
     assert more("actions", "directory_lookups_total", **lookups) == 1
-    lookups = {"lookup": "find_experts", "outcome": "nothing"}
+    lookups = {"lookup": "find", "outcome": "nothing"}
     assert more("actions", "directory_lookups_total", **lookups) == 1
     assert more("actions", "responses_total", response="utter_person_card") == 1
     assert after["actions"].value("executions_in_progress") == 0

@@ -74,7 +74,7 @@ class Directory:
     ) -> ExpertsFound:
         """Who has ``skill`` (folded, small typos forgiven), best level first, then by name."""
         with self.database.read() as connection:
-            return search.find_experts(connection, skill, agency, offset, limit)
+            return listing.find_experts(connection, skill, agency, offset, limit)
 
     def find(self, query: Query, *, within: Sequence[str] | None = None) -> Found:
         """One page (5 rows, or ``query.limit``) of the people whom all constraints fit.
@@ -115,15 +115,6 @@ class Directory:
         with self.database.read() as connection:
             return listing.count_by_skill(connection, agency, limit)
 
-    def skill_level(self, collaborator_id: str, skill: str) -> int | None:
-        """Level (1 to 5) of a person in ``skill``, ``None`` without it."""
-        with self.database.read() as connection:
-            pk = search.pk_of(connection, collaborator_id)
-            found = search.find_skill(connection, skill)
-            if pk is None or found is None:
-                return None
-            return search.skill_level(connection, pk, found.id)
-
     def agencies(self) -> tuple[str, ...]:
         """Agencies where somebody works, in alphabetical order."""
         with self.database.read() as connection:
@@ -144,29 +135,18 @@ class Directory:
 
     def stats(self, *, top: int = 10) -> Stats:
         """Counts of the whole directory, and its ``top`` most frequent skills."""
-        person, count, skill = tables.collaborator.c, tables.skill_count.c, tables.skill.c
+        person = tables.collaborator.c
         with self.database.read(patient=True) as connection:
-            agencies = connection.execute(
-                select(tables.agency.c.name, func.count(person.pk))
-                .join(tables.collaborator, person.agency_id == tables.agency.c.id)
-                .group_by(tables.agency.c.id, tables.agency.c.name, tables.agency.c.key)
-                .order_by(tables.agency.c.key)
-            ).all()
-            skills = connection.execute(
-                select(skill.name, func.sum(count.people).label("people"))
-                .join(tables.skill_count, count.skill_id == skill.id)
-                .group_by(skill.id, skill.name, skill.key)
-                .order_by(func.sum(count.people).desc(), skill.key)
-                .limit(top)
-            ).all()
+            agencies = listing.count_by_agency(connection, Query())
+            top_skills = listing.count_by_skill(connection, None, top)
             distinct = connection.execute(select(func.count()).select_from(tables.skill))
             available = select(func.count()).where(person.available_from <= date.today())
             updated = connection.execute(select(func.max(person.updated_at))).scalar()
             return Stats(
-                people=sum(number for _, number in agencies),
+                people=sum(agencies.values()),
                 skills=distinct.scalar_one(),
-                agencies={row[0]: row[1] for row in agencies},
-                top_skills={name: int(number) for name, number in skills},
+                agencies=agencies,
+                top_skills=top_skills,
                 available_now=connection.execute(available).scalar_one(),
                 updated_at=updated.replace(tzinfo=timezone.utc) if updated else None,
             )

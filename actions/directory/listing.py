@@ -15,8 +15,8 @@ from sqlalchemy.sql import ColumnElement, FromClause, Select
 
 from actions.directory import matching, search, tables, vocabulary
 from actions.directory.importer import NAME_BITS
-from actions.directory.model import Found, Listed, Relaxed
-from actions.query import PAGE_SIZE, Constraint, Query, Term
+from actions.directory.model import Expert, ExpertsFound, Found, Listed, Relaxed
+from actions.query import MAX_OFFSET, PAGE_SIZE, Constraint, Query, Term
 
 _person = tables.collaborator.c
 _held = tables.collaborator_skill.c
@@ -467,4 +467,32 @@ def alike(
         Query(tuple(meaning.constraint for meaning in meanings)),
         tuple(Listed(p, {s.name: s.level for s in p.skills if s.name in names}) for p in people),
         len(people),
+    )
+
+
+def find_experts(
+    connection: Connection, typed: str, agency: str | None, offset: int, limit: int
+) -> ExpertsFound:
+    """See :meth:`actions.directory.Directory.find_experts`."""
+    skill = search.find_skill(connection, typed)
+    if skill is None:
+        return ExpertsFound(related=search.related(connection, typed, agency))
+    wanted = Query((Constraint((Term("technology", skill.name),)),))
+    place = () if agency is None else (Constraint((Term("agency", agency),)),)
+    found = find(
+        connection,
+        Query(
+            (*wanted.constraints, *place),
+            limit=max(1, min(limit, 100)),
+            offset=max(0, min(offset, MAX_OFFSET)),
+        ),
+    )
+    everywhere = find(connection, wanted.with_(limit=1)).total if place else found.total
+    return ExpertsFound(
+        skill.name,
+        tuple(Expert(p.collaborator, p.levels[skill.name]) for p in found.people),
+        found.total,
+        () if found.total else search.related(connection, typed, agency),
+        everywhere - found.total,
+        found.updated_at,
     )

@@ -18,7 +18,7 @@ from sqlalchemy.sql import Select
 
 from actions.directory import matching, tables, vocabulary
 from actions.directory.matching import CONFIDENT_GRADE, Closeness, NameMatch, Question
-from actions.directory.model import Collaborator, Expert, ExpertsFound, PeopleFound, Skill
+from actions.directory.model import Collaborator, PeopleFound, Skill
 
 # Candidates that one statement may bring to the exact scoring.
 _MAX_CANDIDATES = 80
@@ -77,15 +77,6 @@ _SKILL_SQUASHED = (
     .order_by(_skill.id)
     .limit(1)
 )
-_HOLDERS = select(_count.agency_id, _count.people).where(_count.skill_id == bindparam("skill_id"))
-_PAGE = (
-    select(_held.collaborator_pk, _held.level)
-    .where(_held.skill_id == bindparam("skill_id"))
-    .order_by(_held.rank, _held.collaborator_pk)
-    .limit(bindparam("limit"))
-    .offset(bindparam("offset"))
-)
-_PAGE_IN_AGENCY = _PAGE.where(_held.agency_id == bindparam("agency_id"))
 _candidates = select(_person.pk, _person.first_name, _person.last_name, _person.name_order).join(
     tables.collaborator_token, _posted.collaborator_pk == _person.pk
 )
@@ -440,53 +431,6 @@ def exact_skill(connection: Connection, typed: str) -> DatabaseRow | None:
         ):
             return row
     return None
-
-
-def find_experts(
-    connection: Connection, typed: str, agency: str | None = None, offset: int = 0, limit: int = 5
-) -> ExpertsFound:
-    """See :meth:`actions.directory.Directory.find_experts`."""
-    limit = max(0, min(limit, 100))
-    skill = find_skill(connection, typed)
-    place = None if agency is None else agency_id(connection, agency)
-    if skill is None:
-        nowhere = agency is not None and place is None
-        return ExpertsFound(related=() if nowhere else _related(connection, typed, None, place))
-    rows = connection.execute(_HOLDERS, {"skill_id": skill.id})
-    people: dict[int, int] = {row.agency_id: row.people for row in rows}
-    everywhere = sum(people.values())
-    total = everywhere if agency is None else people.get(place or 0, 0)
-    if not total:
-        related = () if place is None else _related(connection, typed, skill.id, place)
-        return ExpertsFound(skill.name, related=related, total_elsewhere=everywhere)
-    page = connection.execute(
-        _PAGE if place is None else _PAGE_IN_AGENCY,
-        {
-            "skill_id": skill.id,
-            "agency_id": place,
-            "limit": limit,
-            "offset": max(0, min(offset, total)),
-        },
-    )
-    levels = {row.collaborator_pk: row.level for row in page}
-    experts = tuple(
-        Expert(person, levels[pk])
-        for pk, person in zip(levels, load(connection, list(levels)), strict=True)
-    )
-    updates = [expert.collaborator.updated_at for expert in experts]
-    return ExpertsFound(
-        skill.name,
-        experts,
-        total,
-        total_elsewhere=everywhere - total,
-        updated_at=min((moment for moment in updates if moment), default=None),
-    )
-
-
-def skill_level(connection: Connection, pk: int, skill_id: int) -> int | None:
-    """Level of the person in the skill, ``None`` without it."""
-    query = select(_held.level).where(_held.collaborator_pk == pk, _held.skill_id == skill_id)
-    return connection.execute(query).scalar()
 
 
 def related(connection: Connection, typed: str, agency: str | None) -> tuple[str, ...]:
