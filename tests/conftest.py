@@ -32,7 +32,9 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         return
     not_run = [(block, reason) for block, reason in documented if reason]
     terminalreporter.section("documented commands")
-    terminalreporter.line(f"{len(documented) - len(not_run)} blocks run, {len(not_run)} not run here:")
+    terminalreporter.line(
+        f"{len(documented) - len(not_run)} blocks run, {len(not_run)} not run here:"
+    )
     for block, reason in not_run:
         terminalreporter.line(f"{block}: {reason}")
 
