@@ -23,7 +23,8 @@ from typing import Any
 import yaml
 from rasa_sdk import Tracker
 
-from actions.directory import Collaborator, Directory, ExpertsFound, PeopleFound
+from actions.directory import Collaborator, Directory, Found, PeopleFound
+from actions.query import Constraint, Query
 from bot import exposure
 from bot.errors import UserError
 from bot.observability.steps import step
@@ -38,6 +39,9 @@ VISIBILITY_VARIABLE = "DIRECTORY_VISIBILITY"
 VISIBILITY_PATH = Path(__file__).with_name("visibility.yml")
 # A person without one of these is still a person; the others make up every answer.
 HIDEABLE = ("email", "phone", "available_from", "biography")
+
+# Kinds of constraints on fields that may be hidden.
+_FIELDS = {"availability": "available_from", "topic": "biography"}
 
 AUDIT_VARIABLE = "AUDIT_LOG"
 AUDIT_DAYS_VARIABLE = "AUDIT_DAYS"
@@ -144,30 +148,68 @@ class CallerDirectory:
             near=tuple(map(self._shown, found.near)),
         )
 
-    def find_experts(
-        self, skill: str, *, agency: str | None = None, offset: int = 0, limit: int = 5
-    ) -> ExpertsFound:
-        """See :meth:`Directory.find_experts`."""
-        with step("directory", "find_experts") as lookup:
-            found = self._directory.find_experts(skill, agency=agency, offset=offset, limit=limit)
-            lookup.set(outcome=_outcome(found.total, found.related), people=found.total)
-        experts = (
-            dataclasses.replace(expert, collaborator=self._shown(expert.collaborator))
-            for expert in found.experts
+    def find(self, query: Query, *, within: Sequence[str] | None = None) -> Found:
+        """See :meth:`Directory.find`; what asks for a hidden field is refused."""
+        kept, refused = self._allowed(query.constraints)
+        if "available_from" in self._hidden and query.order == "availability":
+            query = query.with_(order="level")
+        query = query.with_(constraints=kept)
+        if refused and not kept:
+            return Found(query, refused=refused)
+        with step("directory", "find") as lookup:
+            found = self._directory.find(query, within=within)
+            lookup.set(outcome=_outcome(found.total, ()), people=found.total)
+        return self._listed(found, refused)
+
+    def find_alike(
+        self, collaborator_id: str, constraints: tuple[Constraint, ...] = (), *, limit: int = 5
+    ) -> Found:
+        """See :meth:`Directory.find_alike`."""
+        kept, refused = self._allowed(constraints)
+        with step("directory", "find_alike") as lookup:
+            found = self._directory.find_alike(collaborator_id, kept, limit=limit)
+            lookup.set(outcome=_outcome(found.total, ()), people=found.total)
+        return self._listed(found, refused)
+
+    def find_contact(self, contact: str) -> tuple[Collaborator, ...] | None:
+        """See :meth:`Directory.find_contact`; None where the caller may not see such a field."""
+        if ("email" if "@" in contact else "phone") in self._hidden:
+            return None
+        with step("directory", "find_contact") as lookup:
+            found = self._directory.find_contact(contact)
+            lookup.set(outcome=_outcome(len(found), ()), people=len(found))
+        return tuple(map(self._shown, found))
+
+    def related(self, skill: str, *, agency: str | None = None) -> tuple[str, ...]:
+        """See :meth:`Directory.related`."""
+        with step("directory", "related"):
+            return self._directory.related(skill, agency=agency)
+
+    def count_by_agency(self, query: Query) -> dict[str, int]:
+        """See :meth:`Directory.count_by_agency`."""
+        kept, _ = self._allowed(query.constraints)
+        with step("directory", "count_by_agency"):
+            return self._directory.count_by_agency(query.with_(constraints=kept))
+
+    def count_by_skill(self, agency: str | None = None, *, limit: int = 10) -> dict[str, int]:
+        """See :meth:`Directory.count_by_skill`."""
+        with step("directory", "count_by_skill"):
+            return self._directory.count_by_skill(agency, limit=limit)
+
+    def _allowed(
+        self, constraints: Sequence[Constraint]
+    ) -> tuple[tuple[Constraint, ...], tuple[Constraint, ...]]:
+        """Split constraints into those that the caller may use, and those on hidden fields."""
+        hidden = {kind for kind, name in _FIELDS.items() if name in self._hidden}
+        refused = tuple(c for c in constraints if c.kinds & hidden)
+        return tuple(c for c in constraints if c not in refused), refused
+
+    def _listed(self, found: Found, refused: tuple[Constraint, ...]) -> Found:
+        people = (
+            dataclasses.replace(listed, collaborator=self._shown(listed.collaborator))
+            for listed in found.people
         )
-        return dataclasses.replace(found, experts=tuple(experts))
-
-    def skill_level(self, collaborator_id: str, skill: str) -> int | None:
-        """See :meth:`Directory.skill_level`."""
-        with step("directory", "skill_level") as lookup:
-            level = self._directory.skill_level(collaborator_id, skill)
-            lookup.set(outcome="nothing" if level is None else "found")
-        return level
-
-    def agencies(self) -> tuple[str, ...]:
-        """See :meth:`Directory.agencies`."""
-        with step("directory", "agencies"):
-            return self._directory.agencies()
+        return dataclasses.replace(found, people=tuple(people), refused=refused)
 
     def _shown(self, person: Collaborator) -> Collaborator:
         if not self._hidden:

@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
 import logging
 import os
-import re
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
@@ -27,127 +25,27 @@ from rasa_sdk.executor import CollectingDispatcher
 from rasa_sdk.types import DomainDict
 
 from actions.access import Caller, CallerDirectory, audit_log, people_shown, traceparent_of
+from actions.cards import label
 from actions.directory import Directory, DirectoryError
+from actions.query import MAX_OFFSET, Constraint, Query
+from actions.reply import Reply
+from actions.turn import Turn, clean, number, unique
 from bot.errors import describe
 from bot.observability.steps import Step, serve
 
 logger = logging.getLogger(__name__)
 
-# Longest name or technology that is looked up, and most of them taken from one turn.
-MAX_VALUE_LENGTH = 100
-MAX_VALUES = 3
-MAX_OFFSET = 100_000
-
 # Rasa's name for the terminal of `rasa shell`, and what has cards shown there as well.
 TERMINAL = "cmdline"
 CARDS_VARIABLE = "SHELL_CARDS"
 
-# Stands where the directory says nothing.
-MISSING = "—"
-
 _TIMEOUT_VARIABLE = "DIRECTORY_TIMEOUT"
 _DEFAULT_TIMEOUT = 5.0
 
-Button = dict[str, str]
 
-
-# --- what the user says -----------------------------------------------------------------------
-
-
-def clean(value: object) -> str | None:
-    """Return an entity's value as one short line, or None where nothing is left of it.
-
-    Unprintable characters (controls, direction marks, lone surrogates) would break the database
-    drivers or the layout; brackets and braces mean something to Rasa's response templates.
-    """
-    if isinstance(value, bool) or not isinstance(value, (str, int)):
-        return None
-    text = str(value)[: 4 * MAX_VALUE_LENGTH]
-    text = "".join(char if char.isprintable() and char not in "[]{}" else " " for char in text)
-    return " ".join(text.split())[:MAX_VALUE_LENGTH].strip() or None
-
-
-def _unique(values: Iterable[object]) -> tuple[str, ...]:
-    """Clean ``values``, drop repetitions (whatever their case), keep the order."""
-    found: dict[str, str] = {}
-    for value in map(clean, values):
-        if value:
-            found.setdefault(value.casefold(), value)
-    return tuple(found.values())
-
-
-def _number(value: object, highest: int) -> int | None:
-    """Return ``value`` as a whole number from 0 to ``highest``, or None."""
-    text = clean(value) or ""
-    return int(text) if re.fullmatch(r"[0-9]{1,6}", text) and int(text) <= highest else None
-
-
-@dataclass(frozen=True)
-class Turn:
-    """What the user's last message is about, out of its entities (docs/dialogue.md).
-
-    ``text`` is the message itself where a person typed it, None for a button's ``/INTENT{…}``.
-    """
-
-    text: str | None = None
-    persons: tuple[str, ...] = ()
-    technologies: tuple[str, ...] = ()
-    agency: str | None = None
-    details: tuple[str, ...] = ()
-    rank: int | None = None
-    reference: bool = False
-    more: bool = False
-    follow_up: bool = False
-    collaborator_id: str | None = None
-    offset: int = 0
-
-    @classmethod
-    def of(cls, tracker: Tracker) -> Turn:
-        """Read the last message of ``tracker``; anything malformed in it is left out."""
-        message = tracker.latest_message or {}
-        values: dict[str, list[object]] = {}
-        for entity in message.get("entities") or []:
-            if isinstance(entity, Mapping) and isinstance(entity.get("entity"), str):
-                values.setdefault(entity["entity"], []).append(entity.get("value"))
-
-        def every(entity: str) -> tuple[str, ...]:
-            return _unique(values.get(entity, []))[:MAX_VALUES]
-
-        def first(entity: str) -> str | None:
-            return next(iter(every(entity)), None)
-
-        text = message.get("text")
-        typed = isinstance(text, str) and not text.lstrip().startswith("/")
-        return cls(
-            text=clean(text) if typed else None,
-            persons=every("person"),
-            technologies=every("technology"),
-            agency=first("agency"),
-            details=every("detail"),
-            rank=_number(first("rank"), MAX_OFFSET),
-            reference="reference" in values,
-            more="more" in values,
-            follow_up="follow_up" in values,
-            collaborator_id=first("collaborator_id"),
-            offset=_number(first("offset"), MAX_OFFSET) or 0,
-        )
-
-    @property
-    def names_person(self) -> bool:
-        """Whether the turn names a person, points at one, or picks one of a list by number."""
-        picks = self.rank is not None and not self.technologies
-        return bool(self.persons or self.collaborator_id or self.reference or picks)
-
-    @property
-    def only_picks(self) -> bool:
-        """Whether the turn says nothing but which one: « celui de Nantes », « le deuxième »."""
-        names = self.persons or self.technologies or self.details or self.collaborator_id
-        return bool(self.rank is not None or self.agency) and not names and not self.more
-
-    @property
-    def is_bare(self) -> bool:
-        """Whether no entity was found: after a question of ours, the text itself may answer it."""
-        return dataclasses.replace(self, text=None, offset=0) == Turn()
+def today() -> date:
+    """Return the day that « maintenant » means."""
+    return date.today()
 
 
 # --- what the bot remembers -------------------------------------------------------------------
@@ -180,16 +78,15 @@ class Memory:
     """The slots, named as in ``domain.yml``.
 
     ``person`` is the name last looked up, ``collaborator_id`` the person talked about,
-    ``candidates`` the ids of the people last listed, in order. ``technology``, ``agency`` and
-    ``offset`` (where the next page begins, None at the end) belong to the last list of experts.
+    ``candidates`` the ids of the people last listed, in order. ``query`` is the last list that was
+    asked for; ``next_offset`` where its next page begins, None at the end.
     """
 
     person: str | None = None
     collaborator_id: str | None = None
     candidates: tuple[str, ...] = ()
-    technology: tuple[str, ...] = ()
-    agency: str | None = None
-    offset: int | None = None
+    query: Query = field(default_factory=Query)
+    next_offset: int | None = None
     pending: Pending | None = None
 
     @classmethod
@@ -198,19 +95,21 @@ class Memory:
         slots = tracker.slots or {}
 
         def several(value: object) -> tuple[str, ...]:
-            return _unique(value) if isinstance(value, (list, tuple)) else ()
+            return unique(value) if isinstance(value, (list, tuple)) else ()
 
         pending, waiting = None, slots.get("pending")
         if isinstance(waiting, Mapping) and waiting.get("needs") in ("person", "technology"):
             asked = Asked(several(waiting.get("technology")), several(waiting.get("detail")))
             pending = Pending(waiting["needs"], asked)
+        query = slots.get("query")
         return cls(
             person=clean(slots.get("person")),
             collaborator_id=clean(slots.get("collaborator_id")),
             candidates=several(slots.get("candidates")),
-            technology=several(slots.get("technology")),
-            agency=clean(slots.get("agency")),
-            offset=_number(slots.get("offset"), MAX_OFFSET),
+            query=Query.from_json(query),
+            next_offset=number(query.get("next"), MAX_OFFSET)
+            if isinstance(query, Mapping)
+            else None,
             pending=pending,
         )
 
@@ -225,9 +124,7 @@ class Memory:
             "person": self.person,
             "collaborator_id": self.collaborator_id,
             "candidates": list(self.candidates),
-            "technology": list(self.technology),
-            "agency": self.agency,
-            "offset": self.offset,
+            "query": {**self.query.to_json(), "next": self.next_offset} if self.query else None,
             "pending": pending,
         }
 
@@ -236,73 +133,42 @@ class Memory:
         return dataclasses.replace(self, **changes)
 
     @property
+    def list_query(self) -> Query:
+        """The query from its beginning, of people in the plural.
+
+        After « Linh Nguyen connaît-elle Java ? » the query names her; a list does without.
+        """
+        return self.query.without(*self.query.of_kind({"person"}))
+
+    @property
     def needs(self) -> str | None:
         """What our last question waits for: ``person``, ``technology`` or None."""
         return self.pending.needs if self.pending else None
 
 
-# --- what the bot says ------------------------------------------------------------------------
-
-
-class Reply:
-    """Collects the messages of one turn."""
-
-    def __init__(self) -> None:
-        self._dispatcher = CollectingDispatcher()
-
-    def __call__(
-        self,
-        response: str,
-        *,
-        buttons: list[Button] | None = None,
-        payload: dict[str, Any] | None = None,
-        **values: str | int,
-    ) -> None:
-        """Say ``response`` of ``domain.yml`` with its ``values``.
-
-        ``buttons`` are added to those of the response; ``payload`` is what an app draws as cards.
-        """
-        self._dispatcher.utter_message(
-            response=response, buttons=buttons, json_message=payload, **values
-        )
-
-    @property
-    def messages(self) -> list[dict[str, Any]]:
-        """The messages so far, as the action server sends them."""
-        return self._dispatcher.messages
-
-
-def intent_payload(intent: str, **entities: str | Sequence[str] | None) -> str:
-    """Return the text that a button sends: ``/WHO_IS{"collaborator_id": "C0012"}``.
-
-    Entities without a value are left out; several values become a list, as Rasa reads it.
-    """
-    given = {
-        name: value if isinstance(value, str) or len(value) > 1 else value[0]
-        for name, value in entities.items()
-        if value
-    }
-    return f"/{intent}{json.dumps(given, ensure_ascii=False)}" if given else f"/{intent}"
-
-
-def card_payload(kind: str, **fields: Any) -> dict[str, Any]:
-    """Return a structured message of type ``kind``; docs/dialogue.md lists the fields."""
-    return {"type": kind, "version": 1, **fields}
-
-
-def format_date(day: date | None) -> str:
-    """Return ``day`` as French people write it, ``23/11/2026``."""
-    return day.strftime("%d/%m/%Y") if day else MISSING
+# --- an answer ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Context:
-    """All that an answer needs."""
+    """All that an answer needs.
+
+    ``intent`` is ``WHO_IS`` or ``WHO_KNOWS_ABOUT``, ``today`` what « maintenant » means. An answer
+    must :meth:`apply` the constraints that it shows to have honoured: what the turn says and
+    nobody applied is named to the user.
+    """
 
     turn: Turn
     memory: Memory
     directory: CallerDirectory
     reply: Reply
+    today: date
+    intent: str | None = None
+    applied: set[Constraint] = field(default_factory=set)
+
+    def apply(self, *constraints: Constraint) -> None:
+        """Note that the answer honours ``constraints`` of the turn."""
+        self.applied.update(constraints)
 
 
 # --- running an action ------------------------------------------------------------------------
@@ -348,6 +214,9 @@ class Question(Action, ABC):
     A subclass has a name and :meth:`answer`; the action server finds it by itself.
     """
 
+    # Decides where the entities leave it open whether one person is meant.
+    intent: str | None = None
+
     @abstractmethod
     def name(self) -> str:
         """Return the action's name, as in ``domain.yml``."""
@@ -364,20 +233,23 @@ class Question(Action, ABC):
     ) -> list[EventType]:
         """Answer, or say politely that it is not possible now; nothing is said half."""
         with serve("execution", self.name(), traceparent_of(tracker)) as execution:
-            events = await self._run(dispatcher, tracker, execution)
+            events = await self._run(dispatcher, tracker, domain, execution)
             responses = (message.get("response") for message in dispatcher.messages)
             execution.set(responses=[name for name in responses if name])
         return events
 
     async def _run(
-        self, dispatcher: CollectingDispatcher, tracker: Tracker, execution: Step
+        self,
+        dispatcher: CollectingDispatcher,
+        tracker: Tracker,
+        domain: DomainDict,
+        execution: Step,
     ) -> list[EventType]:
         timeout = directory_timeout()
         try:
-            before, reply = Memory.of(tracker), Reply()
-            answer = asyncio.to_thread(
-                self._answer, Turn.of(tracker), before, reply, Caller.of(tracker)
-            )
+            before, reply = Memory.of(tracker), Reply(domain)
+            turn = Turn.of(tracker, today())
+            answer = asyncio.to_thread(self._answer, turn, before, reply, Caller.of(tracker))
             after = await asyncio.wait_for(answer, timeout)
         except asyncio.TimeoutError:
             execution.fail("timeout")
@@ -397,7 +269,9 @@ class Question(Action, ABC):
 
     def _answer(self, turn: Turn, memory: Memory, reply: Reply, caller: Caller) -> Memory:
         directory = CallerDirectory(shared_directory(), caller)
-        after = self.answer(Context(turn, memory, directory, reply))
+        context = Context(turn, memory, directory, reply, today(), self.intent)
+        after = self.answer(context)
+        _name_the_rest(context)
         log, people = audit_log(), people_shown(reply.messages)
         if log is not None and people:
             log.record(caller, self.name(), people)
@@ -409,6 +283,21 @@ def _for_channel(messages: list[dict[str, Any]], tracker: Tracker) -> list[dict[
     if tracker.get_latest_input_channel() != TERMINAL or os.environ.get(CARDS_VARIABLE):
         return messages
     return [{**message, "custom": {}} for message in messages]
+
+
+def _name_the_rest(context: Context) -> None:
+    """Say which demands of the turn nobody honoured: no answer passes over one in silence."""
+    reply = context.reply
+    rest = [constraint for constraint in context.turn.demands if constraint not in context.applied]
+
+    def quoted(unsupported: bool) -> str:
+        labels = [label(reply, c) for c in rest if (c.kind == "unsupported") == unsupported]
+        return ", ".join(reply.phrase("utter_label_quoted", what=what) for what in labels)
+
+    if what := quoted(True):
+        reply("utter_not_in_directory", what=what)
+    if what := quoted(False):
+        reply("utter_not_considered", what=what)
 
 
 def _changes(before: Memory, after: Memory) -> list[EventType]:

@@ -1,33 +1,30 @@
-"""Answers about a technology: the people who know it, best level first, a page at a time."""
+"""Answers about people in the plural: who fits the query, best level first, a page at a time."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 
-from actions.access import CallerDirectory
-from actions.conversation import (
-    MISSING,
-    Context,
-    Memory,
-    Pending,
-    card_payload,
+from actions.cards import (
+    expert_list,
     format_date,
     intent_payload,
+    label,
+    level_list,
+    next_offset,
+    query_payload,
 )
-from actions.directory import Collaborator, ExpertsFound
-from actions.people import person_fields
-from bot.text import fold
+from actions.conversation import Context, Memory, Pending
+from actions.directory import Found, Listed
+from actions.query import MAX_LIMIT, Constraint, Query, Term
+from actions.reply import MISSING
 
-# People on a page, and on each of several lists in one answer.
-PAGE_SIZE = 5
-SHORT_PAGE_SIZE = 3
-# Of several technologies, how many of those who know the rarest one are looked at, best first.
-MAX_COMPARED = 200
+# Conditions offered to be dropped, and skills of an agency.
+MAX_OFFERS = 3
+MAX_SKILLS = 10
 
-# (several technologies, more than one person, in an agency) → response
+# (several skills, more than one person, in an agency) → response, for plain questions
 _LIST_RESPONSES = {
     (False, False, False): "utter_experts_one",
     (False, False, True): "utter_experts_one_in_agency",
@@ -40,269 +37,314 @@ _LIST_RESPONSES = {
 }
 
 
-@dataclass(frozen=True)
-class Row:
-    """One person of a list, with the level in each technology asked for."""
-
-    person: Collaborator
-    levels: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Listing:
-    """One page of the people who know all of ``technologies``, beginning at ``offset``."""
-
-    technologies: tuple[str, ...]
-    agency: str | None
-    rows: tuple[Row, ...]
-    total: int
-    offset: int = 0
-
-    @property
-    def next_offset(self) -> int | None:
-        """Where the next page begins, None where this one is the last."""
-        end = self.offset + len(self.rows)
-        return end if self.rows and end < self.total else None
-
-    @property
-    def updated_at(self) -> datetime | None:
-        """The oldest update among the people listed."""
-        return min((r.person.updated_at for r in self.rows if r.person.updated_at), default=None)
-
-
-def about_technology(context: Context) -> Memory:
-    """List the people who know what the turn asks for, completed from the memory."""
+def about_people(context: Context) -> Memory:
+    """List the people whom the turn asks for, completed from the memory."""
     turn, memory = context.turn, context.memory
-    if turn.more and not turn.technologies and not turn.agency:
-        return _next_page(context)
-    technologies, agency = _filters(context)
-    if not technologies:
-        return _ask_technology(context, agency)
-    if len(technologies) > 1:
-        return _list_together(context, technologies, agency, turn.offset)
-    return _list_one(context, memory, technologies[0], agency, turn.offset)
+    if turn.more and not turn.demands:
+        return _go_on(context)
+    query = wanted(context)
+    if "agencies" in turn.asks or (turn.order == "agency" and "number" in turn.asks):
+        return _tell_agencies(context, query)
+    if "skills" in turn.asks and not query.of_kind({"technology", "family"}):
+        return _tell_skills(context, query)
+    if not query and "all" in turn.drops:
+        context.reply("utter_fresh_start")
+        return Memory()
+    if not query and turn.demands:
+        return memory.with_(pending=None)  # nothing that can be looked up: that is said
+    if not query:
+        return _ask_technology(context)
+    within = None
+    if turn.choice == "several" and not memory.query:
+        within = memory.candidates or None
+    return _list(context, query, within)
 
 
-def _filters(context: Context) -> tuple[tuple[str, ...], str | None]:
-    """Return the technologies and the agency that are asked for.
+# --- the query --------------------------------------------------------------------------------
 
-    A full question stands for itself. « et à Nantes ? » keeps the technologies of the question
-    before, « et en Python ? » its agency, and so does the answer to a question of ours.
+
+def wanted(context: Context) -> Query:
+    """Return the query of the turn: a new one, or the one before as the turn changes it.
+
+    What stands alone (« qui connaît Java ? ») is new. « et à Nantes ? », « plutôt Python », « au
+    moins 4 », « parmi eux … » and the answer to a question of ours change the query before.
     """
     turn, memory = context.turn, context.memory
+    if turn.query:
+        return turn.query
     answers_ours = memory.needs == "technology"
-    technologies = turn.technologies
-    if not technologies and answers_ours and turn.is_bare and turn.text:
-        technologies = (turn.text,)
-    if not technologies and (turn.follow_up or turn.agency):
-        technologies = memory.technology
-    agency = turn.agency
-    if agency is None and (turn.follow_up or answers_ours):
-        agency = memory.agency
-    return technologies, agency
+    if not (turn.wants_people or answers_ours):
+        return Query()
+    recognised = [_recognised(context, constraint) for constraint in turn.constraints]
+    demands = [*recognised, *filter(None, [turn.availability])]
+    loose = [constraint for constraint in demands if constraint.kind == "level"]
+    said = Query(
+        tuple(c for c in demands if c.kind not in ("level", "unknown", "unsupported")),
+        turn.order,
+        turn.limit,
+        turn.offset,
+    )
+    before = memory.list_query
+    if "all" in turn.drops:
+        before = Query()
+    dropped = [c for c in before.constraints if c.kinds & turn.drops]
+    before = before.without(*dropped)
+    if "level" in turn.drops:
+        before = _at_level(before, None, None)
+    if answers_ours and turn.is_bare and turn.text and not said:
+        said = Query((Constraint((Term("technology", turn.text),)),))
+        context.apply(*turn.constraints)
+    elif not said and not before and turn.asks & {"people", "number"}:
+        # « qui connaît Zorglub ? »: whatever it is, it is what they ask for.
+        words = [c for c in turn.constraints if c.kind == "unknown"]
+        said = Query(tuple(Constraint((Term("technology", c.terms[0].value),)) for c in words))
+        context.apply(*words)
+    context.apply(
+        *(c for c, r in zip(turn.constraints, recognised, strict=True) if r in said.constraints)
+    )
+    context.apply(*said.constraints)
+    goes_on = turn.follow_up or turn.change or turn.choice == "several" or answers_ours
+    alone = (turn.has_head or (said and "people" in turn.asks)) and not goes_on
+    add = turn.change == "add" or turn.choice == "several"
+    query = said if alone else before.refined(said, add=add)
+    return _levelled(context, query, loose)
 
 
-def _ask_technology(context: Context, agency: str | None) -> Memory:
+def _recognised(context: Context, constraint: Constraint) -> Constraint:
+    """Return what words that nobody understood are in this directory: a skill, a title, a town."""
+    if constraint.kind == "unknown":
+        for kind in ("technology", "job_title", "agency"):
+            known = dataclasses.replace(constraint, terms=(Term(kind, constraint.terms[0].value),))
+            if context.directory.find(Query((known,), limit=1)).total:
+                return known
+    return constraint
+
+
+def _at_level(query: Query, minimum: int | None, maximum: int | None) -> Query:
+    return query.with_(
+        constraints=tuple(
+            c.at_level(minimum, maximum) if c.is_skill else c for c in query.constraints
+        )
+    )
+
+
+def _levelled(context: Context, query: Query, loose: Sequence[Constraint]) -> Query:
+    """Give the skills of ``query`` the levels said without one; « senior » may be a title, too."""
+    for constraint in loose:
+        word = constraint.terms[0].value
+        if any(c.is_skill for c in query.constraints):
+            query = _at_level(query, constraint.minimum, constraint.maximum)
+        elif word.isalpha():
+            title = Constraint((Term("job_title", word),))
+            query = query.with_(constraints=(*query.constraints, title))
+        else:
+            continue
+        context.apply(constraint)
+    return query
+
+
+# --- lists ------------------------------------------------------------------------------------
+
+
+def _go_on(context: Context) -> Memory:
+    """Go on with the last list; after one person, who else there is."""
+    memory = context.memory
+    if memory.next_offset is not None:
+        return _list(context, memory.query.with_(offset=memory.next_offset))
+    if not memory.list_query:
+        return _ask_technology(context)
+    person = context.directory.get(memory.collaborator_id or "")
+    if person is not None and memory.candidates != (person.id,):
+        other = Constraint((Term("person", person.full_name),), excluded=True)
+        return _list(context, memory.list_query.refined(Query((other,))))
+    context.reply("utter_experts_no_more")
+    return memory.with_(pending=None)
+
+
+def _list(context: Context, query: Query, within: Sequence[str] | None = None) -> Memory:
+    """List a page of those who fit ``query``, or say that nobody does and what is near."""
+    found = context.directory.find(query, within=within)
+    context.applied.difference_update(found.refused)
+    if not found.query:
+        return context.memory.with_(pending=None)  # all of it was refused
+    if found.total:
+        _say_list(context, found)
+        kept = found.query
+    else:
+        kept = _say_nobody(context, found)
+    return _after(context.memory, found, kept)
+
+
+def _ask_technology(context: Context) -> Memory:
     context.reply("utter_ask_technology")
     context.reply("utter_suggest_technology")
-    return context.memory.with_(agency=agency, offset=None, pending=Pending("technology"))
+    query = context.memory.query.with_(constraints=context.memory.query.of_kind({"agency"}))
+    return context.memory.with_(query=query, next_offset=None, pending=Pending("technology"))
 
 
-def _next_page(context: Context) -> Memory:
-    """Go on with the last list."""
-    memory = context.memory
-    if memory.offset is not None and len(memory.technology) > 1:
-        return _list_together(context, memory.technology, memory.agency, memory.offset)
-    if memory.offset is not None and memory.technology:
-        return _list_one(context, memory, memory.technology[0], memory.agency, memory.offset)
-    if len(memory.technology) == 1:
-        context.reply("utter_experts_no_more")
-        return memory.with_(pending=None)
-    return _ask_technology(context, memory.agency)  # no list yet, or several at once
+def _labels(context: Context, query: Query) -> list[str]:
+    labels = [label(context.reply, constraint) for constraint in query.constraints]
+    phrase = context.reply.phrase
+    if query.limit is not None and query.limit < MAX_LIMIT:
+        labels.append(phrase("utter_label_limit", limit=query.limit))
+    if query.order == "agency":
+        labels.append(phrase("utter_label_order_agency"))
+    elif query.order == "name":
+        labels.append(phrase("utter_label_order_name"))
+    elif query.order == "availability":
+        labels.append(phrase("utter_label_order_availability"))
+    return labels
 
 
-# --- one technology ---------------------------------------------------------------------------
-
-
-def _list_one(
-    context: Context,
-    memory: Memory,
-    technology: str,
-    agency: str | None,
-    offset: int = 0,
-    one_of_several: bool = False,
-) -> Memory:
-    """List who knows ``technology``, or say that nobody does and what is near."""
-    size = SHORT_PAGE_SIZE if one_of_several else PAGE_SIZE
-    found = context.directory.find_experts(technology, agency=agency, offset=offset, limit=size)
-    technology = found.skill or technology
-    rows = tuple(Row(expert.collaborator, (expert.level,)) for expert in found.experts)
-    listing = Listing((technology,), agency, rows, found.total, offset)
-    if found.total == 0:
-        agency = _say_nobody(context, technology, agency, found)
-    else:
-        _say_listing(context, listing)
-        if rows and not one_of_several:
-            _suggest(context, listing, elsewhere=found.total_elsewhere > 0)
-    return _after(memory, listing).with_(agency=agency)
-
-
-def _say_nobody(
-    context: Context, technology: str, agency: str | None, found: ExpertsFound
-) -> str | None:
-    """Say that nobody knows ``technology``; return the agency to remember."""
-    reply = context.reply
-    listing = Listing((technology,), agency, (), 0)
-    card = _expert_list(listing, related=found.related)
-    if agency and found.total_elsewhere:
-        if _say_no_such_agency(context, listing):
-            return None
-        reply(
-            "utter_no_expert_in_agency",
-            technology=technology,
-            agency=agency,
-            everywhere=_everywhere_payload(listing),
-            payload=card,
-        )
-        return agency
-    if found.related:
-        buttons = [
-            {"title": skill, "payload": intent_payload("WHO_KNOWS_ABOUT", technology=skill)}
-            for skill in found.related
-        ]
-        reply("utter_no_expert_related", technology=technology, buttons=buttons, payload=card)
-    else:
-        reply("utter_no_expert", technology=technology, payload=card)
-        reply("utter_suggest_search")
-    return agency
-
-
-def _say_no_such_agency(context: Context, listing: Listing) -> bool:
-    """Say that nobody works in the agency of the empty ``listing``; return whether that is so."""
-    agency, agencies = listing.agency, context.directory.agencies()
-    if agency is None or fold(agency) in map(fold, agencies):
-        return False
-    context.reply(
-        "utter_no_agency",
-        agency=agency,
-        agencies=", ".join(agencies),
-        everywhere=_everywhere_payload(listing),
-        payload=_expert_list(listing),
-    )
-    return True
-
-
-def _everywhere_payload(listing: Listing) -> str:
-    return intent_payload("WHO_KNOWS_ABOUT", technology=listing.technologies)
-
-
-# --- several technologies ---------------------------------------------------------------------
-
-
-def _list_together(
-    context: Context, technologies: Sequence[str], agency: str | None, offset: int
-) -> Memory:
-    """List who knows all of ``technologies``; where nobody does, answer each of them in turn."""
-    names, rows = _know_all(context.directory, technologies, agency)
-    if len(names) == 1:  # two spellings of one
-        return _list_one(context, context.memory, names[0], agency, offset)
-    if rows:
-        page = rows[offset : offset + PAGE_SIZE]
-        listing = Listing(names, agency, page, len(rows), offset)
-        _say_listing(context, listing)
-        if page:
-            _suggest(context, listing, elsewhere=True)
-        return _after(context.memory, listing)
-    nobody = Listing(names, agency, (), 0)
-    if _say_no_such_agency(context, nobody):
-        return _after(context.memory, nobody).with_(agency=None)
-    together = " + ".join(names)
-    if agency:
-        context.reply("utter_experts_not_together_in_agency", technology=together, agency=agency)
-    else:
-        context.reply("utter_experts_not_together", technology=together)
-    memory = context.memory
-    for name in names:
-        memory = _list_one(context, memory, name, agency, one_of_several=True)
-    # Several lists: « le deuxième » or « la suite » would not say of which.
-    return memory.with_(technology=names, collaborator_id=None, candidates=(), offset=None)
-
-
-def _know_all(
-    directory: CallerDirectory, technologies: Sequence[str], agency: str | None
-) -> tuple[tuple[str, ...], tuple[Row, ...]]:
-    """Return the technologies as the directory spells them, and who knows all, best first.
-
-    The lowest of a person's levels counts first, then their sum.
-    """
-    found = {}
-    for technology in technologies:
-        experts = directory.find_experts(technology, agency=agency, limit=1)
-        found[experts.skill or technology] = experts
-    names = tuple(found)
-    if any(experts.total == 0 for experts in found.values()):
-        return names, ()
-    rarest = min(names, key=lambda name: found[name].total)
-    rows = []
-    for expert in directory.find_experts(rarest, agency=agency, limit=MAX_COMPARED).experts:
-        levels = {skill.name: skill.level for skill in expert.collaborator.skills}
-        if all(name in levels for name in names):
-            rows.append(Row(expert.collaborator, tuple(levels[name] for name in names)))
-    rows.sort(key=lambda row: (-min(row.levels), -sum(row.levels), fold(row.person.last_name)))
-    return names, tuple(rows)
-
-
-# --- saying a list ----------------------------------------------------------------------------
-
-
-def _say_listing(context: Context, listing: Listing) -> None:
+def _say_list(context: Context, found: Found) -> None:
     """Say one page, and offer the next."""
-    reply, several = context.reply, len(listing.technologies) > 1
-    if not listing.rows:
+    reply, query = context.reply, found.query
+    if not found.people:
         reply("utter_experts_no_more")
         return
-    technology = " + ".join(listing.technologies)
-    people = "\n".join(_line(listing, row) for row in listing.rows)
-    updated = format_date(listing.updated_at)
-    if listing.offset:
+    what = ", ".join(_labels(context, query))
+    technology = " + ".join(query.technologies)
+    people = "\n".join(_line(query, listed) for listed in found.people)
+    updated, card = format_date(found.updated_at), expert_list(reply, found)
+    first, last = query.offset + 1, query.offset + len(found.people)
+    if query.offset:
         reply(
             "utter_experts_next",
-            technology=technology,
+            technology=what,
             people=people,
-            first=listing.offset + 1,
-            last=listing.offset + len(listing.rows),
-            total=listing.total,
+            first=first,
+            last=last,
+            total=found.total,
             updated=updated,
-            payload=_expert_list(listing),
+            payload=card,
         )
+    elif query.is_plain:
+        several = len(query.technologies) > 1
+        reply(
+            _LIST_RESPONSES[several, found.total > 1, bool(query.agency)],
+            technology=technology,
+            agency=query.agency or MISSING,
+            people=people,
+            total=found.total,
+            updated=updated,
+            payload=card,
+        )
+    elif found.total == 1:
+        reply("utter_people_one", what=what, people=people, updated=updated, payload=card)
     else:
         reply(
-            _LIST_RESPONSES[several, listing.total > 1, bool(listing.agency)],
-            technology=technology,
-            agency=listing.agency or MISSING,
+            "utter_people_many",
+            what=what,
+            total=found.total,
             people=people,
-            total=listing.total,
             updated=updated,
-            payload=_expert_list(listing),
+            payload=card,
         )
-    if listing.next_offset is not None:
-        remaining = listing.total - listing.next_offset
-        next_page = _next_payload(listing) or ""
+    if (following := next_offset(found)) is not None:
+        remaining = found.total - following
+        next_page = query_payload(query.with_(offset=following))
         if remaining == 1:
             reply("utter_experts_more_one", next_page=next_page)
         else:
             reply("utter_experts_more_many", remaining=remaining, next_page=next_page)
+    _suggest(context, found)
 
 
-def _suggest(context: Context, listing: Listing, elsewhere: bool) -> None:
+def _say_nobody(context: Context, found: Found) -> Query:
+    """Say that nobody fits, why, and what would help; return the query to remember."""
+    reply, query = context.reply, found.query
+    technology, agency = " + ".join(query.technologies), query.agency
+    places = [term for term in found.unknown if term.kind == "agency"]
+    if places and agency:
+        return _say_no_such_agency(context, found)
+    card = expert_list(reply, found)
+    if query.is_plain and len(query.technologies) == 1:
+        elsewhere = query.without(*query.of_kind({"agency"}))
+        if agency and any(relaxed.query == elsewhere for relaxed in found.relaxed):
+            reply(
+                "utter_no_expert_in_agency",
+                technology=technology,
+                agency=agency,
+                everywhere=query_payload(elsewhere),
+                payload=card,
+            )
+            return query
+        related = context.directory.related(technology, agency=agency)
+        card = expert_list(reply, found, related)
+        buttons = [
+            {"title": skill, "payload": intent_payload("WHO_KNOWS_ABOUT", technology=skill)}
+            for skill in related
+        ]
+        if buttons:
+            reply("utter_no_expert_related", technology=technology, buttons=buttons, payload=card)
+        else:
+            reply("utter_no_expert", technology=technology, payload=card)
+            reply("utter_suggest_search")
+        return query
+    what = ", ".join(_labels(context, query))
+    if not found.relaxed:
+        reply("utter_nobody", what=what, payload=card)
+        reply("utter_suggest_search")
+        return query
+    offers = [
+        (", ".join(label(reply, c) for c in relaxed.dropped), relaxed)
+        for relaxed in found.relaxed[:MAX_OFFERS]
+    ]
+    buttons = [
+        {
+            "title": reply.phrase("utter_label_drop", what=dropped, total=relaxed.total),
+            "payload": query_payload(relaxed.query),
+        }
+        for dropped, relaxed in offers
+    ]
+    culprits = reply.phrase("utter_label_or").join(
+        reply.phrase("utter_label_quoted", what=dropped) for dropped, _ in offers
+    )
+    reply("utter_nobody_because", what=what, culprits=culprits, buttons=buttons, payload=card)
+    return query
+
+
+def _say_no_such_agency(context: Context, found: Found) -> Query:
+    """Say that nobody works there; return the query without it."""
+    elsewhere = found.query.without(*found.query.of_kind({"agency"}))
+    context.reply(
+        "utter_no_agency",
+        agency=found.query.agency or MISSING,
+        agencies=", ".join(context.directory.count_by_agency(Query())),
+        everywhere=query_payload(elsewhere) if elsewhere else "",
+        payload=expert_list(context.reply, found),
+    )
+    return elsewhere
+
+
+def _line(query: Query, listed: Listed) -> str:
+    """One person: name, agency, levels or job title, and when they are available if it matters."""
+    person, levels = listed.collaborator, listed.levels
+    if len(levels) == 1 and len(query.technologies) == 1:
+        what = f"{next(iter(levels.values()))}/5"
+    else:
+        what = level_list(levels)
+    parts = [person.full_name, person.agency, what or person.job_title]
+    if query.order == "availability" or any(c.kind == "availability" for c in query.constraints):
+        parts.append(format_date(person.available_from))
+    return "• " + " — ".join(parts)
+
+
+def _suggest(context: Context, found: Found) -> None:
     """Suggest the agencies of the people listed, or all of them, and what else they know."""
-    people = [row.person for row in listing.rows]
+    query = found.query
+    if not query.is_plain:
+        return
+    people = [listed.collaborator for listed in found.people]
     agencies = Counter(person.agency for person in people)
-    if listing.agency or listing.total == agencies.most_common(1)[0][1]:
+    place = query.of_kind({"agency"})
+    everywhere = query.without(*place)
+    elsewhere = bool(place) and context.directory.find(everywhere).total > found.total
+    if place or found.total == agencies.most_common(1)[0][1]:
         agencies.clear()  # all that are meant work there
     first, second, *_ = [*(name for name, _ in agencies.most_common(2)), None, None]
     skills = Counter(skill.name for person in people for skill in person.skills)
-    common = (name for name, _ in skills.most_common() if name not in listing.technologies)
+    common = (name for name, _ in skills.most_common() if name not in query.technologies)
     other = next(common, None)
 
     def who_knows(technologies: str | Sequence[str] | None, agency: str | None) -> str:
@@ -311,70 +353,63 @@ def _suggest(context: Context, listing: Listing, elsewhere: bool) -> None:
     context.reply(
         "utter_suggest_after_experts",
         agency=first or MISSING,
-        there=who_knows(listing.technologies, first) if first else "",
+        there=who_knows(query.technologies, first) if first else "",
         second_agency=second or MISSING,
-        second_there=who_knows(listing.technologies, second) if second else "",
-        everywhere=_everywhere_payload(listing) if listing.agency and elsewhere else "",
+        second_there=who_knows(query.technologies, second) if second else "",
+        everywhere=query_payload(everywhere) if elsewhere else "",
         other_technology=other or MISSING,
-        other=who_knows(other, listing.agency) if other else "",
+        other=who_knows(other, query.agency) if other else "",
     )
 
 
-def _line(listing: Listing, row: Row) -> str:
-    if len(row.levels) == 1:
-        levels = f"{row.levels[0]}/5"
-    else:
-        pairs = zip(listing.technologies, row.levels, strict=True)
-        levels = ", ".join(f"{name} {level}/5" for name, level in pairs)
-    return f"• {row.person.full_name} — {row.person.agency} — {levels}"
-
-
-def _next_payload(listing: Listing) -> str | None:
-    if listing.next_offset is None:
-        return None
-    return intent_payload(
-        "WHO_KNOWS_ABOUT",
-        technology=listing.technologies,
-        agency=listing.agency,
-        offset=str(listing.next_offset),
-    )
-
-
-def _expert_list(listing: Listing, related: Sequence[str] = ()) -> dict[str, object]:
-    return card_payload(
-        "expert_list",
-        technologies=list(listing.technologies),
-        agency=listing.agency,
-        total=listing.total,
-        offset=listing.offset,
-        experts=[
-            {
-                "person": person_fields(row.person),
-                "levels": dict(zip(listing.technologies, row.levels, strict=True)),
-            }
-            for row in listing.rows
-        ],
-        next=_next_payload(listing),
-        related=list(related),
-        updated_at=listing.updated_at and listing.updated_at.isoformat(),
-    )
-
-
-def _after(memory: Memory, listing: Listing) -> Memory:
+def _after(memory: Memory, found: Found, query: Query) -> Memory:
     """Return the memory after a list was shown.
 
     The only one of a list is the person talked about; a list of several leaves that open.
     """
-    people = tuple(row.person.id for row in listing.rows)
-    talked_about = people[0] if listing.total == len(people) == 1 else None
+    people = tuple(listed.collaborator.id for listed in found.people)
+    talked_about = people[0] if found.total == len(people) == 1 else None
     if not people:
         talked_about = memory.collaborator_id
     return memory.with_(
         person=None,
         collaborator_id=talked_about,
         candidates=people,
-        technology=listing.technologies,
-        agency=listing.agency,
-        offset=listing.next_offset,
+        query=query.with_(offset=0),
+        next_offset=next_offset(found),
         pending=None,
     )
+
+
+# --- agencies and skills ----------------------------------------------------------------------
+
+
+def _tell_agencies(context: Context, query: Query) -> Memory:
+    """Tell how many people each agency has, of those who fit ``query``."""
+    counts = context.directory.count_by_agency(query)
+    agencies = "\n".join(f"• {name} : {total}" for name, total in counts.items())
+    if query and not counts:
+        return _list(context, query)
+    if query:
+        what = ", ".join(_labels(context, query))
+        context.reply("utter_agencies_with", what=what, agencies=agencies)
+    else:
+        context.reply("utter_agencies", agencies=agencies)
+    return context.memory.with_(query=query or context.memory.query, pending=None)
+
+
+def _tell_skills(context: Context, query: Query) -> Memory:
+    """Tell what people know most, everywhere or in an agency."""
+    agency = query.agency
+    rest = query.without(*query.of_kind({"agency"})) if agency else query
+    context.applied.difference_update(rest.constraints)
+    counts = context.directory.count_by_skill(agency, limit=MAX_SKILLS)
+    skills = "\n".join(f"• {name} : {total}" for name, total in counts.items())
+    if agency and not counts:
+        nowhere = Found(query, unknown=(Term("agency", agency),))
+        return context.memory.with_(query=_say_no_such_agency(context, nowhere), pending=None)
+    if agency:
+        context.reply("utter_skills_in_agency", agency=agency, skills=skills)
+    else:
+        context.reply("utter_skills", skills=skills)
+    return context.memory.with_(pending=None)

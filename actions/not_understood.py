@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from actions.conversation import MISSING, Asked, Context, Memory, Question, intent_payload
-from actions.experts import about_technology
-from actions.people import about_person
+from actions.cards import intent_payload, query_payload
+from actions.conversation import Context, Memory, Question
+from actions.query import Constraint, Query, Term
+from actions.reply import MISSING
+from actions.respond import respond
 
 # A longer turn is no mere answer or follow-up; off-topic ones mention towns and names, too.
 MAX_WORDS = 5
@@ -20,11 +22,10 @@ class NotUnderstood(Question):
     def answer(self, context: Context) -> Memory:
         """Read the turn as an answer to our question, or as a follow-up to the one before."""
         turn = context.turn
-        if turn.text and len(turn.text.split()) <= MAX_WORDS:
-            if _is_about_person(context):
-                return about_person(context, Asked(details=turn.details))
-            if _is_about_technology(context):
-                return about_technology(context)
+        short = bool(turn.text) and len((turn.text or "").split()) <= MAX_WORDS
+        if _asks_whole(context) or (short and _is_clear(context)):
+            return respond(context)
+        context.apply(*turn.demands)  # the answer is that none of it was understood
         context.reply("utter_fallback")
         _suggest(context)
         return context.memory
@@ -34,38 +35,44 @@ def _suggest(context: Context) -> None:
     """Suggest to go on with what was talked about before."""
     memory = context.memory
     person = context.directory.get(memory.collaborator_id) if memory.collaborator_id else None
-    if person or memory.technology:
+    if person or memory.query.technologies:
         context.reply(
             "utter_suggest_going_on",
             name=person.full_name if person else MISSING,
             person=intent_payload("WHO_IS", collaborator_id=person.id) if person else "",
-            technology=" + ".join(memory.technology) or MISSING,
-            experts=intent_payload("WHO_KNOWS_ABOUT", technology=memory.technology)
-            if memory.technology
-            else "",
+            technology=" + ".join(memory.query.technologies) or MISSING,
+            experts=query_payload(memory.list_query),
         )
 
 
-def _is_about_person(context: Context) -> bool:
-    turn, memory = context.turn, context.memory
-    if turn.rank is not None and memory.candidates:
-        return True
-    if turn.details and memory.collaborator_id and not turn.technologies:
-        return True
-    if memory.needs != "person":
-        return False
-    if turn.persons or turn.only_picks:
-        return True
-    # No name was found in it; the directory may know it nevertheless.
-    return turn.is_bare and bool(context.directory.find_people(turn.text or "").matches)
+def _asks_whole(context: Context) -> bool:
+    """Whether the turn is a question whose every word of weight is one of the directory's."""
+    turn = context.turn
+    understood = not any(c.kinds & {"unknown", "unsupported", "topic"} for c in turn.constraints)
+    return bool(turn.asks) and understood and (turn.has_head or turn.availability is not None)
 
 
-def _is_about_technology(context: Context) -> bool:
+def _is_clear(context: Context) -> bool:
+    """Whether the turn goes on with what was said before, or answers a question of ours."""
     turn, memory = context.turn, context.memory
-    if memory.technology and (turn.more or turn.agency or turn.follow_up):
+    if memory.candidates and (turn.rank is not None or turn.choice):
         return True
-    if memory.needs != "technology":
-        return False
-    if turn.technologies:
+    if turn.details and (memory.collaborator_id or memory.query):
         return True
-    return turn.is_bare and context.directory.find_experts(turn.text or "").skill is not None
+    if memory.query and turn.wants_people and not turn.persons:
+        return True
+    if memory.needs == "person":
+        if turn.persons or turn.constraints or turn.rank is not None:
+            return not turn.is_bare or _names_somebody(context)
+        # No name was found in it; the directory may know it nevertheless.
+        return turn.is_bare and _names_somebody(context)
+    if memory.needs == "technology":
+        if turn.technologies:
+            return True
+        skill = Constraint((Term("technology", turn.text or ""),))
+        return turn.is_bare and bool(context.directory.find(Query((skill,))).total)
+    return False
+
+
+def _names_somebody(context: Context) -> bool:
+    return bool(context.directory.find_people(context.turn.text or "").matches)

@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
 from typing import Any
 
-from actions.conversation import (
-    MISSING,
-    Asked,
-    Context,
-    Memory,
-    Pending,
-    card_payload,
-    format_date,
-    intent_payload,
-)
+from actions.alike import tell_alike
+from actions.cards import card_payload, format_date, intent_payload, label, person_fields
+from actions.conversation import Asked, Context, Memory, Pending
 from actions.directory import Collaborator, Skill
-from bot.text import fold
+from actions.query import HEAD_KINDS, Constraint, Query, Term
+from actions.reply import MISSING
 
 # People offered at once, and skills on a card.
 MAX_CHOICES = 5
+MAX_NAMESAKES = 50
 MAIN_SKILLS = 6
 
 # What can be asked about a person (the canonical values of the entity `detail`).
 DETAILS = ("email", "phone", "agency", "job_title", "skills", "availability")
+# Asked about a person like a detail: who could do their work, who else has their name.
+SUBSTITUTE, NAMESAKE = "substitute", "namesake"
 
 
 def about_person(context: Context, asked: Asked) -> Memory:
     """Find out whom the turn means, and tell what is ``asked`` about them."""
     turn, memory = context.turn, context.memory
+    if turn.contact:
+        return _tell_by_contact(context, turn.contact, asked)
     if turn.collaborator_id:
         return _tell_id(context, turn.collaborator_id, asked)
     if turn.persons:
@@ -37,17 +35,35 @@ def about_person(context: Context, asked: Asked) -> Memory:
     pending = memory.pending.asked if memory.pending and memory.needs == "person" else Asked()
     if turn.rank is not None and memory.candidates:
         return _tell_by_rank(context, turn.rank, asked or pending)
-    if turn.agency and (memory.candidates or memory.person):
-        return _tell_by_agency(context, turn.agency, asked or pending)
+    if (turn.constraints or turn.availability) and chooses(context):
+        return _tell_by_property(context, asked or pending)
     if memory.needs == "person" and turn.is_bare and turn.text:
+        context.apply(*turn.constraints)
         return _tell_by_name(context, (turn.text,), asked or pending)
     if asked or turn.reference:
         if memory.collaborator_id:
             return _tell_id(context, memory.collaborator_id, asked)
         if memory.candidates:
-            return _ask_whom(context, _candidates(context), asked)
+            return choose(context, candidates(context), asked)
     context.reply("utter_ask_person")
     return memory.with_(candidates=(), pending=Pending("person", asked))
+
+
+def chooses(context: Context) -> bool:
+    """Whether the turn says by a property which of the people before it means.
+
+    « Celui qui fait du Java », « à Lyon » after a question of ours, « celle de Rennes ».
+    """
+    turn, memory = context.turn, context.memory
+    if turn.follow_up and not memory.person and turn.choice != "one":
+        return False
+    offered = memory.needs == "person" and "people" not in turn.asks
+    named = memory.person is not None and turn.agency is not None and not turn.has_head
+    return (
+        bool(memory.candidates or memory.person)
+        and (offered or named or turn.choice == "one")
+        and turn.choice != "several"
+    )
 
 
 # --- who is meant -----------------------------------------------------------------------------
@@ -65,23 +81,58 @@ def _tell_id(context: Context, collaborator_id: str, asked: Asked) -> Memory:
 def _tell_by_name(context: Context, names: Sequence[str], asked: Asked) -> Memory:
     """Tell about each of ``names``; the first that fits several people ends in a question."""
     memory, reply, agency = context.memory, context.reply, context.turn.agency
+    places = Query(context.turn.constraints).of_kind({"agency"})
+    told: list[str] = []
+    if SUBSTITUTE in asked.details:
+        agency = None  # where the other one is to be
     for name in names:
         found = context.directory.find_people(name, agency=agency, limit=MAX_CHOICES)
-        if agency and not found.matches:
-            elsewhere = context.directory.find_people(name, limit=MAX_CHOICES)
-            if elsewhere.matches:
-                reply("utter_person_elsewhere", name=name, agency=agency)
-                found = elsewhere
+        if agency:
+            context.apply(*places)
+            if not found.matches:
+                elsewhere = context.directory.find_people(name, limit=MAX_CHOICES)
+                if elsewhere.matches:
+                    reply("utter_person_elsewhere", name=name, agency=agency)
+                    found = elsewhere
         matches, wanted = _answer_to_ours(memory, found.matches, asked)
         total = found.total if matches == found.matches else len(matches)
+        matches, total = _with_property(context, matches, total)
         memory = memory.with_(person=name)
         if len(matches) == 1:
             memory = _tell(context, memory, matches[0], wanted)
+            told.append(matches[0].id)
         elif matches:
             return _ask_which(context, memory, matches, total, wanted)
         else:
             memory = _say_nobody(context, memory, found.near, wanted)
-    return memory
+    return memory.with_(candidates=tuple(told)) if len(told) > 1 else memory
+
+
+def _with_property(
+    context: Context, matches: tuple[Collaborator, ...], total: int
+) -> tuple[tuple[Collaborator, ...], int]:
+    """Keep those of several namesakes whom the skills, title or topic of the turn fit, if any."""
+    heads = tuple(c for c in context.turn.constraints if c.kinds & HEAD_KINDS)
+    if context.intent != "WHO_IS" or not heads or len(matches) < 2:
+        return matches, total
+    ids = [person.id for person in matches]
+    found = context.directory.find(Query(heads, limit=MAX_CHOICES), within=ids)
+    if not found.total:
+        return matches, total
+    context.apply(*heads)
+    return tuple(listed.collaborator for listed in found.people), found.total
+
+
+def _tell_by_contact(context: Context, contact: str, asked: Asked) -> Memory:
+    """Tell whose e-mail address or telephone number that is."""
+    people = context.directory.find_contact(contact)
+    if people is None:
+        context.reply("utter_contact_hidden")
+        return context.memory.with_(pending=None)
+    if not people:
+        context.reply("utter_contact_unknown", contact=contact)
+        return context.memory.with_(pending=None)
+    return choose(context, people, asked)
 
 
 def _answer_to_ours(
@@ -103,37 +154,51 @@ def _answer_to_ours(
 def _tell_by_rank(context: Context, rank: int, asked: Asked) -> Memory:
     """Tell about the person whom we listed as number ``rank``, counted from 1."""
     memory = context.memory
-    if 1 <= rank <= len(memory.candidates):
-        return _tell_id(context, memory.candidates[rank - 1], asked)
-    people = _candidates(context)
+    place = len(memory.candidates) if rank == -1 else rank
+    if 1 <= place <= len(memory.candidates):
+        return _tell_id(context, memory.candidates[place - 1], asked)
+    people = candidates(context)
     context.reply("utter_person_rank_unknown", count=len(people), **_choice(people, asked, "which"))
     return _waiting(memory, people, asked)
 
 
-def _tell_by_agency(context: Context, agency: str, asked: Asked) -> Memory:
-    """Tell about the one of that ``agency`` among those whom the last question was about."""
-    memory = context.memory
+def _tell_by_property(context: Context, asked: Asked) -> Memory:
+    """Tell about the one whom the turn's constraints fit among those before."""
+    turn, memory = context.turn, context.memory
+    wanted = Query(turn.demands)
+    context.apply(*turn.demands)
+    people: tuple[Collaborator, ...] = ()
     # The name again, rather than the people listed: these are only the first of many namesakes.
     if memory.person:
-        found = context.directory.find_people(memory.person, agency=agency, limit=MAX_CHOICES)
-        if len(found.matches) == 1:
-            return _tell(context, memory, found.matches[0], asked)
-        if found.matches:
-            return _ask_which(context, memory, found.matches, found.total, asked)
-    people = _candidates(context)
-    there = tuple(person for person in people if fold(person.agency) == fold(agency))
-    if there:
-        return _ask_whom(context, there, asked)
-    if people:
-        context.reply(
-            "utter_person_not_in_agency", agency=agency, **_choice(people, asked, "which")
+        found = context.directory.find_people(
+            memory.person, agency=turn.agency, limit=MAX_NAMESAKES
         )
+        people = found.matches
+    people = people or candidates(context)
+    within = [person.id for person in people]
+    fitting = context.directory.find(wanted.with_(limit=MAX_CHOICES), within=within)
+    context.applied.difference_update(fitting.refused)
+    if fitting.total:
+        chosen = [listed.collaborator for listed in fitting.people]
+        if fitting.total > 1 and memory.person:
+            return _ask_which(context, memory, chosen, fitting.total, asked)
+        return choose(context, chosen, asked)
+    what = ", ".join(label(context.reply, constraint) for constraint in wanted.constraints)
+    people = candidates(context)
+    if people:
+        context.reply("utter_person_none_of_these", what=what, **_choice(people, asked, "which"))
         return _waiting(memory, people, asked)
-    context.reply("utter_person_none_in_agency", name=memory.person or MISSING, agency=agency)
+    if turn.agency:
+        context.reply(
+            "utter_person_none_in_agency", name=memory.person or MISSING, agency=turn.agency
+        )
+    else:
+        context.reply("utter_nobody", what=what)
     return memory.with_(pending=None)
 
 
-def _candidates(context: Context) -> tuple[Collaborator, ...]:
+def candidates(context: Context) -> tuple[Collaborator, ...]:
+    """Return the people last listed or offered."""
     people = (context.directory.get(candidate) for candidate in context.memory.candidates)
     return tuple(person for person in people if person is not None)
 
@@ -156,7 +221,7 @@ def _ask_which(
     return _waiting(memory, people, asked)
 
 
-def _ask_whom(context: Context, people: Sequence[Collaborator], asked: Asked) -> Memory:
+def choose(context: Context, people: Sequence[Collaborator], asked: Asked) -> Memory:
     """Ask which of ``people``, listed before, is meant; the only one needs no question."""
     if len(people) == 1:
         return _tell(context, context.memory, people[0], asked)
@@ -231,10 +296,17 @@ def _waiting(memory: Memory, people: Sequence[Collaborator], asked: Asked) -> Me
 
 def _tell(context: Context, memory: Memory, person: Collaborator, asked: Asked) -> Memory:
     """Answer what is ``asked`` about ``person``, who is then the one talked about."""
+    if SUBSTITUTE in asked.details:
+        return tell_alike(context, memory, person)
+    if NAMESAKE in asked.details:
+        return _tell_namesake(context, person)
     technology = _technology_of_interest(memory, person)
     if asked.technologies:
         names = tuple(_tell_skill(context, person, skill) for skill in asked.technologies)
-        memory = memory.with_(technology=names, agency=None, offset=None)
+        context.apply(*(c for c in context.turn.constraints if c.kind == "technology"))
+        skills = (Constraint((Term("technology", name),)) for name in names)
+        of_person = Constraint((Term("person", person.full_name),))
+        memory = memory.with_(query=Query((*skills, of_person)), next_offset=None)
         technology = names[-1]
     elif details := _known_details(asked.details):
         for detail in details:
@@ -246,6 +318,16 @@ def _tell(context: Context, memory: Memory, person: Collaborator, asked: Asked) 
     following = None if memory.pending else _following(context, listed, person)
     _suggest(context, person, asked, following, None if asked.details else technology)
     return memory.with_(collaborator_id=person.id, candidates=listed, pending=None)
+
+
+def _tell_namesake(context: Context, person: Collaborator) -> Memory:
+    """Tell about the other one who bears the name of ``person``."""
+    found = context.directory.find_people(person.full_name, limit=MAX_CHOICES)
+    others = [p for p in found.matches if p.id != person.id and p.full_name == person.full_name]
+    if others:
+        return choose(context, others, Asked())
+    context.reply("utter_no_namesake", name=person.full_name)
+    return context.memory.with_(collaborator_id=person.id, pending=None)
 
 
 def _tell_card(context: Context, person: Collaborator) -> None:
@@ -271,6 +353,8 @@ def _tell_detail(context: Context, person: Collaborator, detail: str) -> None:
     reply, name = context.reply, person.full_name
     card = card_payload("person_card", person=person_fields(person), detail=detail)
     day = person.available_from
+    if detail == "availability" and context.turn.availability:
+        context.apply(context.turn.availability)
     if detail == "email" and person.email:
         reply("utter_person_email", name=name, email=person.email, payload=card)
     elif detail == "phone" and person.phone:
@@ -282,7 +366,7 @@ def _tell_detail(context: Context, person: Collaborator, detail: str) -> None:
     elif detail == "skills" and person.skills:
         skills = _skill_list(person.skills, "\n", bullet="• ")
         reply("utter_person_skills", name=name, skills=skills, payload=card)
-    elif detail == "availability" and day and day > date.today():
+    elif detail == "availability" and day and day > context.today:
         reply("utter_person_available_from", name=name, date=format_date(day), payload=card)
     elif detail == "availability" and day:
         reply("utter_person_available_now", name=name, date=format_date(day), payload=card)
@@ -292,9 +376,12 @@ def _tell_detail(context: Context, person: Collaborator, detail: str) -> None:
 
 def _tell_skill(context: Context, person: Collaborator, technology: str) -> str:
     """Say whether ``person`` knows ``technology``; return its name as the directory spells it."""
-    level = context.directory.skill_level(person.id, technology)
-    names = [skill.name for skill in person.skills if fold(skill.name) == fold(technology)]
-    technology = names[0] if names else technology
+    skill = Query((Constraint((Term("technology", technology),)),))
+    found = context.directory.find(skill, within=[person.id])
+    technology = next(iter(found.query.technologies), technology)
+    levels = found.people[0].levels if found.people else {}
+    # A family, or a name that stands for several skills: the one known best tells.
+    technology, level = next(iter(levels.items()), (technology, None))
     card = card_payload(
         "skill_check", person=person_fields(person), technology=technology, level=level
     )
@@ -304,6 +391,14 @@ def _tell_skill(context: Context, person: Collaborator, technology: str) -> str:
             name=person.full_name,
             technology=technology,
             who_knows=intent_payload("WHO_KNOWS_ABOUT", technology=technology),
+            payload=card,
+        )
+    elif "level" in context.turn.asks:
+        context.reply(
+            "utter_skill_level",
+            name=person.full_name,
+            technology=technology,
+            level=level,
             payload=card,
         )
     else:
@@ -324,7 +419,7 @@ def _tell_skill(context: Context, person: Collaborator, technology: str) -> str:
 def _technology_of_interest(memory: Memory, person: Collaborator) -> str | None:
     """Return what ``person`` was looked up for, if they know it, else what they know best."""
     names = [skill.name for skill in person.skills]
-    asked_for = [name for name in memory.technology if name in names]
+    asked_for = [name for name in memory.query.technologies if name in names]
     return next(iter(asked_for + names), None)
 
 
@@ -347,12 +442,13 @@ def _suggest(
     """Suggest the same about the person ``following``, and who else knows ``technology``."""
     others = colleagues = ""
     if technology:
-        found = context.directory.find_experts(technology, agency=person.agency, limit=1)
+        skill = Query((Constraint((Term("technology", technology),)),))
+        found = context.directory.count_by_agency(skill)
         knows = any(skill.name == technology for skill in person.skills)
         # Whoever does not know it: the answer itself has a button for all who do.
-        if knows and found.total + found.total_elsewhere > 1:
+        if knows and sum(found.values()) > 1:
             others = intent_payload("WHO_KNOWS_ABOUT", technology=technology)
-        if found.total > knows:
+        if found.get(person.agency, 0) > knows:
             colleagues = intent_payload(
                 "WHO_KNOWS_ABOUT", technology=technology, agency=person.agency
             )
@@ -370,22 +466,3 @@ def _suggest(
 
 def _skill_list(skills: Sequence[Skill], separator: str, bullet: str = "") -> str:
     return separator.join(f"{bullet}{skill.name} {skill.level}/5" for skill in skills)
-
-
-def person_fields(person: Collaborator) -> dict[str, Any]:
-    """Return ``person`` as the structured messages hold it (docs/dialogue.md)."""
-    return {
-        "id": person.id,
-        "name": person.full_name,
-        "first_name": person.first_name,
-        "last_name": person.last_name,
-        "agency": person.agency,
-        "job_title": person.job_title,
-        "email": person.email,
-        "phone": person.phone,
-        "skills": [{"name": skill.name, "level": skill.level} for skill in person.skills],
-        "available_from": person.available_from and person.available_from.isoformat(),
-        "biography": person.biography,
-        "updated_at": person.updated_at and person.updated_at.isoformat(),
-        "hidden": list(person.hidden),
-    }

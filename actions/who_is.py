@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from actions.conversation import Asked, Context, Memory, Question
-from actions.experts import about_technology
-from actions.people import about_person
+from actions.conversation import Context, Memory, Question
+from actions.respond import WHO_IS, respond
 
 
 class WhoIs(Question):
     """Tells who somebody is, or how to reach them."""
+
+    intent = WHO_IS
 
     def name(self) -> str:
         """Return the action's name."""
         return "action_who_is"
 
     def answer(self, context: Context) -> Memory:
-        """Answer about a person, or about a technology where the turn names nothing else."""
-        turn = context.turn
-        if turn.reference and turn.technologies:
-            return about_person(context, Asked(technologies=turn.technologies))
-        if (turn.technologies or turn.more) and not turn.names_person:
-            return about_technology(context)
-        return about_person(context, Asked(details=turn.details))
+        """Answer about a person, or about people where the turn names nothing else."""
+        return respond(context)

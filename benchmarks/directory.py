@@ -17,14 +17,17 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import date, timedelta
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from actions.directory import Directory
 from actions.directory.files import REQUIRED_COLUMNS
+from actions.query import Constraint, Query, Term
 
 SKILLS_EACH = 12
 _ONSETS = "b,br,c,ch,d,dr,f,g,gr,gu,h,j,k,ker,l,le,m,n,p,pen,pl,qu,r,s,t,tr,v"
@@ -67,6 +70,13 @@ def _invented(seed: int, count: int, known: str) -> list[str]:
     return list(names)
 
 
+_TITLES = (
+    "Développeur,Développeuse,Consultant,Consultante,Architecte,Chef de projet,Cheffe de projet,"
+    "Data engineer,Data scientist,Ingénieur DevOps,Ingénieure DevOps,Testeur,Testeuse,Tech lead"
+)
+_SECTORS = "banque,assurance,santé,énergie,défense,transport,distribution,télécoms,luxe,justice"
+
+
 def people(size: int, seed: int = 7) -> Iterator[list[str]]:
     """Rows of a directory file; the first ones are the same for every size."""
     chance = random.Random(seed)
@@ -86,15 +96,20 @@ def people(size: int, seed: int = 7) -> Iterator[list[str]]:
             [skill] = chance.choices(skills, cum_weights=weights[2])
             known[skill] = chance.choice((1, 2, 2, 3, 3, 3, 4, 4, 5))
         [agency] = chance.choices(_AGENCIES, cum_weights=agencies)
+        title = chance.choice(_TITLES.split(","))
+        sector = chance.choice(_SECTORS.split(","))
+        day = date(2026, 9, 1) + timedelta(days=chance.randrange(300))
         yield [
             f"P{number:07}",
             given,
             family,
             agency,
-            "Consultant",
+            f"{title} {chance.choice(known_skills)}",
             f"p{number}@example.com",
             "",
             ";".join(f"{name}:{level}" for name, level in known.items()),
+            day.isoformat() if chance.random() < 0.6 else "",
+            f"{given} a travaillé {chance.randrange(2, 20)} ans dans la {sector}.",
         ]
 
 
@@ -123,7 +138,60 @@ def questions(directory: Directory, rows: list[list[str]], count: int) -> dict[s
     def skill() -> str:
         return chance.choice(chance.choice(rows)[7].split(";")).rpartition(":")[0]
 
+    def skills(number: int) -> list[Constraint]:
+        """Skills of one person, so that somebody has them all."""
+        held = chance.choice(rows)[7].split(";")
+        names = (item.rpartition(":")[0] for item in chance.sample(held, number))
+        return [Constraint((Term("technology", name),)) for name in names]
+
+    def listing(*constraints: Constraint, order: str = "level") -> Callable:
+        query = Query(constraints, order)
+        return lambda: directory.find(query)
+
+    def one(kind: str, *values: str, **limits: Any) -> Constraint:
+        return Constraint(tuple(Term(kind, value) for value in values), **limits)
+
+    free = one("availability", "", until=date(2026, 12, 15))
+    every = range(count)
+    agencies = [chance.choice(_AGENCIES) for _ in every]
+    sectors = [chance.choice(_SECTORS.split(",")) for _ in every]
+    titles = [chance.choice(_TITLES.split(",")) for _ in every]
+
     return {
+        "query: two skills": [listing(*skills(2)) for _ in every],
+        "query: four skills": [listing(*skills(4)) for _ in every],
+        "query: one skill or another": [
+            listing(one("technology", skill(), skill())) for _ in every
+        ],
+        "query: a skill without another": [
+            listing(*skills(1), one("technology", skill(), excluded=True)) for _ in every
+        ],
+        "query: level 4, two agencies": [
+            listing(one("technology", skill(), minimum=4), one("agency", place, "Lyon"))
+            for place in agencies
+        ],
+        "query: outside an agency, free": [
+            listing(*skills(1), one("agency", place, excluded=True), free) for place in agencies
+        ],
+        "query: free in an agency": [listing(free, one("agency", p)) for p in agencies],
+        "query: a title and a skill": [
+            listing(one("job_title", title), *skills(1)) for title in titles
+        ],
+        "query: a title in an agency": [
+            listing(one("job_title", title), one("agency", place))
+            for title, place in zip(titles, agencies, strict=True)
+        ],
+        "query: a family in an agency, free": [
+            listing(one("family", "data"), one("agency", place), free) for place in agencies
+        ],
+        "query: a word of the biography": [
+            listing(one("topic", sector), *skills(1)) for sector in sectors
+        ],
+        "query: nobody, and why": [
+            listing(*skills(1), one("technology", "COBOL", minimum=5), one("agency", "Mars"))
+            for _ in every
+        ],
+        "query: who is like that": [lambda row=row: directory.find_alike(row[0]) for row in chosen],
         "person: whole name": [person(name) for name in names],
         "person: reversed, folded": [person(f"{row[2]} {row[1]}".lower()) for row in chosen],
         "person: words around": [person(f"monsieur {name} s'il te plait") for name in names],
@@ -206,7 +274,7 @@ def main() -> None:
             rows = []
             with path.open("w", encoding="utf-8", newline="") as stream:
                 writer = csv.writer(stream)
-                writer.writerow(REQUIRED_COLUMNS)
+                writer.writerow((*REQUIRED_COLUMNS, "available_from", "biography"))
                 for number, row in enumerate(people(size)):
                     writer.writerow(row)
                     if number % step == 0:
@@ -223,6 +291,7 @@ def main() -> None:
             everything: dict[str, tuple[list[float], list[float]]] = {
                 "person": ([], []),
                 "skill": ([], []),
+                "query": ([], []),
             }
             for kind, calls in questions(directory, rows, arguments.count).items():
                 measure(calls[:20])  # statements compiled, pages read

@@ -44,11 +44,12 @@ from rasa.shared.nlu.training_data.message import Message
 from rasa.shared.nlu.training_data.training_data import TrainingData
 
 from bot.text import fold
+from components.constraints import ConstraintExtractor
 from components.crf import FrenchCRFEntityExtractor
 from components.gazetteer import GazetteerEntityExtractor
 from components.tokenizer import FrenchTokenizer
 
-FILES = ("nlu.yml", "lookups.yml", "names.yml")
+FILES = ("nlu.yml", "lookups.yml", "names.yml", "constraints.yml")
 Step = tuple[type[GraphComponent], dict[str, Any]]
 
 _OURS: Step = (FrenchCRFEntityExtractor, {})
@@ -70,7 +71,13 @@ VARIANTS: dict[str, list[Step]] = {
         (FrenchCRFEntityExtractor, {"variants": 0}),
         (GazetteerEntityExtractor, {}),
     ],
-    "ours": [(FrenchTokenizer, {}), _OURS, (GazetteerEntityExtractor, {})],
+    "ours, no constraints": [(FrenchTokenizer, {}), _OURS, (GazetteerEntityExtractor, {})],
+    "ours": [
+        (FrenchTokenizer, {}),
+        _OURS,
+        (GazetteerEntityExtractor, {}),
+        (ConstraintExtractor, {}),
+    ],
 }
 
 

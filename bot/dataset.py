@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 VERSION = 1
 RASA_FORMAT_VERSION = "3.1"
 SCHEMA = Path(__file__).with_name("dataset.schema.json")
+# From so many examples on, an intent may have many times fewer than another.
+ENOUGH = 30
+IMBALANCE = 10
 SECTIONS = {"lookup": "lookups", "synonym": "synonyms", "regex": "regexes"}
 
 
@@ -671,20 +674,18 @@ def validate(dataset: Dataset, labels: Labels | None = None) -> list[Problem]:
     Errors: an empty or wrongly encoded text, a label that ``labels`` does not know, entity
     positions outside the text or overlapping, the same text twice, or with two labels, something
     that Rasa's YAML cannot say. Warnings: texts that differ in case, accents and punctuation alone,
-    an intent with a single example.
+    or in names alone and have different labels; an intent with few examples beside others.
     """
     problems = [
         *_unsayable(dataset),
         *_encoding(dataset),
         *_repeated(dataset),
+        *_alike(dataset),
+        *_imbalance(dataset),
         *_synonym_conflicts(dataset),
     ]
     if labels is not None:
         problems += _unknown_labels(dataset, labels)
-    counts = Counter(example.intent for example in dataset.examples)
-    for intent in (intent for intent, count in counts.items() if count == 1):
-        line = next(example.line for example in dataset.examples if example.intent == intent)
-        problems.append(Problem(line, f"{intent} has a single example", is_error=False))
     if not dataset.examples and not any(getattr(dataset, key) for key in SECTIONS.values()):
         problems.append(Problem(0, "the dataset is empty"))
     return sorted(problems)
@@ -697,7 +698,7 @@ def _unsayable(dataset: Dataset) -> Iterator[Problem]:
         if not text.strip():
             yield Problem(example.line, "the text is empty")
             continue
-        if text != text.strip("\n\r "):
+        if text != text.strip("\n\r\t "):
             yield Problem(example.line, f"remove the space around the text: {text!r}")
             continue
         if odd := _unprintable(text):
@@ -794,6 +795,42 @@ def _repeated(dataset: Dataset) -> Iterator[Problem]:
         elif similar is not example:
             message = f"differs from line {similar.line} in case, accents or punctuation alone"
             yield Problem(example.line, f"{message}: {example.text!r}", is_error=False)
+
+
+def _alike(dataset: Dataset) -> Iterator[Problem]:
+    """Find texts that are the same but for the names in them, and have different labels."""
+    first: dict[str, Example] = {}
+    for example in dataset.examples:
+        frame, position = "", 0
+        for entity in example.entities:
+            if entity.start >= position:
+                frame += f"{example.text[position : entity.start]}<{entity.entity}>"
+                position = entity.end
+        frame = folded(frame + example.text[position:])
+        other = first.setdefault(frame, example)
+        # A name and nothing else says little: « Oracle » is asked for, « Paul » is asked about.
+        if other.intent != example.intent and folded(other.text) != folded(example.text):
+            message = (
+                f"{example.text!r} is {example.intent} here, and {other.text!r} is {other.intent} "
+                f"on line {other.line}: they differ in names alone"
+            )
+            yield Problem(example.line, f"probably contradictory labels: {message}", is_error=False)
+
+
+def _imbalance(dataset: Dataset) -> Iterator[Problem]:
+    """Find intents with so few examples that they are learnt badly, or at the cost of others."""
+    counts = Counter(example.intent for example in dataset.examples)
+    if len(counts) < 2:
+        return
+    largest, most = counts.most_common(1)[0]
+    for intent, count in counts.items():
+        line = next(example.line for example in dataset.examples if example.intent == intent)
+        if count == 1:
+            yield Problem(line, f"{intent} has a single example", is_error=False)
+        elif count < ENOUGH and most > count * IMBALANCE:
+            message = f"{intent} has {count} examples beside {most} of {largest}"
+            advice = f"write {ENOUGH} or more, in as many ways as people ask"
+            yield Problem(line, f"{message}: {advice}", is_error=False)
 
 
 def _synonym_conflicts(dataset: Dataset) -> Iterator[Problem]:

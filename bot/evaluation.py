@@ -8,6 +8,7 @@ count as one label here, :data:`OFF_TOPIC`.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import logging
 from collections.abc import Iterable, Sequence
@@ -251,6 +252,30 @@ def to_prediction(example: Example, parsed: dict[str, Any]) -> Prediction:
     )
 
 
+def in_terms_of_the_set(predictions: Sequence[Prediction]) -> list[Prediction]:
+    """Return the predictions in the labels that their examples have.
+
+    Where a set was labelled before an intent or an entity was there, the intent was off-topic and
+    the entity was not annotated.
+    """
+    intents = {one.expected for one in predictions}
+    entities = {span[2] for one in predictions for span in one.expected_entities}
+
+    def known(intent: str) -> str:
+        return intent if intent in intents else OFF_TOPIC
+
+    result = []
+    for one in predictions:
+        ranking: dict[str, float] = {}
+        for name, confidence in one.ranking.items():
+            ranking[known(name)] = max(confidence, ranking.get(known(name), 0.0))
+        found = frozenset(span for span in one.entities if span[2] in entities)
+        result.append(
+            dataclasses.replace(one, answered=known(one.answered), ranking=ranking, entities=found)
+        )
+    return result
+
+
 # --- the report -------------------------------------------------------------------------------
 
 
@@ -262,6 +287,7 @@ def evaluate(predictions: Sequence[Prediction]) -> dict[str, Any]:
     """
     if not predictions:
         raise UserError("There are no examples to evaluate on.")
+    predictions = in_terms_of_the_set(predictions)
     in_scope = [one for one in predictions if one.expected != OFF_TOPIC]
     kinds = sorted({str(one.fact("kind")) for one in predictions if one.fact("kind")})
     slices = {

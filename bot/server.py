@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.metadata
+import importlib.util
 import json
 import os
 import secrets
@@ -411,23 +412,35 @@ def _prepare(steps: Steps, config: Path) -> Path:
         notes.append(_ensure_encoder())
     with steps.step("Collaborator directory") as notes:
         notes.append(ensure_directory())
-    endpoint = ""
-    if _asks_comprehend(config):
+    asks_comprehend, endpoint = _asks_comprehend(config), ""
+    if asks_comprehend:
         with steps.step("Amazon Comprehend", live=False):
             found = comprehend.ensure_endpoint(PROJECT_ROOT / config, steps.console)
             endpoint = f"{found.arn} {found.model_arn}" if found else ""
     model = fresh_model(config, endpoint)
+    trainable = asks_comprehend or can_train()
+    if model is None and not trainable and model_path(config).exists():
+        with steps.step("Model") as notes:
+            notes.append("as it is, trained elsewhere")
+        return model_path(config)
     with steps.step("Model", live=model is not None) as notes:
         notes.append("trained" if model is None else "up to date")
         return model or train(config, endpoint=endpoint)
 
 
+def can_train() -> bool:
+    """Return whether the packages of training are installed; serving does without."""
+    return importlib.util.find_spec("torch") is not None
+
+
 def _ensure_encoder() -> str:
     from bot import encoder
 
+    if not can_train():
+        return "left out: nothing is trained on this machine"
     folder = encoder.ENCODERS_FOLDER / encoder.OFFLINE_ENCODER
-    built = encoder.build(PROJECT_ROOT / folder)
-    return f"{folder}: {'built' if built else 'intact'}"
+    built = encoder.build(folder)
+    return f"{os.path.relpath(folder, PROJECT_ROOT)}: {'built' if built else 'intact'}"
 
 
 def ensure_directory() -> str:

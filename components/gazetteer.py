@@ -39,7 +39,9 @@ logger = logging.getLogger(__name__)
 _FORMAT = 1
 
 # After a known technology: 17, v17, 3.11, 17.x, 19c. « Java 5 ans » counts years.
-_VERSION = regex.compile(r"v?\d{1,4}(?:[.,]\d{1,4}|\.x)*[a-z]?\+?", regex.IGNORECASE)
+# « 4+ » and « 4/5 » are levels.
+_VERSION = regex.compile(r"(?![1-5]\+)v?\d{1,4}(?:[.,]\d{1,4}|\.x)*[a-z]?\+?", regex.IGNORECASE)
+_LEVEL = regex.compile(r"[1-5](?:\+|/5)")
 _NAME_AND_VERSION = regex.compile(r"(\D{3,}?)v?\d+x?\+?")
 _COUNTED = regex.compile(
     r"\s*(?:ans?|annees?|mois|jours?|semaines?|heures?|fois|personnes?|gens|devs?|developpeu\w+|"
@@ -47,7 +49,10 @@ _COUNTED = regex.compile(
 )
 
 # Words that no name begins or ends with; a title tells that a name follows and is none itself.
-_TITLES = word_set("m mr mrs ms mme mlle mgr dr pr me monsieur madame mademoiselle docteur")
+_TITLES = word_set(
+    "m mr mrs ms mme mlle mgr dr pr me monsieur madame mademoiselle docteur cher chere bonjour "
+    "bonsoir salut coucou hello bjr slt"
+)
 _EDGES = word_set(
     "a au aux avec chez dans de du des d en et ou par pour sur the l le la les un une qu que qui "
     "svp stp merci please"
@@ -109,7 +114,7 @@ class GazetteerEntityExtractor(TrainableComponent, EntityExtractorMixin):
             # Lookup tables to use; None: all that the training data has annotated examples of.
             "entities": None,
             # Entities of which a name may contain typos.
-            "fuzzy": ["technology", "agency"],
+            "fuzzy": ["technology", "agency", "job_title"],
             # Entities whose names are everyday words: an earlier extractor must have seen one.
             "confirm": ["detail", "reference", "more", "follow_up", "rank"],
             # « il » stands for somebody who is not named: dropped where the message names a person.
@@ -216,7 +221,7 @@ class GazetteerEntityExtractor(TrainableComponent, EntityExtractorMixin):
         known = [_cleaned(text, entity) for entity in _joined(text, earlier)]
         known = [entity for entity in known if entity[ENTITY_ATTRIBUTE_START] < entity["end"]]
         found = [self._entity(text, words, match) for match in self._matches(text, words, known)]
-        kept = _resolved(found, known)
+        kept = _resolved(text, found, known)
         kinds = {entity[ENTITY_ATTRIBUTE_TYPE] for entity in kept}
         kept = [
             entity
@@ -443,7 +448,10 @@ def _cleaned(text: str, entity: dict[str, Any]) -> dict[str, Any]:
     # One letter alone may be a name (C, R): only what surrounds a name is cut off.
     while len(words) > 1 and words[0][2] in leading:
         del words[0]
-    while len(words) > 1 and words[-1][2] in _EDGES and len(words[-1][2]) > 1:
+    while len(words) > 1 and (
+        (words[-1][2] in _EDGES and len(words[-1][2]) > 1)
+        or _LEVEL.fullmatch(span[words[-1][0] : words[-1][1]])
+    ):
         del words[-1]
     if not words or (words[0][2] in leading and len(words[0][2]) > 1):
         return {**entity, ENTITY_ATTRIBUTE_END: start}
@@ -459,25 +467,29 @@ def _cleaned(text: str, entity: dict[str, Any]) -> dict[str, Any]:
 
 
 def _resolved(
-    found: Sequence[dict[str, Any]], known: Sequence[dict[str, Any]]
+    text: str, found: Sequence[dict[str, Any]], known: Sequence[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """Return the entities that stay where some overlap, in the order of the text.
 
     The longest stays, the gazetteer's (``found``) on a tie. Several names that fill an entity of
-    their own kind are a list that somebody wrote without commas: they stay instead of it.
+    their own kind are a list that somebody wrote without commas: they stay instead of it. So does
+    the one name behind words in small letters: « background machine learning ».
     """
-    lists = [
-        entity
-        for entity in known
-        if sum(
-            entity[ENTITY_ATTRIBUTE_TYPE] == name[ENTITY_ATTRIBUTE_TYPE]
+
+    def is_more_than_a_name(entity: dict[str, Any]) -> bool:
+        names = [
+            name
+            for name in found
+            if entity[ENTITY_ATTRIBUTE_TYPE] == name[ENTITY_ATTRIBUTE_TYPE]
             and entity[ENTITY_ATTRIBUTE_START] <= name[ENTITY_ATTRIBUTE_START]
             and name[ENTITY_ATTRIBUTE_END] <= entity[ENTITY_ATTRIBUTE_END]
-            for name in found
-        )
-        > 1
-    ]
-    candidates = [*found, *[entity for entity in known if entity not in lists]]
+        ]
+        if len(names) != 1:
+            return len(names) > 1
+        rest = text[entity[ENTITY_ATTRIBUTE_START] : names[0][ENTITY_ATTRIBUTE_START]]
+        return bool(regex.fullmatch(r"(?:\p{Ll}{4,}\s+)+", rest))
+
+    candidates = [*found, *[entity for entity in known if not is_more_than_a_name(entity)]]
     kept: list[dict[str, Any]] = []
     # The sort is stable: the gazetteer's come first among those of the same length.
     for entity in sorted(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,6 +13,7 @@ from rasa.engine.recipes.default_recipe import DefaultV1Recipe
 from rasa.engine.storage.resource import Resource
 from rasa.engine.storage.storage import ModelStorage
 from rasa.nlu.tokenizers.tokenizer import Token, Tokenizer
+from rasa.shared.constants import INTENT_MESSAGE_PREFIX
 from rasa.shared.nlu.constants import TEXT
 from rasa.shared.nlu.training_data.message import Message
 
@@ -44,6 +46,35 @@ _TOKEN = regex.compile(
     """,
     regex.VERBOSE | regex.IGNORECASE,
 )
+
+
+# What chat programs put around and into a text: mentions (Teams, Slack, Discord), tags of
+# formatting, HTML entities.
+_MARKUP = regex.compile(
+    r"""
+      <at\b[^<>]*>[^<>]*</at>
+    | <[@\#!][^<>\s]*>
+    | \A\s*@[\w.-]+(?=\s)
+    | </?(?:at|p|div|span|br|b|i|u|s|em|strong|ul|ol|li|blockquote|pre|code)
+      (?:\s[^<>=]*=[^<>]*|\s*/?)>
+    """,
+    regex.VERBOSE | regex.IGNORECASE,
+)
+_BLANK = regex.compile(r"&(?:nbsp|ensp|emsp|thinsp|#160|#xa0|#32);", regex.IGNORECASE)
+_WITH_ENTITY = regex.compile(r"\S*&(?:#\d{1,7}|#x[\da-f]{1,6}|[a-z]{2,8}\d?);\S*", regex.IGNORECASE)
+
+
+def without_markup(text: str) -> str:
+    """Return ``text`` with blanks for the mark-up of chat programs, as long as it was.
+
+    An entity (``&nbsp;``, ``&eacute;``) becomes its character; what it is shorter by follows the
+    word that it stands in, so that the offsets of all other words stay.
+    """
+    if text.startswith(INTENT_MESSAGE_PREFIX) or not any(sign in text for sign in "<&@"):
+        return text
+    for expression in (_MARKUP, _BLANK):
+        text = expression.sub(lambda match: " " * len(match[0]), text)
+    return _WITH_ENTITY.sub(lambda match: html.unescape(match[0]).ljust(len(match[0])), text)
 
 
 def token_spans(text: str, limit: int | None = None) -> list[tuple[int, int]]:
@@ -125,13 +156,13 @@ class FrenchTokenizer(Component, Tokenizer):
         return Path(__file__).read_text(encoding="utf-8")
 
     def process(self, messages: list[Message]) -> list[Message]:
-        """Tokenise the texts; a message without one (``"message": null``) gets the empty text.
+        """Tokenise the texts, without the mark-up of chat programs; a missing text is empty.
 
-        Rasa's RegexMessageHandler fails on a missing text, and the user would get no answer.
+        Rasa's RegexMessageHandler fails on a missing text (``"message": null``), and the user
+        would get no answer.
         """
         for message in messages:
-            if message.get(TEXT) is None:
-                message.set(TEXT, "")
+            message.set(TEXT, without_markup(message.get(TEXT) or ""))
         processed: list[Message] = super().process(messages)
         return processed
 

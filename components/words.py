@@ -38,6 +38,26 @@ def french_words() -> dict[str, int]:
 
     Empty, with a warning, where pyspellchecker is not installed.
     """
+    counts = _counts()
+    least = min(counts.values(), default=0)
+    familiar: dict[str, int] = {}
+    for rank, word in enumerate(_by_frequency(counts)):
+        level = 3 if rank < _EVERYDAY else 2 if counts[word] > least else 1
+        familiar.setdefault(word_key(word), level)
+    return familiar
+
+
+@lru_cache(maxsize=1)
+def commonest_words(count: int) -> frozenset[str]:
+    """Return the ``count`` most frequent French words, by ``word_key``; none without the list."""
+    return frozenset(word_key(word) for word in _by_frequency(_counts())[:count])
+
+
+def _by_frequency(counts: Mapping[str, int]) -> list[str]:
+    return sorted(counts, key=lambda word: (-counts[word], word))
+
+
+def _counts() -> Mapping[str, int]:
     path = word_list_path()
     if path is None:
         logger.warning(
@@ -47,12 +67,7 @@ def french_words() -> dict[str, int]:
         return {}
     with gzip.open(path, "rt", encoding="utf-8") as file:
         counts: Mapping[str, int] = json.load(file)
-    least = min(counts.values())
-    familiar: dict[str, int] = {}
-    for rank, word in enumerate(sorted(counts, key=lambda word: (-counts[word], word))):
-        level = 3 if rank < _EVERYDAY else 2 if counts[word] > least else 1
-        familiar.setdefault(word_key(word), level)
-    return familiar
+    return counts
 
 
 def pack(familiar: Mapping[str, int]) -> dict[str, str]:

@@ -348,3 +348,35 @@ def test_command_line(tmp_path: Path) -> None:
     assert datasets.read(source).examples == datasets.read(target).examples
     assert "HOW_ARE_YOU" in run(app, ["dataset", "stats", str(target)]).output
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "a.yml", "domain.yml"]
+
+
+def test_labels_that_differ_in_names_alone_are_warned_of() -> None:
+    def example(text: str, intent: str, name: str, entity: str, line: int) -> Example:
+        start = text.index(name)
+        return Example(text, intent, (Entity(start, start + len(name), entity),), line=line)
+
+    found = datasets.validate(
+        Dataset(
+            [
+                example("Qui travaille à Lyon ?", "WHO_KNOWS_ABOUT", "Lyon", "agency", 1),
+                example("qui travaille a Nantes", "OUT_OF_SCOPE", "Nantes", "agency", 2),
+                example("Qui travaille à Java ?", "WHO_IS", "Java", "technology", 3),
+                example("qui travaille à Lille", "WHO_KNOWS_ABOUT", "Lille", "agency", 4),
+            ]
+        )
+    )
+    [problem] = [problem for problem in found if "names alone" in problem.message]
+    assert (problem.line, problem.is_error) == (2, False)
+    assert "line 1" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("few", "many", "warned"), [(5, 80, True), (30, 800, False), (5, 40, False)]
+)
+def test_an_intent_with_few_examples_beside_others_is_warned_of(
+    few: int, many: int, warned: bool
+) -> None:
+    examples = [Example(f"un {n}", "FEW", line=n + 1) for n in range(few)]
+    examples += [Example(f"deux {n}", "MANY", line=few + n + 1) for n in range(many)]
+    found = [p for p in datasets.validate(Dataset(examples)) if "beside" in p.message]
+    assert [(p.line, p.is_error) for p in found] == ([(1, False)] if warned else [])

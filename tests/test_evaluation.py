@@ -145,3 +145,24 @@ def test_figures_and_files(tmp_path: Path) -> None:
 def test_nothing_to_evaluate() -> None:
     with pytest.raises(UserError, match="no examples"):
         evaluation.evaluate([])
+
+
+def test_labels_that_the_set_lacks_count_as_before_they_were_there() -> None:
+    examples = [
+        Example("merci", "OUT_OF_SCOPE"),
+        Example("qui est Paul ?", "WHO_IS", (Entity(8, 12, "person"),)),
+    ]
+    spans = [frozenset({(0, 5, "choice")}), frozenset({(8, 12, "person"), (0, 3, "ask")})]
+    found = [
+        Prediction(
+            examples[0],
+            "THANKS",
+            {"THANKS": 0.7, evaluation.OFF_TOPIC: 0.2, "WHO_IS": 0.1},
+            spans[0],
+        ),
+        Prediction(examples[1], "WHO_IS", {"WHO_IS": 0.9, "THANKS": 0.1}, spans[1]),
+    ]
+    figures = evaluation.evaluate(found)
+    assert figures["with_off_topic"]["accuracy"] == 1.0
+    assert figures["confusion"]["labels"] == [evaluation.OFF_TOPIC, "WHO_IS"]
+    assert set(figures["entities"]["all"]) == {"person", "all"}

@@ -19,6 +19,7 @@ from rasa_sdk import Tracker
 from actions import access
 from actions.access import AuditLog, Caller, CallerDirectory, people_shown
 from actions.directory import Directory
+from actions.query import Constraint, Query, Term
 from bot import exposure, rasa_cli
 from bot.errors import UserError, describe
 from tests.test_actions import PEOPLE, ROOT
@@ -210,11 +211,12 @@ def test_fields_are_hidden_by_configuration(
     visibility.write_text("{email: a, phone: b, available_from: a, biography: c}")
     monkeypatch.setenv(access.VISIBILITY_VARIABLE, str(visibility))
     shown = CallerDirectory(people, Caller("me", "paul", frozenset({"b"})))
+    java = Query((Constraint((Term("technology", "Java"),)),), limit=20)
     found = [
         shown.get("P1"),
         *shown.find_people("Paul Martin").matches,
         *shown.find_people("Pol Matrin").near,
-        *(expert.collaborator for expert in shown.find_experts("Java", limit=20).experts),
+        *(expert.collaborator for expert in shown.find(java).people),
     ]
     assert len(found) > 8
     for person in found:

@@ -227,6 +227,19 @@ def test_a_model_is_fresh_only_with_its_stamp(
     assert server.fresh_model() is None
 
 
+def test_a_machine_that_only_serves_takes_the_model_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "MODELS", tmp_path)
+    monkeypatch.setattr(server, "can_train", lambda: False)
+    monkeypatch.setenv("DIRECTORY_URL", f"sqlite:///{tmp_path / 'people.db'}")
+    model = server.model_path()
+    model.write_bytes(b"trained elsewhere")
+    console = Console(record=True)
+    assert server._prepare(server.Steps(console, total=4), server.CONFIG) == model
+    assert "trained elsewhere" in console.export_text()
+
+
 # --- settings and progress --------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ from rasa.shared.nlu.constants import TEXT
 from rasa.shared.nlu.training_data.message import Message
 from rasa.shared.nlu.training_data.training_data import TrainingData
 
-from components.tokenizer import FrenchTokenizer, token_spans
+from components.tokenizer import FrenchTokenizer, token_spans, without_markup
 
 ODD_TEXTS = [
     " ",
@@ -183,3 +183,33 @@ def test_a_change_of_the_module_changes_the_fingerprint() -> None:
     addon = FrenchTokenizer.fingerprint_addon({})
     assert addon is not None
     assert "_TOKEN" in addon
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("<at>Bot</at> qui connaît Docker ?", "qui connaît Docker ?"),
+        ('<at id="0">Le bot</at>, qui', ", qui"),
+        ("<@U123ABC> qui connaît C# ?", "qui connaît C# ?"),
+        ("@assistant qui", "qui"),
+        ("qui&nbsp;connaît&nbsp;l&#39;IA", "qui connaît l'IA"),
+        ("conna&icirc;t&nbsp;R&amp;D", "connaît R&D"),
+        ("<p>Qui est <b>Paul</b> ?</p><br/>", "Qui est Paul ?"),
+        ("a<b et c>d, R&D; a@b.fr", "a<b et c>d, R&D; a@b.fr"),
+        ('/WHO_IS{"person": "<b>"}', '/WHO_IS{"person": "<b>"}'),
+    ],
+)
+def test_markup_of_chat_programs_is_taken_out(text: str, expected: str) -> None:
+    clean = without_markup(text)
+    assert " ".join(clean.split()) == expected
+    assert len(clean) == len(text)
+
+
+def test_offsets_stay_where_markup_was() -> None:
+    text = "<at>Bot</at> qui&nbsp;connaît Docker"
+    [message] = tokenizer().process([Message({TEXT: text})])
+    assert [text[t.start : t.end] for t in message.get(TOKENS_NAMES[TEXT])] == [
+        "qui",
+        "connaît",
+        "Docker",
+    ]

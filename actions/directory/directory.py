@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, timezone
 from pathlib import Path
 
 from sqlalchemy import func, select
 from sqlalchemy.engine import Connection
 
-from actions.directory import search, tables
+from actions.directory import listing, search, tables
 from actions.directory.database import Database
 from actions.directory.files import Progress, format_of, write_people
 from actions.directory.importer import import_file, remove_person
 from actions.directory.model import (
     Collaborator,
     ExpertsFound,
+    Found,
     ImportResult,
     PeopleFound,
     Stats,
 )
+from actions.query import Constraint, Query
 
 _EXPORT_BATCH = 500
 
@@ -73,6 +75,45 @@ class Directory:
         """Who has ``skill`` (folded, small typos forgiven), best level first, then by name."""
         with self.database.read() as connection:
             return search.find_experts(connection, skill, agency, offset, limit)
+
+    def find(self, query: Query, *, within: Sequence[str] | None = None) -> Found:
+        """One page (5 rows, or ``query.limit``) of the people whom all constraints fit.
+
+        Args:
+            within: ids of the only people to look at.
+        """
+        with self.database.read() as connection:
+            return listing.find(connection, query, within)
+
+    def find_alike(
+        self, collaborator_id: str, constraints: tuple[Constraint, ...] = (), *, limit: int = 5
+    ) -> Found:
+        """Other people who share most of a person's main skills, and fit ``constraints``."""
+        with self.database.read() as connection:
+            return listing.alike(connection, collaborator_id, constraints, limit)
+
+    def related(self, skill: str, *, agency: str | None = None) -> tuple[str, ...]:
+        """Skills that somebody (of ``agency``) has, most useful first, where nobody has ``skill``.
+
+        Empty for an agency that does not exist.
+        """
+        with self.database.read() as connection:
+            return search.related(connection, skill, agency)
+
+    def find_contact(self, contact: str) -> tuple[Collaborator, ...]:
+        """The people with this e-mail address or telephone number, however it is written."""
+        with self.database.read() as connection:
+            return search.find_contact(connection, contact)
+
+    def count_by_agency(self, query: Query) -> dict[str, int]:
+        """How many people of each agency fit ``query``, in alphabetical order."""
+        with self.database.read() as connection:
+            return listing.count_by_agency(connection, query)
+
+    def count_by_skill(self, agency: str | None = None, *, limit: int = 10) -> dict[str, int]:
+        """How many people (of an agency) have each of their most frequent skills."""
+        with self.database.read() as connection:
+            return listing.count_by_skill(connection, agency, limit)
 
     def skill_level(self, collaborator_id: str, skill: str) -> int | None:
         """Level (1 to 5) of a person in ``skill``, ``None`` without it."""

@@ -24,7 +24,8 @@ from actions.directory.files import Progress, Row, read_rows
 from actions.directory.model import MAX_LEVEL, ImportResult, InvalidFileError
 
 BATCH = 2000
-_NAME_BITS = 60
+NAME_BITS = 60
+_INDEXED = ("job_title", "biography", "email", "phone")
 
 # (name, level) pairs as stored: (skill id, level), in the file's order.
 _Skills = tuple[tuple[int, int], ...]
@@ -32,7 +33,7 @@ _Skills = tuple[tuple[int, int], ...]
 
 def skill_rank(level: int, name_order: int) -> int:
     """Sort key of a holder among those of a skill: best level first, then by name."""
-    return (MAX_LEVEL - level) << _NAME_BITS | name_order
+    return (MAX_LEVEL - level) << NAME_BITS | name_order
 
 
 def import_file(
@@ -266,7 +267,7 @@ class _Writer:
         )
 
     def _insert(self, people: Sequence[tuple[int, dict[str, Any], _Skills]]) -> None:
-        person_rows, skill_rows, token_rows = [], [], []
+        person_rows, skill_rows, token_rows, word_rows = [], [], [], []
         tokens_of = {
             pk: matching.name_tokens(values["first_name"], values["last_name"])
             for pk, values, _ in people
@@ -296,6 +297,8 @@ class _Writer:
                 rank = skill_rank(level, order)
                 skill_rows.append((skill_id, rank, pk, agency_id, level, position))
                 self.skill_change[skill_id, agency_id] += 1
+            words = matching.index_words(*(values[name] for name in _INDEXED))
+            word_rows += [(word, field, pk) for word, field in words]
             for token, role in tokens_of[pk].items():
                 token_id = self.tokens[token]
                 token_rows.append((token_id, role, order, pk))
@@ -305,6 +308,7 @@ class _Writer:
         # In the order of the primary key, which spares a b-tree half of its page writes.
         _bulk_insert(self.connection, tables.collaborator_skill, sorted(skill_rows))
         _bulk_insert(self.connection, tables.collaborator_token, sorted(token_rows))
+        _bulk_insert(self.connection, tables.collaborator_word, sorted(word_rows))
 
     def _insert_names(self) -> None:
         _bulk_insert(self.connection, tables.agency, self.agencies.new)
@@ -339,6 +343,19 @@ class _Writer:
                 self.skill_change[skill_id, row.agency_id] -= 1
             for token in tokens_of[row.pk]:
                 self.token_change[self.tokens[token]] -= 1
+        word = tables.collaborator_word.c
+        keys = [
+            {"key": key, "of": field, "owner": row.pk}
+            for row in people
+            for key, field in matching.index_words(*(getattr(row, name) for name in _INDEXED))
+        ]
+        if keys:
+            statement = delete(tables.collaborator_word).where(
+                word.word == bindparam("key"),
+                word.field == bindparam("of"),
+                word.collaborator_pk == bindparam("owner"),
+            )
+            self.connection.execute(statement, keys)
         pks = [row.pk for row in people]
         for column in (
             tables.collaborator_skill.c.collaborator_pk,

@@ -348,6 +348,59 @@ def match_name(
     return NameMatch(grade, total, last_hit)
 
 
+# --- job titles and biographies ------------------------------------------------------------------
+
+# fmt: off
+_STOP_WORDS = PARTICLES | frozenset((
+    "a", "au", "aux", "en", "et", "ou", "un", "une", "sur", "dans", "par", "pour", "chez", "avec",
+    "ses", "son", "sa", "ce", "qui", "que", "the", "of",
+))
+# fmt: on
+_MAX_STEM = 40
+_STEM_RULES = tuple(
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r"(?<=..)[sx]$", ""),
+        (r"euse$", "eur"),
+        (r"trice$", "teur"),
+        (r"(?<=..)e+$", ""),
+        (r"([^aeiou])\1$", r"\1"),
+    )
+)
+
+
+@lru_cache(maxsize=4096)
+def stem(word: str) -> str:
+    """A folded word without number and gender: ``developpeuses`` gives ``developpeur``."""
+    for pattern, replacement in _STEM_RULES:
+        word = pattern.sub(replacement, word)
+    return word[:_MAX_STEM]
+
+
+def stems(text: str) -> list[str]:
+    """The stems of the words of a title or a biography, without joining words, each once."""
+    return unique(stem(word) for word in words(text) if word not in _STOP_WORDS)
+
+
+def contact_key(text: str) -> str:
+    """An e-mail address without case, or the last nine digits of a telephone number."""
+    if "@" in text:
+        return text.strip().lower()[:_MAX_KEY]
+    return re.sub(r"\D", "", text)[-9:]
+
+
+TITLE, BIOGRAPHY, CONTACT = range(3)
+
+
+def index_words(
+    job_title: str, biography: str | None, email: str | None, phone: str | None
+) -> list[tuple[str, int]]:
+    """The words by which a person is found, each with the field that it is from."""
+    contacts = [contact_key(text) for text in (email, phone) if text]
+    fields = {TITLE: stems(job_title), BIOGRAPHY: stems(biography or ""), CONTACT: unique(contacts)}
+    return [(word, field) for field, found in fields.items() for word in found if word]
+
+
 # --- skills --------------------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime
 
+from actions.query import Constraint, Query, Term
 from bot.errors import UserError
 
 MIN_LEVEL, MAX_LEVEL = 1, 5
@@ -98,6 +99,47 @@ class ExpertsFound:
     related: tuple[str, ...] = ()
     total_elsewhere: int = 0
     updated_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Somebody on a list, with the levels (1 to 5) in the skills asked for that they have."""
+
+    collaborator: Collaborator
+    levels: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Relaxed:
+    """How many (``total``) would fit ``query``, which does without ``dropped``."""
+
+    dropped: tuple[Constraint, ...]
+    query: Query
+    total: int
+
+
+@dataclass(frozen=True)
+class Found:
+    """Answer of :meth:`Directory.find`: one page of the ``total`` people.
+
+    ``query`` is spelled as the directory does. Where nobody fits, ``relaxed`` are the queries with
+    one constraint less, or without its level, that somebody fits, most people first; with two less
+    where one is not enough. ``unknown`` are terms that name nothing in the directory;
+    ``refused`` constraints that were not applied, since the caller may not see what they ask for.
+    """
+
+    query: Query
+    people: tuple[Listed, ...] = ()
+    total: int = 0
+    relaxed: tuple[Relaxed, ...] = ()
+    unknown: tuple[Term, ...] = ()
+    refused: tuple[Constraint, ...] = ()
+
+    @property
+    def updated_at(self) -> datetime | None:
+        """The oldest update (UTC) among the people of the page."""
+        moments = (listed.collaborator.updated_at for listed in self.people)
+        return min((moment for moment in moments if moment), default=None)
 
 
 @dataclass(frozen=True)

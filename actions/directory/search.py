@@ -9,18 +9,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timezone
-from functools import lru_cache
-from pathlib import Path
-from typing import Any
 
-import yaml
 from rapidfuzz import fuzz
 from sqlalchemy import and_, bindparam, case, exists, func, select
 from sqlalchemy.engine import Connection
 from sqlalchemy.engine import Row as DatabaseRow
 from sqlalchemy.sql import Select
 
-from actions.directory import matching, tables
+from actions.directory import matching, tables, vocabulary
 from actions.directory.matching import CONFIDENT_GRADE, Closeness, NameMatch, Question
 from actions.directory.model import Collaborator, Expert, ExpertsFound, PeopleFound, Skill
 
@@ -50,7 +46,9 @@ _LOAD_SKILLS = (
     .where(_held.collaborator_pk.in_(_PKS))
 )
 _PK_OF = select(_person.pk).where(_person.id == bindparam("identifier"))
-_AGENCY_ID = select(tables.agency.c.id).where(tables.agency.c.key == bindparam("key"))
+_AGENCY = select(tables.agency.c.id, tables.agency.c.name).where(
+    tables.agency.c.key == bindparam("key")
+)
 _WHOLE_NAME = (
     select(_person.pk)
     .where(_person.name_key.in_(bindparam("keys", expanding=True)))
@@ -139,10 +137,23 @@ def pk_of(connection: Connection, identifier: str) -> int | None:
     return connection.execute(_PK_OF, {"identifier": identifier.strip()}).scalar()
 
 
-def agency_id(connection: Connection, name: str) -> int | None:
-    """Id of the agency that ``name`` folds to, ``None`` where nobody works there."""
+def agency_row(connection: Connection, name: str) -> DatabaseRow | None:
+    """The agency (id, name) that ``name`` folds to, ``None`` where nobody works there."""
     key = matching.agency_key(matching.clean(name))
-    return connection.execute(_AGENCY_ID, {"key": key}).scalar()
+    return connection.execute(_AGENCY, {"key": key}).first()
+
+
+def agency_id(connection: Connection, name: str) -> int | None:
+    """Id of :func:`agency_row`."""
+    row = agency_row(connection, name)
+    return row.id if row else None
+
+
+def find_contact(connection: Connection, contact: str) -> tuple[Collaborator, ...]:
+    """See :meth:`actions.directory.Directory.find_contact`."""
+    key, word = matching.contact_key(matching.clean(contact)), tables.collaborator_word.c
+    query = select(word.collaborator_pk).where(word.word == key, word.field == matching.CONTACT)
+    return tuple(load(connection, connection.execute(query.limit(10)).scalars().all()))
 
 
 def find_people(
@@ -390,21 +401,13 @@ def find_skill(connection: Connection, typed: str) -> DatabaseRow | None:
     name that ``typed`` is a slip for. A technology that the project knows by another name is no
     slip (MSSQL is not MySQL).
     """
+    if row := exact_skill(connection, typed):
+        return row
     key = matching.skill_key(matching.clean(typed))
     if not key:
         return None
-    for candidate in (key, matching.without_version(key)):
-        if not candidate:
-            continue
-        if row := connection.execute(_SKILL_BY_KEY, {"key": candidate}).first():
-            return row
-        squashed = matching.squash(candidate)
-        if squashed and (
-            row := connection.execute(_SKILL_SQUASHED, {"squashed": squashed}).first()
-        ):
-            return row
     squashed = matching.squash(key)
-    if squashed in _known_technologies():
+    if squashed in vocabulary.known_technologies():
         return None
     hashes, _ = matching.skill_query_hashes(key)
     best: tuple[float, int, DatabaseRow] | None = None
@@ -421,6 +424,22 @@ def find_skill(connection: Connection, typed: str) -> DatabaseRow | None:
         if score and (best is None or (score, row.people) > best[:2]):
             best = score, row.people, row
     return best[2] if best else None
+
+
+def exact_skill(connection: Connection, typed: str) -> DatabaseRow | None:
+    """As :func:`find_skill`, for names without a slip."""
+    key = matching.skill_key(matching.clean(typed))
+    for candidate in (key, matching.without_version(key)):
+        if not candidate:
+            continue
+        if row := connection.execute(_SKILL_BY_KEY, {"key": candidate}).first():
+            return row
+        squashed = matching.squash(candidate)
+        if squashed and (
+            row := connection.execute(_SKILL_SQUASHED, {"squashed": squashed}).first()
+        ):
+            return row
+    return None
 
 
 def find_experts(
@@ -470,6 +489,15 @@ def skill_level(connection: Connection, pk: int, skill_id: int) -> int | None:
     return connection.execute(query).scalar()
 
 
+def related(connection: Connection, typed: str, agency: str | None) -> tuple[str, ...]:
+    """See :meth:`actions.directory.Directory.related`."""
+    skill = find_skill(connection, typed)
+    place = None if agency is None else agency_id(connection, agency)
+    if agency is not None and place is None:
+        return ()
+    return _related(connection, typed, skill.id if skill is not None else None, place)
+
+
 def _related(
     connection: Connection, typed: str, skill_id: int | None, place: int | None
 ) -> tuple[str, ...]:
@@ -500,6 +528,24 @@ def _related(
     return tuple(names[i] for i in chosen)
 
 
+def containing(connection: Connection, typed: str, limit: int) -> list[tuple[int, str]]:
+    """Id and name of the skills that have all the words of ``typed``, most frequent first."""
+    key = matching.skill_key(matching.clean(typed))
+    wanted = set(matching.skill_words(key))
+    _, hashes = matching.skill_query_hashes(key)
+    people = select(func.coalesce(func.sum(_count.people), 0)).where(_count.skill_id == _skill.id)
+    query = (
+        select(_skill.id, _skill.name, _skill.key, people.scalar_subquery().label("people"))
+        .join(tables.skill_hash, tables.skill_hash.c.skill_id == _skill.id)
+        .where(tables.skill_hash.c.hash.in_(hashes))
+        .distinct()
+    )
+    rows = connection.execute(query).all() if wanted else []
+    found = [row for row in rows if wanted <= set(matching.skill_words(row.key))]
+    found.sort(key=lambda row: (-row.people, row.key))
+    return [(row.id, row.name) for row in found[:limit]]
+
+
 def _co_held(connection: Connection, skill_id: int) -> list[int]:
     """What the best holders of a skill know besides, most frequent first."""
     best = (
@@ -523,7 +569,7 @@ def _family(connection: Connection, key: str) -> list[int]:
     squashed = {matching.squash(key), matching.squash(matching.without_version(key))} - {""}
     names = [
         name
-        for family in _families()
+        for family in vocabulary.related()
         if not squashed.isdisjoint(family)
         for name in family
         if name not in squashed
@@ -553,18 +599,3 @@ def _resembling(connection: Connection, key: str) -> list[int]:
     ]
     rows.sort(key=lambda row: (-fuzz.token_sort_ratio(key, row.key), row.key))
     return [row.id for row in rows]
-
-
-@lru_cache(maxsize=1)
-def _families() -> tuple[tuple[str, ...], ...]:
-    path = Path(__file__).with_name("families.yml")
-    families: list[list[Any]] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return tuple(
-        tuple(matching.squash(matching.skill_key(str(name))) for name in family)
-        for family in families
-    )
-
-
-@lru_cache(maxsize=1)
-def _known_technologies() -> frozenset[str]:
-    return frozenset(name for family in _families() for name in family)

@@ -50,6 +50,7 @@ collaborator = Table(
 )
 Index("ix_collaborator_name_key", collaborator.c.name_key)
 Index("ix_collaborator_agency", collaborator.c.agency_id)
+Index("ix_collaborator_available", collaborator.c.available_from)
 
 skill = Table(
     "skill",
@@ -88,7 +89,12 @@ Index(
     collaborator_skill.c.rank,
     collaborator_skill.c.collaborator_pk,
 )
-Index("ix_collaborator_skill_person", collaborator_skill.c.collaborator_pk)
+Index(
+    "ix_collaborator_skill_person",
+    collaborator_skill.c.collaborator_pk,
+    collaborator_skill.c.skill_id,
+    collaborator_skill.c.level,
+)
 
 # How many people of an agency have a skill: the totals, without counting.
 skill_count = Table(
@@ -138,4 +144,15 @@ Index(
     "ix_collaborator_token_person",
     collaborator_token.c.collaborator_pk,
     collaborator_token.c.token_id,
+)
+
+# Words by which people are found: stems of the job title (field 0) and of the biography (1), and
+# e-mail address and telephone number (2).
+collaborator_word = Table(
+    "collaborator_word",
+    metadata,
+    Column("word", String(200), primary_key=True),
+    Column("field", SmallInteger, primary_key=True, autoincrement=False),
+    Column("collaborator_pk", Integer, primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -19,14 +20,18 @@ def evaluate(
     data: Annotated[
         Path, typer.Option(help="Labelled examples that no model was trained on.")
     ] = Path("tests/data/heldout.yml"),
+    dialogues: Annotated[
+        Path, typer.Option(help="Whole dialogues that no model was trained on.")
+    ] = Path("tests/data/dialogues.yml"),
     out: Annotated[Path, typer.Option(help="Folder for figures and pictures.")] = Path(
         "results/eval"
     ),
 ) -> None:
-    """Measure a model on the held-out set: intents, off-topic, calibration, entities."""
+    """Measure a model on held-out messages and dialogues: intents, entities, turns right."""
     from rich.console import Console
 
     from bot import dataset, evaluation, server
+    from bot import dialogues as whole
     from bot.errors import UserError
 
     console = Console()
@@ -39,5 +44,12 @@ def evaluate(
     predictions = evaluation.predict(model, examples)
     figures = evaluation.evaluate(predictions)
     evaluation.print_report(figures, console)
-    for path in evaluation.write_report(figures, predictions, out):
+    written = evaluation.write_report(figures, predictions, out)
+    if dialogues.exists():
+        turns = whole.summary(whole.judge(model, dialogues))
+        whole.print_summary(turns, console)
+        path = out / "dialogues.json"
+        path.write_text(json.dumps(turns, indent=2) + "\n", encoding="utf-8")
+        written = [*written, path]
+    for path in written:
         console.print(str(path), highlight=False)

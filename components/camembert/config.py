@@ -43,7 +43,7 @@ DEFAULTS: dict[str, Any] = {
     "label_smoothing": 0.1,
     # Weight of the supervised contrastive loss beside that of the classes; 0: none.
     "contrastive_weight": 0.5,
-    "class_weights": "balanced",
+    "class_weights": "smoothed",
     # Extra copies of each sentence with typos, without accents, without capitals.
     "augmentation": 2,
     "seed": 42,
@@ -93,7 +93,7 @@ RULES: dict[str, Rule] = {
     "weight_decay": number(0, 1),
     "label_smoothing": number(0, 1, below=True),
     "contrastive_weight": number(0, 10),
-    "class_weights": one_of("balanced", None),
+    "class_weights": one_of("balanced", "smoothed", None),
     "augmentation": integer(0, 20),
     "seed": integer(0),
     "validation_share": number(0, 0.5),

@@ -325,15 +325,21 @@ def contrastive_loss(vectors: torch.Tensor, classes: torch.Tensor) -> torch.Tens
 def _class_weights(
     sentences: Sequence[Sentence], config: Mapping[str, Any], like: torch.Tensor
 ) -> torch.Tensor | None:
-    """Weigh a class by the inverse of its frequency, so that a rare intent is not drowned."""
+    """Weigh a class by the inverse of its frequency, so that a rare intent is not drowned.
+
+    Or by its square root, so that neither are the others: one example of an intent with 30 then
+    counts as five, not as 25, of one with 750.
+    """
     if config["class_weights"] is None:
         return None
     counts = Counter(sentence.label for sentence in sentences)
-    return torch.tensor(
-        [len(sentences) / (len(counts) * counts[label]) for label in sorted(counts)],
-        dtype=like.dtype,
-        device=like.device,
+    power = 1.0 if config["class_weights"] == "balanced" else 0.5
+    weights = torch.tensor(
+        [counts[label] ** -power for label in sorted(counts)], dtype=like.dtype, device=like.device
     )
+    shares = torch.tensor([counts[label] / len(sentences) for label in sorted(counts)])
+    # On average over the examples, the weight is 1.
+    return weights / (weights * shares.to(like)).sum()
 
 
 def _score(

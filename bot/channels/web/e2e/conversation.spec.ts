@@ -26,6 +26,15 @@ test("the three questions", async ({ client }) => {
   await expect((await client.answer(3)).getByRole("article")).toContainText("Architecte cloud");
 });
 
+test("a condition is taken back", async ({ client }) => {
+  await client.signIn();
+  const there = await client.ask("Qui connaît Kubernetes à Nantes ?");
+  await there.getByRole("button", { name: "Retirer le critère Nantes" }).click();
+  const everywhere = await client.answer(1);
+  await expect(everywhere.locator(".bubble.user")).toContainText("Sans « Nantes »");
+  await expect(everywhere.getByRole("article", { name: "Kubernetes" })).toContainText("Rennes");
+});
+
 test("a homonym is tapped", async ({ client }) => {
   await client.signIn();
   const question = await client.ask("Qui est Paul Martin ?");

@@ -55,6 +55,16 @@ export interface ExpertList {
   experts: { person: Person; levels: Record<string, number> }[];
   next: string | null;
   updated_at: string | null;
+  /** What was asked for; missing in lists of an earlier version of the bot. */
+  query?: QueryPart[];
+}
+
+/** One condition of a list; `without` asks again without it, null where nothing would be left. */
+export interface QueryPart {
+  kind: string;
+  label: string;
+  excluded: boolean;
+  without: string | null;
 }
 
 export interface SkillCheck {

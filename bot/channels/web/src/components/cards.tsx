@@ -269,6 +269,7 @@ function ExpertCard({ card, tap, children }: Props<ExpertList>) {
         <h3>{titleOf(card)}</h3>
         <p>{countOf(card)}</p>
       </header>
+      <Conditions card={card} tap={tap} />
       <ol class="people" start={card.offset + 1}>
         {card.experts.map(({ person, levels }) => (
           <li key={person.id}>
@@ -294,7 +295,33 @@ function ExpertCard({ card, tap, children }: Props<ExpertList>) {
   );
 }
 
+/** Each condition of the list as a chip: a tap asks again without it. */
+function Conditions({ card, tap }: { card: ExpertList; tap: Tap }) {
+  const parts = (card.query ?? []).filter((part) => part.without !== null);
+  if (parts.length === 0) return null;
+  return (
+    <ul class="chips conditions" aria-label="Critères">
+      {parts.map(({ label, without }) => (
+        <li key={label}>
+          <button
+            type="button"
+            class="chip"
+            aria-label={`Retirer le critère ${label}`}
+            onClick={() => tap({ title: `Sans « ${label} »`, payload: without! })}
+          >
+            {label}
+            <Icon name="cross" />
+          </button>
+        </li>
+      ))}
+    </ul>
+  );
+}
+
 function titleOf(card: ExpertList): string {
+  const plain = [...card.technologies, card.agency];
+  const labels = (card.query ?? []).map((part) => part.label);
+  if (labels.some((label) => !plain.includes(label))) return labels.join(", ");
   const names = format.list(card.technologies);
   return card.agency ? `${names} à ${card.agency}` : names;
 }

@@ -1,0 +1,85 @@
+"""One turn about the directory, whatever its intent: the entities decide where they can."""
+
+from __future__ import annotations
+
+from actions.compare import compare
+from actions.conversation import Asked, Context, Memory
+from actions.experts import about_people
+from actions.people import NAMESAKE, SUBSTITUTE, about_person, chooses
+from actions.query import SKILL_KINDS
+
+WHO_IS, WHO_KNOWS_ABOUT = "WHO_IS", "WHO_KNOWS_ABOUT"
+
+
+def respond(context: Context) -> Memory:
+    """Answer about a person or about people in the plural."""
+    turn, memory = context.turn, context.memory
+    if turn.contact:
+        return about_person(context, Asked(details=turn.details))
+    if "comparison" in turn.asks and (len(turn.persons) > 1 or _means_people(context)):
+        return compare(context)
+    for ask in (SUBSTITUTE, NAMESAKE):
+        if ask in turn.asks:
+            return about_person(context, Asked(details=(ask,)))
+    if turn.names_person:
+        # « Il ne connaît pas Docker ? » asks whether he does.
+        skills = [c for c in turn.constraints if c.kinds & SKILL_KINDS]
+        context.apply(*skills)
+        technologies = tuple(term.value for c in skills for term in c.terms)
+        if not technologies and turn.follow_up and context.intent == WHO_KNOWS_ABOUT:
+            technologies = memory.query.technologies
+        if "level" in turn.asks and not (technologies or turn.details):
+            technologies = memory.query.technologies[:1]
+        return about_person(context, Asked(technologies, turn.details))
+    if "level" in turn.asks and memory.collaborator_id and "people" not in turn.asks:
+        technologies = turn.technologies or memory.query.technologies[:1]
+        return about_person(context, Asked(technologies, () if technologies else ("skills",)))
+    if _asks_same_person(context):
+        context.apply(*turn.constraints)
+        return about_person(context, Asked(turn.technologies))
+    if turn.query or turn.choice == "several" or turn.drops:
+        return about_people(context)
+    if chooses(context) and (turn.demands or turn.is_bare):
+        return about_person(context, Asked())
+    if _asks_detail(context):
+        return about_person(context, Asked(details=turn.details))
+    if turn.wants_people:
+        return about_people(context)
+    if context.intent == WHO_IS or memory.needs == "person":
+        return about_person(context, Asked())
+    return about_people(context)
+
+
+def _means_people(context: Context) -> bool:
+    """Whether people were shown, or the turn means some, who can be compared."""
+    turn, memory = context.turn, context.memory
+    if turn.persons:
+        return bool(memory.candidates or memory.collaborator_id)
+    return len(memory.candidates) > 1 and (turn.reference or turn.choice is not None)
+
+
+def _asks_same_person(context: Context) -> bool:
+    """« Et en Swift ? » after « quel est son niveau en Kotlin ? »."""
+    turn, memory = context.turn, context.memory
+    only_skills = all(c.kind == "technology" and not c.has_level for c in turn.constraints)
+    return (
+        turn.follow_up
+        and bool(turn.technologies and memory.collaborator_id)
+        and only_skills
+        and turn.availability is None
+        and not turn.asks & {"people", "number"}
+        and bool(memory.query.of_kind({"person"}))
+    )
+
+
+def _asks_detail(context: Context) -> bool:
+    """Whether the turn asks for a detail of the person talked about: « son mail ? »."""
+    turn, memory = context.turn, context.memory
+    if not turn.details or turn.has_head or "people" in turn.asks:
+        return False
+    if turn.details != ("availability",):
+        return True
+    # « Dispo en janvier ? » asks about the one person before, else it constrains the list.
+    if turn.follow_up or turn.change or turn.constraints or turn.order != "level" or turn.limit:
+        return bool(memory.collaborator_id) and not memory.query
+    return memory.collaborator_id is not None or not (memory.query or memory.candidates)

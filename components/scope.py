@@ -1,0 +1,448 @@
+"""What a word does to those around it: exclusion, alternatives, levels, who is spoken to.
+
+All of it follows from the order of the words alone. ``docs/components/constraints.md`` has the
+rules with examples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import regex
+from rasa.nlu.constants import ENTITY_ATTRIBUTE_CONFIDENCE_TYPE
+from rasa.shared.nlu.constants import (
+    ENTITY_ATTRIBUTE_END,
+    ENTITY_ATTRIBUTE_GROUP,
+    ENTITY_ATTRIBUTE_ROLE,
+    ENTITY_ATTRIBUTE_START,
+    ENTITY_ATTRIBUTE_TYPE,
+    ENTITY_ATTRIBUTE_VALUE,
+)
+
+from bot.text import fold
+from components.lexicon import word_key, word_set
+from components.tokenizer import token_spans
+
+# Entities of one slot may be alternatives of each other; an exclusion reaches them, and people.
+_SLOTS = {
+    "technology": "skill",
+    "family": "skill",
+    "job_title": "skill",
+    "agency": "agency",
+    "topic": "topic",
+}
+_EXCLUDABLE = {**_SLOTS, "person": "person", "detail": "detail"}
+_QUALIFIED = ("technology", "family")
+
+_OR = word_set("ou soit sinon voire")
+_AND = word_set("et ainsi que aussi egalement puis plus avec mais en outre")
+_SMALL = word_set(
+    "a au aux bien bon ca ce ces ceux celles celui celle chez cote d dans de des dev du en encore "
+    "equipe l la langage le les meme n ne nos notre outil par pour profil profils qu s site sur "
+    "surtout techno technologie technos un une vers ville vrai agence agences"
+)
+_BESIDE = _SMALL | word_set("niveau avec technique est vraiment tres plutot acceptes accepte")
+_LIST = _SMALL | _OR | word_set("et ni pas sans sauf hors hormis non plus jamais")
+_PARTITIVES = word_set("du des un une")
+# An exclusion ends at these before it has reached anything, and not at « ceux qui ».
+_ENDS = word_set("mais plutot alors donc oui sinon qui")
+_ANTECEDENTS = word_set(
+    "ceux celles celui celle gens personne personnes profil profils dev devs monde collegue "
+    "collegues consultant consultants"
+)
+# Words that an exclusion or an « ou » reaches over.
+_REACH = 7
+_BEFORE_DATE = word_set("le la les l au du a mois de")
+# No company is called so.
+_NOBODY = word_set(
+    "nous vous toi moi eux elles lui elle un une le la les l notre nos votre vos mon ma mes ton ta "
+    "tes son sa ses leur leurs ce cet cette ces qui que client clients soi"
+)
+
+_ASKED_ABOUT = regex.compile(r"\s+(?:c'?est (?:qui|ki)|c (?:qui|ki)|ki c|svp|stp|s'il)\b")
+_VOCATIVE = regex.compile(
+    r"\s*,\s*(?:qui (?:connait|sait|fait|maitrise|s'y|peut|a|est (?:bon|dispo|libre))|"
+    r"je (?:cherche|recherche|veux|voudrais)|il (?:me|nous) faut|j'ai besoin|peux[ -]tu|pouvez)\b"
+)
+_SINCE = regex.compile(r"\bdepuis\s+(?:l[ae]s?\s+|l'|ce\s+)?\Z")
+_NOT_THAT = regex.compile(r"\s*,?\s*non\s*(?:[.,;!?]|\Z)")
+_SENTENCE_END = regex.compile(r"[.;?!\n]")
+_CLAUSE_END = regex.compile(r"[,.;?!\n]")
+
+
+@dataclass
+class Found:
+    """An entity on its way; ``source`` is the dictionary that it comes from."""
+
+    kind: str
+    start: int
+    end: int
+    value: str
+    role: str | None = None
+    group: str | None = None
+    source: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, entity: dict[str, Any]) -> Found:
+        """Read one of Rasa's dictionaries."""
+        return cls(
+            entity[ENTITY_ATTRIBUTE_TYPE],
+            entity[ENTITY_ATTRIBUTE_START],
+            entity[ENTITY_ATTRIBUTE_END],
+            entity[ENTITY_ATTRIBUTE_VALUE],
+            entity.get(ENTITY_ATTRIBUTE_ROLE),
+            entity.get(ENTITY_ATTRIBUTE_GROUP),
+            entity,
+        )
+
+    def to_rasa(self) -> dict[str, Any]:
+        """Return the entity as Rasa's dictionary."""
+        entity = {
+            ENTITY_ATTRIBUTE_CONFIDENCE_TYPE: 1.0,
+            **self.source,
+            ENTITY_ATTRIBUTE_TYPE: self.kind,
+            ENTITY_ATTRIBUTE_START: self.start,
+            ENTITY_ATTRIBUTE_END: self.end,
+            ENTITY_ATTRIBUTE_VALUE: self.value,
+            ENTITY_ATTRIBUTE_ROLE: self.role,
+            ENTITY_ATTRIBUTE_GROUP: self.group,
+        }
+        return {key: value for key, value in entity.items() if value is not None}
+
+    def touches(self, start: int, end: int) -> bool:
+        """Whether it shares a character with ``text[start:end]``."""
+        return start < self.end and self.start < end
+
+
+class Cue(NamedTuple):
+    """Words that are no entity and say what becomes of one: « sauf », « pour le client »."""
+
+    start: int
+    end: int
+    kind: str
+
+
+class Word(NamedTuple):
+    """A word of the text, and its key in the lexicon."""
+
+    start: int
+    end: int
+    key: str
+
+
+class Scope:
+    """Sets the roles and groups of the entities of one text.
+
+    Args:
+        text: as the user typed it.
+        entities: in order; an exclusion may take one away, a client may come.
+        cues: what the patterns found.
+    """
+
+    def __init__(self, text: str, entities: Sequence[Found], cues: Sequence[Cue]) -> None:
+        self.text = text
+        self.entities = list(entities)
+        self.cues = sorted(cues)
+        self.words = [
+            Word(start, end, word_key(text[start:end])) for start, end in token_spans(text)
+        ]
+
+    def resolve(self, is_ordinary: Callable[[str], bool]) -> list[Found]:
+        """Return the entities with their roles and groups, in order.
+
+        Args:
+            is_ordinary: whether a word's key is one that questions are made of.
+        """
+        self._set_people()
+        for cue in self._cues("client"):
+            self._add_client(cue, is_ordinary)
+        self._set_dates()
+        self._exclude()
+        self._group()
+        return self.entities
+
+    # --- looking around ---
+
+    def _cues(self, *kinds: str) -> list[Cue]:
+        return [cue for cue in self.cues if cue.kind in kinds]
+
+    def _inside(self, start: int, end: int) -> list[Found]:
+        """The entities that begin in ``text[start:end]``."""
+        return [entity for entity in self.entities if start <= entity.start < end]
+
+    def _free(self, start: int, end: int) -> list[Word]:
+        """The words in ``text[start:end]`` that belong to no entity."""
+        inner = self._inside(start, end)
+        return [
+            word
+            for word in self.words
+            if start <= word.start < end and not any(e.touches(word.start, word.end) for e in inner)
+        ]
+
+    def _only(self, allowed: Collection[str], start: int, end: int) -> bool:
+        return all(word.key in allowed for word in self._free(start, end))
+
+    # --- people and dates ---
+
+    def _set_people(self) -> None:
+        last = self.words[-1].end if self.words else 0
+        for person in self.entities:
+            if person.kind != "person":
+                continue
+            after = fold(self.text[person.end :])
+            ends, begins = person.end >= last, not self.text[: person.start].strip()
+            for cue in self._cues("author", "addressee"):
+                gap = self.text[cue.end : person.start]
+                if cue.end > person.start or gap.strip(" \t\n,.!:—–-"):
+                    continue
+                if cue.kind == "author" and ends:
+                    person.role = "author"
+                elif cue.kind == "addressee" and not gap.strip() and not _ASKED_ABOUT.match(after):
+                    person.role = person.role or "addressee"
+            if begins and _VOCATIVE.match(after):
+                person.role = "addressee"
+            elif ends and not begins and self.text[: person.start].rstrip(" \t,—–-")[-1:] == "\n":
+                person.role = person.role or "author"
+
+    def _add_client(self, cue: Cue, is_ordinary: Callable[[str], bool]) -> None:
+        """Find the company named right behind a cue such as « pour le client »."""
+        behind = [word for word in self.words if word.start >= cue.end]
+        if not behind or self.text[cue.end : behind[0].start].strip(' :«"'):
+            return
+        start, end, key = behind[0]
+        known = next((e for e in self.entities if e.touches(start, end)), None)
+        if known is not None:
+            if known.kind not in ("person", "technology") or known.start != start:
+                return
+            end = known.end
+        else:
+            named = (
+                fold(self.text[cue.start : cue.end]).rstrip(" :").endswith(("client", "societe"))
+            )
+            if key in _NOBODY or not (
+                self.text[start].isupper() or (named and not is_ordinary(key))
+            ):
+                return
+            for word in behind[1:3]:
+                if self.text[end : word.start].strip(" &-") or not self.text[word.start].isupper():
+                    break
+                end = word.end
+        self.entities = [e for e in self.entities if not e.touches(start, end)]
+        self.entities.append(Found("person", start, end, self.text[start:end], "client"))
+        self.entities.sort(key=lambda entity: entity.start)
+
+    def _set_dates(self) -> None:
+        # « depuis lundi » says nothing of when somebody is free.
+        self.entities = [
+            entity
+            for entity in self.entities
+            if entity.kind != "date" or not _SINCE.search(fold(self.text[: entity.start]))
+        ]
+        for date in self.entities:
+            for cue in self._cues("before", "from", "after"):
+                if date.kind == "date" and cue.end <= date.start:
+                    between = regex.split(r"[\s']+", fold(self.text[cue.end : date.start]))
+                    if all(word in _BEFORE_DATE for word in between if word):
+                        date.role = cue.kind
+
+    # --- what is excluded ---
+
+    def _exclude(self) -> None:
+        kept = self._cues("kept")
+        # « non, pas lui » is one correction.
+        changes = [entity for entity in self.entities if entity.kind == "change"]
+        cues = kept + [
+            cue
+            for cue in self._cues("excluded")
+            if not any(cue.start < other.end and other.start < cue.end for other in kept)
+            and not any(e.start <= cue.start and cue.end <= e.end for e in changes)
+        ]
+        at: int | None = None  # how far the exclusion has come
+        reached: str | None = None  # the slot of what it has excluded
+        events: list[Cue | Found] = [*cues, *self.entities]
+        for event in sorted(events, key=lambda event: (event.start, isinstance(event, Found))):
+            if isinstance(event, Cue):
+                at, reached = (event.end, None) if event.kind == "excluded" else (None, None)
+                continue
+            if at is None or event.start < at:
+                continue
+            slot = _EXCLUDABLE.get(event.kind)
+            if _SENTENCE_END.search(self.text, at, event.start):
+                at = None
+            elif reached is None:
+                if not self._reaches(at, event.start):
+                    at = None
+                elif event.kind == "level":
+                    _invert(event)
+                    at, reached = event.end, "level"
+                elif event.kind == "detail" and event.value != "availability":
+                    at = None
+                elif slot and event.role in (None, "client"):
+                    event.role = "excluded"
+                    at, reached = event.end, slot
+                # Others stand in between: « pas ceux de Lyon ».
+            elif slot == reached and self._goes_on(at, event.start):
+                event.role = "excluded"
+                at = event.end
+            else:
+                at = None
+        for one, other in pairwise(list(self.entities)):
+            # « pas de dev PHP » excludes PHP, not every developer.
+            if (
+                (one.kind, one.role) == ("job_title", "excluded")
+                and other.kind in _QUALIFIED
+                and "," not in self.text[one.end : other.start]
+                and self._only(_SMALL, one.end, other.start)
+            ):
+                other.role = "excluded"
+                self.entities.remove(one)
+        for entity in self.entities:
+            # « Docker oui, Kubernetes non »
+            if entity.kind in _SLOTS and _NOT_THAT.match(fold(self.text[entity.end :][:12])):
+                entity.role = "excluded"
+
+    def _goes_on(self, start: int, end: int) -> bool:
+        """Whether a list of what is excluded goes on: not at « …, du Java »."""
+        keys = {word.key for word in self._free(start, end)}
+        opens = bool(keys) and keys <= _PARTITIVES and "," in self.text[start:end]
+        return keys <= _LIST and not opens
+
+    def _reaches(self, start: int, end: int) -> bool:
+        """Whether an exclusion goes on up to the first name."""
+        keys = [word.key for word in self._free(start, end)]
+        before = ["", *keys]
+        if "," in self.text[start:end] and keys:
+            return False
+        return len(keys) <= _REACH and not any(
+            key in _ENDS and not (key == "qui" and last in _ANTECEDENTS)
+            for last, key in zip(before, keys, strict=False)
+        )
+
+    # --- alternatives ---
+
+    def _group(self) -> None:
+        groups: list[list[Found]] = []
+        positive = [entity for entity in self.entities if entity.role != "excluded"]
+        for slot in ("skill", "topic"):
+            groups += self._alternatives([e for e in positive if _SLOTS.get(e.kind) == slot])
+        agencies = [entity for entity in positive if entity.kind == "agency"]
+        if len({agency.value for agency in agencies}) > 1:
+            groups.append(agencies)  # nobody works in two towns
+        self._bind_levels([e for e in positive if e.kind in _QUALIFIED], groups)
+        groups.sort(key=lambda group: min(entity.start for entity in group))
+        for number, group in enumerate(groups, start=1):
+            for entity in group:
+                entity.group = str(number)
+
+    def _link(self, one: Found, other: Found) -> str:
+        """How two entities are joined: ``or``, ``and``, ``comma``, ``next`` or not at all."""
+        gap = self.text[one.end : other.start]
+        if _SENTENCE_END.search(gap) or any(
+            entity.kind != "level" for entity in self._inside(one.end, other.start)
+        ):
+            return ""
+        words = self._free(one.end, other.start)
+        keys = {word.key for word in words}
+        # Folded, « où » is « ou ».
+        if any(w.key in _OR and self.text[w.start : w.end].lower() != "où" for w in words):
+            return "or" if len(words) <= _REACH and "mais" not in keys else ""
+        if keys <= _SMALL:
+            return "comma" if "," in gap else "and" if regex.search("[+&/]", gap) else "next"
+        return "and" if keys <= _SMALL | _AND else ""
+
+    def _alternatives(self, members: Sequence[Found]) -> list[list[Found]]:
+        """Return the groups among entities of one slot."""
+        links = [self._link(one, other) for one, other in pairwise(members)]
+        for index in reversed(range(len(links))):
+            if links[index] == "comma":
+                # A comma is what the next link is: « Java, Kotlin ou Scala ».
+                following = next((link for link in links[index + 1 :] if link != "next"), "")
+                links[index] = "or" if following == "or" else "and"
+        runs: list[list[list[Found]]] = []  # alternatives, each of what stands side by side
+        for member, link in zip(members, ["", *links], strict=False):
+            if link == "next":
+                runs[-1][-1].append(member)
+            elif link == "or" or (link == "and" and self._are_titles([*runs[-1][-1], member])):
+                runs[-1].append([member])
+            else:
+                runs.append([[member]])
+        return [group for run in runs if len(run) > 1 for group in _groups_of(run)]
+
+    def _are_titles(self, entities: Sequence[Found]) -> bool:
+        """« les testeurs et les data engineers »: nobody is both, so either is meant."""
+        return len(entities) == 2 and all(
+            entity.kind == "job_title" and self.text[entity.end - 1] in "sSxX"
+            for entity in entities
+        )
+
+    # --- levels ---
+
+    def _bind_levels(self, skills: Sequence[Found], groups: list[list[Found]]) -> None:
+        """Join each level to the skill beside it; one beside a list is of all of them."""
+        levels = [entity for entity in self.entities if entity.kind == "level"]
+        for level in levels:
+            index = self._qualified(level, skills)
+            if index is None:
+                continue
+            first = last = index
+            while first and self._link(*skills[first - 1 : first + 1]) in ("and", "comma"):
+                first -= 1
+            while skills[last + 1 :] and self._link(*skills[last : last + 2]) in ("and", "comma"):
+                last += 1
+            outside = level.start < skills[first].start or level.start > skills[last].start
+            if first != last and outside and len(levels) == 1:
+                continue
+            group = next(
+                (group for group in groups if any(e is skills[index] for e in group)), None
+            )
+            if group is None:
+                groups.append([skills[index], level])
+            else:
+                group.append(level)
+
+    def _qualified(self, level: Found, skills: Sequence[Found]) -> int | None:
+        """The index of the skill that stands beside ``level``."""
+        before = [i for i, skill in enumerate(skills) if skill.end <= level.start][-1:]
+        after = [i for i, skill in enumerate(skills) if skill.start >= level.end][:1]
+        before = [i for i in before if self._is_beside(skills[i], level)]
+        after = [i for i in after if self._is_beside(level, skills[i])]
+        if before and after and regex.match(r"\s+(?:en|sur|de|d)\b", fold(self.text[level.end :])):
+            before = []
+        return next(iter(before + after), None)
+
+    def _is_beside(self, one: Found, other: Found) -> bool:
+        """Whether nothing but small words, titles and other levels stands between the two."""
+        return (
+            not _CLAUSE_END.search(self.text, one.end, other.start)
+            and all(e.kind in ("level", "job_title") for e in self._inside(one.end, other.start))
+            and self._only(_BESIDE, one.end, other.start)
+        )
+
+
+def _invert(level: Found) -> None:
+    """« pas de junior » asks for level 3 at least, « pas d'expert » for 3 at most."""
+    value = int(level.value)
+    if level.role == "maximum" and value < 5:
+        level.value, level.role = str(value + 1), "minimum"
+    elif level.role == "minimum" and value > 1:
+        level.value, level.role = str(value - 1), "maximum"
+
+
+def _groups_of(run: Sequence[Sequence[Found]]) -> list[list[Found]]:
+    """Return what is alternative in « un dev React ou un architecte Angular »: titles, and skills.
+
+    « un dev front ou du Vue » has them mixed: what stands next to the « ou » is alternative.
+    """
+    titles = [entity for cluster in run for entity in cluster if entity.kind == "job_title"]
+    skills = [[entity for entity in cluster if entity.kind != "job_title"] for cluster in run]
+    groups = []
+    if all(skills):
+        groups.append([skills[0][-1], *(some[0] for some in skills[1:])])
+    elif any(skills) or len(titles) != len(run):
+        return [[run[0][-1], *(cluster[0] for cluster in run[1:])]]
+    if len({title.value for title in titles}) > 1:
+        groups.append(titles)
+    return groups
