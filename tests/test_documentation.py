@@ -194,9 +194,10 @@ def wait_for_ports(seconds: float = 300) -> None:
         time.sleep(0.5)
 
 
-def agencies() -> list[str]:
+def our_number() -> str:
     with (ROOT / "data" / "directory.csv").open(encoding="utf-8", newline="") as file:
-        return sorted({person["agency"] for person in csv.DictReader(file)})
+        people = list(csv.DictReader(file))
+    return f"Nous sommes {len(people)}, dans {len({one['agency'] for one in people})} agences."
 
 
 def hold_conversation(page: Path) -> None:
@@ -229,7 +230,7 @@ def on_any_day(text: str) -> str:
 # What the output of a page's commands has in it, where an exit status tells too little.
 SHOWN: dict[str, list[str]] = {
     "README.md": ["Architecte cloud (Nantes)"],
-    "docs/dialogue.md": agencies(),
+    "docs/dialogue.md": [our_number()],
     "docs/mobile.md": ['"technologies"', "Python"],
     "docs/observability.md": ["skills_bot_model_loaded 1.0"],
     "docs/operations.md": ["WHO_KNOWS_ABOUT"],
