@@ -21,7 +21,13 @@ from rasa.shared.nlu.constants import INTENT
 
 from bot import encoder as encoder_files
 from bot.errors import UserError
-from components.camembert import CamembertIntentClassifier, distillation, network, served_model
+from components.camembert import (
+    CamembertIntentClassifier,
+    distillation,
+    network,
+    served_model,
+    training,
+)
 from components.camembert import encoder as encoders
 from components.camembert.calibration import fit_temperature, softmax
 from components.camembert.config import DEFAULTS, RULES
@@ -380,6 +386,19 @@ def test_a_faultless_held_out_share_does_not_ask_for_certainty() -> None:
     logits = np.eye(3)[[0, 1, 2] * 4] * 5
     confidence = softmax(logits / fit_temperature(logits, logits.argmax(1))).max()
     assert 0.9 < confidence < 0.999
+
+
+@pytest.mark.parametrize(
+    ("kind", "ratio"), [("balanced", 16.0), ("smoothed", 4.0)], ids=["balanced", "smoothed"]
+)
+def test_class_weights_favour_the_rare_class_and_are_1_on_average(kind: str, ratio: float) -> None:
+    import torch
+
+    sentences = [network.Sentence([], 0)] * 160 + [network.Sentence([], 1)] * 10
+    weights = training._class_weights(sentences, {"class_weights": kind}, torch.zeros(1))
+    assert weights is not None
+    assert float(weights[1] / weights[0]) == pytest.approx(ratio)
+    assert float(weights[0] * 160 + weights[1] * 10) == pytest.approx(170)
 
 
 def test_the_contrastive_loss_is_small_where_classes_keep_together() -> None:
