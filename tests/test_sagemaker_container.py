@@ -219,7 +219,7 @@ def test_a_stopped_training_ends_cleanly(container: Container, settings: dict[st
     process = container.start("train")
     assert process.stdout is not None
     seen = ""
-    while "Epochs" not in seen:  # it trains
+    while "epoch 1 of" not in seen:  # it trains
         seen += process.stdout.read(1)
         assert process.poll() is None, seen
     process.send_signal(signal.SIGTERM)

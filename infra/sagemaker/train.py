@@ -66,6 +66,8 @@ def _train(folders: Folders) -> None:
     test = _examples(folders.channel("test")) if folders.channel("test").is_dir() else None
     # After the checks above, since these modules bring PyTorch along.
     from components.camembert.build import train_and_write
+    from components.camembert.encoder import configured_encoder
+    from components.camembert.progress import Progress, work_of
     from components.camembert.training import held_out
 
     if test is None:
@@ -74,7 +76,9 @@ def _train(folders: Folders) -> None:
         test = [examples[index] for index in sorted(kept_back)]
         examples = [one for index, one in enumerate(examples) if index not in kept_back]
     texts, labels = [text for _, text in examples], [intent for intent, _ in examples]
-    trained = train_and_write(texts, labels, config, folders.model)
+    work = work_of(configured_encoder(config).path, len(texts), config)
+    with Progress(work) as progress:
+        trained = train_and_write(texts, labels, config, folders.model, progress=progress)
     for name, value in trained.validation.items():
         _metric(f"validation_{name}", value)
     matrix = _measure(folders.model, test, config)
