@@ -83,6 +83,8 @@ def _asks_whole(context: Context, short: bool) -> bool:
         return False
     if turn.asks and (turn.has_head or turn.availability is not None):
         return True
+    if turn.persons and (turn.asks or turn.choice):
+        return bool(context.directory.find_people(turn.persons[0]).matches)
     # « Kotlin ou Swift ? »: one name alone may be mentioned for any reason.
     return short and turn.has_head and sum(len(c.terms) for c in turn.constraints) > 1
 

@@ -114,7 +114,8 @@ def _with_property(
 ) -> tuple[tuple[Collaborator, ...], int]:
     """Keep those of several namesakes whom the skills, title or topic of the turn fit, if any."""
     heads = tuple(c for c in context.turn.constraints if c.kinds & HEAD_KINDS)
-    if context.intent != "WHO_IS" or not heads or len(matches) < 2:
+    tells_apart = context.intent == "WHO_IS" or any(c.kinds - {"technology"} for c in heads)
+    if not (heads and tells_apart) or len(matches) < 2:
         return matches, total
     ids = [person.id for person in matches]
     found = context.directory.find(Query(heads, limit=MAX_CHOICES), within=ids)

@@ -27,6 +27,8 @@ def respond(context: Context) -> Memory:
         if ask in turn.asks:
             return about_person(context, Asked(details=(ask,)))
     if turn.names_person:
+        if turn.persons and any(c.kinds & {"job_title", "topic"} for c in turn.constraints):
+            return about_person(context, Asked(details=turn.details))  # tells namesakes apart
         # « Il ne connaît pas Docker ? » asks whether he does.
         skills = [c for c in turn.constraints if c.kinds & SKILL_KINDS]
         context.apply(*skills)
@@ -56,15 +58,17 @@ def respond(context: Context) -> Memory:
 
 
 def _only_mentions(context: Context) -> bool:
-    """Whether a question about people in the plural has a name in it that nobody bears."""
+    """Whether a question about people in the plural has a name in it that it is not about."""
     turn = context.turn
     plural = "people" in turn.asks or turn.availability is not None
     plural = plural or any(c.kinds & {"job_title", "family", "topic"} for c in turn.constraints)
-    return (
-        bool(turn.persons and turn.has_head and plural)
-        and not turn.asks & {SUBSTITUTE, NAMESAKE, "comparison", "level"}
-        and not any(context.directory.find_people(name).matches for name in turn.persons)
-    )
+    if not (turn.persons and turn.has_head and plural):
+        return False
+    if turn.reference or turn.asks & {SUBSTITUTE, NAMESAKE, "comparison", "level"}:
+        return False
+    if context.intent == WHO_KNOWS_ABOUT and "people" in turn.asks:
+        return True  # « qui connaît Java ? C'est pour le projet de Sophie Martin »
+    return not any(context.directory.find_people(name).matches for name in turn.persons)
 
 
 def _means_people(context: Context) -> bool:
@@ -99,4 +103,5 @@ def _asks_detail(context: Context) -> bool:
     # « Dispo en janvier ? » asks about the one person before, else it constrains the list.
     if turn.follow_up or turn.change or turn.constraints or turn.order != "level" or turn.limit:
         return bool(memory.collaborator_id) and not memory.query
-    return memory.collaborator_id is not None or not (memory.query or memory.candidates)
+    before = memory.query or memory.candidates or turn.choice
+    return memory.collaborator_id is not None or not before

@@ -65,8 +65,9 @@ def test_held_out_constraints_are_read_by_kind(parse: Parse) -> None:
     kinds: dict[str, list[bool]] = defaultdict(list)
     for message, wanted, found in compare(parse, messages, lexicon):
         kinds[kind_of(message)].append(wanted == found)
-    shares = {kind: sum(right) / len(right) for kind, right in kinds.items()}
-    assert min(shares.values()) >= 0.75, shares
+    # One message more or less says nothing of the small kinds.
+    shares = {kind: sum(right) / len(right) for kind, right in kinds.items() if len(right) > 10}
+    assert min(shares.values()) >= 0.85, shares
     assert sum(map(sum, kinds.values())) >= 0.9 * len(messages)
 
 
