@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import hmac
 import logging
 import os
@@ -167,6 +168,9 @@ def main() -> None:
     arguments = parser.parse_args()
     os.environ[HOST_VARIABLE] = arguments.host
     utils.configure_colored_logging("INFO")
+    with contextlib.suppress(UserError):  # which the extensions of the server report
+        if logs.wanted(os.environ):
+            logs.install()  # now, for what is logged before there is a server
     utils.update_sanic_log_level()
     workers = utils.number_of_sanic_workers()
     make_app().run(arguments.host, arguments.port, workers=workers, access_log=False)

@@ -219,7 +219,7 @@ def test_a_trace_goes_from_the_channel_to_the_directory(servers: ObservedServers
     assert request["http.response.status_code"] == 200
     understood = attributes(spans["nlu"][1])
     assert understood["bot.intent"] == "WHO_IS"
-    assert understood["bot.entities"] == ["person"]
+    assert understood["bot.entities"] == ["ask", "person"]
     assert 0.6 < understood["bot.confidence"] <= 1
     assert attributes(spans["directory find_people"][1])["bot.outcome"] == "found"
     for name, (_, span) in spans.items():

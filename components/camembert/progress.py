@@ -67,7 +67,8 @@ def work_of(encoder: Path, examples: int, config: Mapping[str, Any]) -> float:
         examples: Number of training sentences.
         config: A complete configuration.
     """
-    layers = json.loads((encoder / "config.json").read_text(encoding="utf-8"))["num_hidden_layers"]
+    shape = json.loads((encoder / "config.json").read_text(encoding="utf-8"))
+    layers = shape.get("num_hidden_layers", 0)  # of another family, it is refused a little later
     frozen = min(config["freeze_layers"], layers) if config["freeze_embeddings"] else 0
     copies = 1 + config["augmentation"]
     epochs, share = config["epochs"], config["validation_share"]
