@@ -25,6 +25,7 @@ class OffTopic(Question):
             return respond(context)
         context.apply(*context.turn.demands)
         context.reply("utter_out_of_scope")
+        _suggest(context)
         return context.memory
 
 

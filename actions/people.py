@@ -55,6 +55,8 @@ def chooses(context: Context) -> bool:
     « Celui qui fait du Java », « à Lyon » after a question of ours, « celle de Rennes ».
     """
     turn, memory = context.turn, context.memory
+    if turn.text is None:  # a button says all that it means
+        return False
     if turn.follow_up and not memory.person and turn.choice != "one":
         return False
     offered = memory.needs == "person" and "people" not in turn.asks

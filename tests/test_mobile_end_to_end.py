@@ -76,7 +76,7 @@ OPENINGS = {
     "which technology?": ["/WHO_KNOWS_ABOUT"],
     "nobody of that name": ["Qui est Zebulon Tartempion ?"],
     "small talk": ["Bonjour, comment ça va ?"],
-    "not understood": ["Qui connaît Kubernetes ?", "le premier", "le bidule du chose"],
+    "off-topic": ["Qui connaît Kubernetes ?", "le premier", "quel temps fait-il demain ?"],
 }
 
 

@@ -281,7 +281,8 @@ def test_turns_are_counted(servers: ObservedServers) -> None:
     lookups = {"lookup": "find_people", "outcome": "found"}
     assert more("actions", "directory_lookups_total", **lookups) == 1
     lookups = {"lookup": "find", "outcome": "nothing"}
-    assert more("actions", "directory_lookups_total", **lookups) == 1
+    # And again without each constraint, for what to offer.
+    assert more("actions", "directory_lookups_total", **lookups) >= 1
     assert more("actions", "responses_total", response="utter_person_card") == 1
     assert after["actions"].value("executions_in_progress") == 0
 
