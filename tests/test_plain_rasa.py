@@ -175,8 +175,7 @@ def test_rasa_train(project: Path, environ: dict[str, str]) -> None:
     shutil.copytree(ROOT / ".rasa", project / ".rasa")
     rasa(project, environ, "train", "--out", "trained")
     (model,) = (project / "trained").glob("*.tar.gz")
-    answer = rasa(project, environ, "test", "core", "--model", str(model), *STORY_OPTIONS)
-    assert "Failed" not in answer
+    rasa(project, environ, "test", "core", "--model", str(model), *STORY_OPTIONS)
 
 
 def test_rasa_train_with_comprehend_says_what_is_missing(
