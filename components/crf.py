@@ -56,7 +56,8 @@ _PARTICLES = ["de", "Le", "du", "de la", "Ben", "d'", "van", "El", "de", "Le", "
 
 # Rasa's validator knows trainable extractors and users of lookup tables by a fixed list of its
 # own classes (rasa/graph_components/validators/default_recipe_validator.py) and so would claim
-# that a pipeline with our extractors leaves annotations, lookup tables, regexes and synonyms unused.
+# that a pipeline with our extractors leaves annotations, lookup tables, regular expressions and
+# synonyms unused.
 for _start in (
     "You have defined training data consisting of entity examples, but",
     "You have defined training data consisting of lookup tables, but",
