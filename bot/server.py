@@ -398,7 +398,12 @@ def start_bot(at: Addresses, model: Path, token: str) -> Child:
 
 
 def _steps(console: Console, config: Path) -> Steps:
-    """Return the steps of :func:`_prepare`, and one to start."""
+    """Return the steps of :func:`_prepare`, and one to start.
+
+    Raises:
+        UserError: there is no such configuration.
+    """
+    model_path(config)  # says so
     return Steps(console, total=4 + _asks_comprehend(config))
 
 
@@ -542,7 +547,6 @@ def shell(
         config: of the model, in the project's folder.
         debug: show Rasa's log, and the cards as JSON.
     """
-    model_path(config)  # to hear of a wrong name first
     require_free_ports({"ACTIONS_PORT=… or --actions-port": actions_port})
     with _children(console) as children:
         steps = _steps(console, config)

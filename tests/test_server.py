@@ -207,6 +207,8 @@ def test_each_configuration_has_a_model_of_its_own() -> None:
     assert Path("bot-comprehend").with_suffix(".tar.gz").name == "bot-comprehend.tar.gz"
     with pytest.raises(UserError, match=r"config\.nowhere\.yml: no such configuration"):
         server.model_path(Path("config.nowhere.yml"))
+    with pytest.raises(UserError, match=r"config\.nowhere\.yml: no such configuration"):
+        server._steps(Console(), Path("config.nowhere.yml"))
 
 
 def test_a_model_is_fresh_only_with_its_stamp(
