@@ -105,8 +105,6 @@ def guard(arguments: list[str]) -> list[str]:
     Raises:
         UserError: on a public address, a channel or Rasa's HTTP API would have no authentication.
     """
-    if arguments[:1] == ["actions"]:
-        raise UserError("The action server is started by `python -m bot.action_server`.")
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("-i", "--interface")
     parser.add_argument("--credentials", default="credentials.yml")

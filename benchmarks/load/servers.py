@@ -154,7 +154,9 @@ class Site:
         if self.channel == "rest":
             endpoints["tracker_store"]["type"] = "SQL"
             url = f"http://{server.HOST}:{self.actions_port}/webhook"
-            endpoints["action_endpoint"] = {"url": url}
+            # The action server asks for it, whoever starts it.
+            secret = {"Authorization": f"Bearer {self.environ['ACTIONS_SECRET']}"}
+            endpoints["action_endpoint"] = {"url": url, "headers": secret}
         path.write_text(yaml.safe_dump(endpoints), encoding="utf-8")
 
     def write_keys(self) -> None:
