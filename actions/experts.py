@@ -13,11 +13,12 @@ from actions.cards import (
     label,
     level_list,
     next_offset,
+    query_parts,
     query_payload,
 )
 from actions.conversation import Context, Memory, Pending
 from actions.directory import Found, Listed
-from actions.query import MAX_LIMIT, Constraint, Query, Term
+from actions.query import Constraint, Query, Term
 from actions.reply import MISSING
 
 # Conditions offered to be dropped, and skills of an agency.
@@ -183,27 +184,13 @@ def _ask_technology(context: Context) -> Memory:
     return context.memory.with_(query=query, next_offset=None, pending=Pending("technology"))
 
 
-def _labels(context: Context, query: Query) -> list[str]:
-    labels = [label(context.reply, constraint) for constraint in query.constraints]
-    phrase = context.reply.phrase
-    if query.limit is not None and query.limit < MAX_LIMIT:
-        labels.append(phrase("utter_label_limit", limit=query.limit))
-    if query.order == "agency":
-        labels.append(phrase("utter_label_order_agency"))
-    elif query.order == "name":
-        labels.append(phrase("utter_label_order_name"))
-    elif query.order == "availability":
-        labels.append(phrase("utter_label_order_availability"))
-    return labels
-
-
 def _say_list(context: Context, found: Found) -> None:
     """Say one page, and offer the next."""
     reply, query = context.reply, found.query
     if not found.people:
         reply("utter_experts_no_more")
         return
-    what = ", ".join(_labels(context, query))
+    what = ", ".join(part["label"] for part in query_parts(reply, query))
     technology = " + ".join(query.technologies)
     people = "\n".join(_line(query, listed) for listed in found.people)
     updated, card = format_date(found.updated_at), expert_list(reply, found)
@@ -282,7 +269,7 @@ def _say_nobody(context: Context, found: Found) -> Query:
             reply("utter_no_expert", technology=technology, payload=card)
             reply("utter_suggest_search")
         return query
-    what = ", ".join(_labels(context, query))
+    what = ", ".join(part["label"] for part in query_parts(reply, query))
     if not found.relaxed:
         reply("utter_nobody", what=what, payload=card)
         reply("utter_suggest_search")
@@ -392,7 +379,7 @@ def _tell_agencies(context: Context, query: Query) -> Memory:
     if query and not counts:
         return _list(context, query)
     if query:
-        what = ", ".join(_labels(context, query))
+        what = ", ".join(part["label"] for part in query_parts(context.reply, query))
         context.reply("utter_agencies_with", what=what, agencies=agencies)
     else:
         context.reply("utter_agencies", agencies=agencies)

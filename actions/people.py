@@ -374,6 +374,8 @@ def _tell_detail(context: Context, person: Collaborator, detail: str) -> None:
         reply("utter_person_available_from", name=name, date=format_date(day), payload=card)
     elif detail == "availability" and day:
         reply("utter_person_available_now", name=name, date=format_date(day), payload=card)
+    elif {"availability": "available_from"}.get(detail, detail) in person.hidden:
+        reply("utter_person_detail_hidden", name=name, payload=card)
     else:
         reply("utter_person_detail_unknown", name=name, payload=card)
 

@@ -42,7 +42,8 @@ class WebServer(MobileServer):
     def __init__(self, model: str | None, actions_port: int, folder: Path) -> None:
         super().__init__(model, GENEROUS, actions_port, folder / "events.db")
         self.host_port = free_port()
-        client = WebClient.from_credentials({"hosts": f"http://{HOST}:{self.host_port}"})
+        settings = {"hosts": f"http://{HOST}:{self.host_port}", "teams": True}
+        client = WebClient.from_credentials(settings)
         register([client], self.app, route="/webhooks/")  # as `rasa run` does
 
     @property
@@ -144,6 +145,18 @@ def test_without_hosts_no_page_may_frame_it() -> None:
 def test_hosts_are_origins(host: str) -> None:
     with pytest.raises(RasaException, match="no origin"):
         WebClient.from_credentials({"hosts": [host]})
+
+
+def test_the_page_is_told_its_settings(site: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert site.get("/client.json").json() == {"teams": True, "voice": True}
+    policy = site.get("/").headers["permissions-policy"]
+    assert policy == "camera=(), geolocation=(), microphone=(self)"
+    monkeypatch.setenv("CLIENT_VOICE", "0")
+    silent = WebClient.from_credentials({"voice": True})
+    assert silent.settings == {"teams": False, "voice": False}
+    assert "microphone=()" in silent.files["index.html"].headers["Permissions-Policy"]
+    with pytest.raises(RasaException, match="teams is true or false, not 'maybe'"):
+        WebClient.from_credentials({"teams": "maybe"})
 
 
 def test_files_are_cached_and_compressed(site: httpx.Client) -> None:

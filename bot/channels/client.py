@@ -1,15 +1,17 @@
 """The web client at ``/``: the files that ``web/`` is built into, with the headers they need.
 
-``credentials.yml`` registers it; ``CLIENT_HOSTS`` wins over ``hosts``::
+``credentials.yml`` registers it; ``CLIENT_HOSTS``, ``CLIENT_TEAMS`` and ``CLIENT_VOICE`` win over it::
 
     bot.channels.client.WebClient:
       hosts: https://intranet.example.com
+      teams: true
 """
 
 from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -24,6 +26,9 @@ from sanic.request import Request
 from sanic.response import HTTPResponse
 
 HOSTS_VARIABLE = "CLIENT_HOSTS"
+# What the page itself is told → whether it is so unless said.
+SWITCHES = {"teams": False, "voice": True}
+SETTINGS = "client.json"
 DIST = Path(__file__).with_name("web") / "dist"
 INDEX = "index.html"
 
@@ -60,7 +65,7 @@ class File:
     content_type: str
 
     @classmethod
-    def of(cls, path: Path, name: str, hosts: tuple[str, ...]) -> File:
+    def of(cls, path: Path, name: str, hosts: tuple[str, ...], voice: bool) -> File:
         """Read ``path``, which is ``name`` beneath the folder of the build."""
         content = path.read_bytes()
         headers = {
@@ -76,7 +81,8 @@ class File:
             headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY.format(
                 hosts=" ".join(hosts) or "'none'"
             )
-            headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=()"
+            microphone = "self" if voice else ""
+            headers["Permissions-Policy"] = f"camera=(), geolocation=(), microphone=({microphone})"
             if not hosts:
                 headers["Cross-Origin-Opener-Policy"] = "same-origin"
         return cls(
@@ -102,6 +108,8 @@ class WebClient(InputChannel):
 
     Args:
         hosts: origins of the pages that may show the client in a frame, and sign its user in.
+        teams: whether people are written to by Microsoft Teams.
+        voice: whether questions may be spoken, where the browser understands speech.
     """
 
     @classmethod
@@ -114,12 +122,16 @@ class WebClient(InputChannel):
         """Return the channel with the settings of ``credentials.yml``.
 
         Raises:
-            RasaException: one of ``hosts`` is no origin.
+            RasaException: one of ``hosts`` is no origin, or a switch neither on nor off.
         """
-        hosts = os.environ.get(HOSTS_VARIABLE, "").strip() or (credentials or {}).get("hosts") or ""
-        return cls(tuple(hosts.split() if isinstance(hosts, str) else hosts))
+        given = credentials or {}
+        hosts = os.environ.get(HOSTS_VARIABLE, "").strip() or given.get("hosts") or ""
+        switches = {name: _switch(name, given.get(name, usual)) for name, usual in SWITCHES.items()}
+        return cls(tuple(hosts.split() if isinstance(hosts, str) else hosts), **switches)
 
-    def __init__(self, hosts: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, hosts: tuple[str, ...] = (), *, teams: bool = False, voice: bool = True
+    ) -> None:
         for host in hosts:
             parts = urlsplit(host if isinstance(host, str) else "")
             # It goes into a header: nothing but an origin may.
@@ -128,11 +140,11 @@ class WebClient(InputChannel):
                     f"credentials.yml, bot.channels.client.WebClient: {host!r} is no origin such "
                     "as https://intranet.example.com."
                 )
+        self.settings = {"teams": teams, "voice": voice}
+        paths = {path.relative_to(DIST).as_posix(): path for path in sorted(DIST.rglob("*"))}
         self.files = {
-            path.relative_to(DIST).as_posix(): File.of(
-                path, path.relative_to(DIST).as_posix(), hosts
-            )
-            for path in sorted(DIST.rglob("*"))
+            name: File.of(path, name, hosts, voice)
+            for name, path in paths.items()
             if path.is_file()
         }
 
@@ -146,8 +158,14 @@ class WebClient(InputChannel):
         for name, file in self.files.items():
             if name != INDEX:
                 self._add_route(blueprint, name, file)
+        blueprint.add_route(self._send_settings, f"/{SETTINGS}", methods=("GET",))
         blueprint.listener("before_server_start")(self._take_over_root)
         return blueprint
+
+    async def _send_settings(self, _: Request) -> HTTPResponse:
+        headers = {"Cache-Control": REVALIDATED, "X-Content-Type-Options": "nosniff"}
+        body = json.dumps(self.settings)
+        return HTTPResponse(body, headers=headers, content_type="application/json")
 
     @staticmethod
     def _add_route(blueprint: Blueprint, name: str, file: File) -> None:
@@ -166,3 +184,15 @@ class WebClient(InputChannel):
             return None
 
         app.register_middleware(send_index, "request")
+
+
+def _switch(name: str, value: object) -> bool:
+    value = os.environ.get(f"CLIENT_{name.upper()}", "").strip().lower() or value
+    known = {"1": True, "true": True, "0": False, "false": False}
+    if isinstance(value, bool):
+        return value
+    if value not in known:
+        raise RasaException(
+            f"credentials.yml, bot.channels.client.WebClient: {name} is true or false, not {value!r}."
+        )
+    return known[str(value)]

@@ -17,6 +17,14 @@ const PATHS = {
   trash: "M5 7h14M10 7V4h4v3M7 7l1 13h8l1-13M10.500 11v5M13.500 11v5",
   down: "M12 5v14M6 13l6 6 6-6",
   install: "M12 4v11M7 11l5 5 5-5M5 20h14",
+  copy: "M9 9h11v11H9zM15 9V4H4v11h5",
+  chat: "M4 5h16v11H11l-4 4v-4H4zM8 9h8M8 12h5",
+  bookmark: "M7 4h10v16l-5-4-5 4z",
+  compare: "M4 5h6v14H4zM14 5h6v14h-6z",
+  share: "M12 15V4M8 7.500 12 4l4 3.500M6 11H5v9h14v-9h-1",
+  link: "M10 14a4 4 0 0 0 6 0l3-3a4 4 0 0 0-6-6l-1 1M14 10a4 4 0 0 0-6 0l-3 3a4 4 0 0 0 6 6l1-1",
+  voice: "M12 4a2.500 2.500 0 0 1 2.500 2.500v5a2.500 2.500 0 0 1-5 0v-5A2.500 2.500 0 0 1 12 4zM6 11a6 6 0 0 0 12 0M12 17v4",
+  thumb: "M7 4h9.500l3 8-1 2H14l1 5-1.500 1.500L8 14H7zM7 4H4v10h3",
   leave: "M14 4H5v16h9M10 12h11M17 8l4 4-4 4",
 } as const;
 
