@@ -148,15 +148,34 @@ def test_hosts_are_origins(host: str) -> None:
 
 
 def test_the_page_is_told_its_settings(site: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert site.get("/client.json").json() == {"teams": True, "voice": True}
+    settings = {"teams": True, "voice": True, "photos": None}
+    assert site.get("/client.json").json() == settings
     policy = site.get("/").headers["permissions-policy"]
     assert policy == "camera=(), geolocation=(), microphone=(self)"
     monkeypatch.setenv("CLIENT_VOICE", "0")
     silent = WebClient.from_credentials({"voice": True})
-    assert silent.settings == {"teams": False, "voice": False}
+    assert silent.settings == {"teams": False, "voice": False, "photos": None}
     assert "microphone=()" in silent.files["index.html"].headers["Permissions-Policy"]
     with pytest.raises(RasaException, match="teams is true or false, not 'maybe'"):
         WebClient.from_credentials({"teams": "maybe"})
+
+
+def test_photos_come_from_one_address_alone() -> None:
+    address = "https://photos.example.com/{id}.jpg"
+    client = WebClient.from_credentials({"photos": address})
+    assert client.settings["photos"] == address
+    policy = client.files["index.html"].headers["Content-Security-Policy"]
+    assert "; img-src 'self' https://photos.example.com; " in policy
+    assert WebClient.from_credentials({"photos": "/photos/{email}"}).photos
+
+
+@pytest.mark.parametrize(
+    "photos",
+    ["https://a.example/x.jpg", "a.example/{id}", "https://a.example;/{id}", "//a/{id}", 1],
+)
+def test_photos_are_an_address_with_a_place_for_somebody(photos: object) -> None:
+    with pytest.raises(RasaException, match=r"photos: .* is no address"):
+        WebClient.from_credentials({"photos": photos})
 
 
 def test_files_are_cached_and_compressed(site: httpx.Client) -> None:

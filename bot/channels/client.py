@@ -1,9 +1,10 @@
 """The web client at ``/``: the files that ``web/`` is built into, with the headers they need.
 
-``credentials.yml`` registers it; ``CLIENT_HOSTS``, ``CLIENT_TEAMS`` and ``CLIENT_VOICE`` win over it::
+``credentials.yml`` registers it; variables such as ``CLIENT_HOSTS`` win over it::
 
     bot.channels.client.WebClient:
       hosts: https://intranet.example.com
+      photos: https://photos.example.com/{id}.jpg
       teams: true
 """
 
@@ -13,6 +14,7 @@ import gzip
 import hashlib
 import json
 import os
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,10 +27,11 @@ from sanic import Blueprint, Sanic
 from sanic.request import Request
 from sanic.response import HTTPResponse
 
-HOSTS_VARIABLE = "CLIENT_HOSTS"
 # What the page itself is told → whether it is so unless said.
 SWITCHES = {"teams": False, "voice": True}
 SETTINGS = "client.json"
+# Of this server or of another; what stands before the path goes into a header.
+_PHOTOS = re.compile(r"(https?://[\w.:-]+)?/(?!/)[^\s;{}]*(\{(id|email)\}[^\s;{}]*)+")
 DIST = Path(__file__).with_name("web") / "dist"
 INDEX = "index.html"
 
@@ -49,7 +52,7 @@ FOREVER = "public, max-age=31536000, immutable"
 REVALIDATED = "no-cache"
 
 CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'{photos}; "
     "connect-src 'self'; manifest-src 'self'; worker-src 'self'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors {hosts}"
 )
@@ -65,8 +68,8 @@ class File:
     content_type: str
 
     @classmethod
-    def of(cls, path: Path, name: str, hosts: tuple[str, ...], voice: bool) -> File:
-        """Read ``path``, which is ``name`` beneath the folder of the build."""
+    def of(cls, path: Path, name: str, client: WebClient) -> File:
+        """Read ``path``, which is ``name`` beneath the folder of the build of ``client``."""
         content = path.read_bytes()
         headers = {
             "Cache-Control": FOREVER if name.startswith(HASHED) else REVALIDATED,
@@ -79,11 +82,12 @@ class File:
             headers["Vary"] = "Accept-Encoding"
         if path.suffix in (".html", ".js"):  # a worker's policy is that of its own script
             headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY.format(
-                hosts=" ".join(hosts) or "'none'"
+                hosts=" ".join(client.hosts) or "'none'",
+                photos=f" {_origin(client.photos)}".rstrip(),
             )
-            microphone = "self" if voice else ""
+            microphone = "self" if client.voice else ""
             headers["Permissions-Policy"] = f"camera=(), geolocation=(), microphone=({microphone})"
-            if not hosts:
+            if not client.hosts:
                 headers["Cross-Origin-Opener-Policy"] = "same-origin"
         return cls(
             content,
@@ -108,6 +112,7 @@ class WebClient(InputChannel):
 
     Args:
         hosts: origins of the pages that may show the client in a frame, and sign its user in.
+        photos: address of somebody's photo, with ``{id}`` or ``{email}`` in it; empty for none.
         teams: whether people are written to by Microsoft Teams.
         voice: whether questions may be spoken, where the browser understands speech.
     """
@@ -122,15 +127,28 @@ class WebClient(InputChannel):
         """Return the channel with the settings of ``credentials.yml``.
 
         Raises:
-            RasaException: one of ``hosts`` is no origin, or a switch neither on nor off.
+            RasaException: a setting is wrong.
         """
-        given = credentials or {}
-        hosts = os.environ.get(HOSTS_VARIABLE, "").strip() or given.get("hosts") or ""
-        switches = {name: _switch(name, given.get(name, usual)) for name, usual in SWITCHES.items()}
-        return cls(tuple(hosts.split() if isinstance(hosts, str) else hosts), **switches)
+        given = {
+            name: os.environ.get(f"CLIENT_{name.upper()}", "").strip() or value
+            for name, value in {
+                "hosts": "",
+                "photos": "",
+                **SWITCHES,
+                **(credentials or {}),
+            }.items()
+        }
+        hosts, photos = given["hosts"] or "", given["photos"] or ""
+        switches = {name: _switch(name, given[name]) for name in SWITCHES}
+        return cls(tuple(hosts.split() if isinstance(hosts, str) else hosts), photos, **switches)
 
     def __init__(
-        self, hosts: tuple[str, ...] = (), *, teams: bool = False, voice: bool = True
+        self,
+        hosts: tuple[str, ...] = (),
+        photos: str = "",
+        *,
+        teams: bool = False,
+        voice: bool = True,
     ) -> None:
         for host in hosts:
             parts = urlsplit(host if isinstance(host, str) else "")
@@ -140,12 +158,16 @@ class WebClient(InputChannel):
                     f"credentials.yml, bot.channels.client.WebClient: {host!r} is no origin such "
                     "as https://intranet.example.com."
                 )
-        self.settings = {"teams": teams, "voice": voice}
+        if photos and not _PHOTOS.fullmatch(str(photos)):
+            raise RasaException(
+                f"credentials.yml, bot.channels.client.WebClient: photos: {photos!r} is no address "
+                "such as https://photos.example.com/{id}.jpg, or with {email}."
+            )
+        self.hosts, self.photos, self.voice = hosts, photos, voice
+        self.settings = {"teams": teams, "voice": voice, "photos": photos or None}
         paths = {path.relative_to(DIST).as_posix(): path for path in sorted(DIST.rglob("*"))}
         self.files = {
-            name: File.of(path, name, hosts, voice)
-            for name, path in paths.items()
-            if path.is_file()
+            name: File.of(path, name, self) for name, path in paths.items() if path.is_file()
         }
 
     def url_prefix(self) -> str:
@@ -158,14 +180,15 @@ class WebClient(InputChannel):
         for name, file in self.files.items():
             if name != INDEX:
                 self._add_route(blueprint, name, file)
-        blueprint.add_route(self._send_settings, f"/{SETTINGS}", methods=("GET",))
+
+        async def send_settings(_: Request) -> HTTPResponse:
+            headers = {"Cache-Control": REVALIDATED, "X-Content-Type-Options": "nosniff"}
+            body = json.dumps(self.settings)
+            return HTTPResponse(body, headers=headers, content_type="application/json")
+
+        blueprint.add_route(send_settings, f"/{SETTINGS}", methods=("GET",), name="settings")
         blueprint.listener("before_server_start")(self._take_over_root)
         return blueprint
-
-    async def _send_settings(self, _: Request) -> HTTPResponse:
-        headers = {"Cache-Control": REVALIDATED, "X-Content-Type-Options": "nosniff"}
-        body = json.dumps(self.settings)
-        return HTTPResponse(body, headers=headers, content_type="application/json")
 
     @staticmethod
     def _add_route(blueprint: Blueprint, name: str, file: File) -> None:
@@ -186,13 +209,16 @@ class WebClient(InputChannel):
         app.register_middleware(send_index, "request")
 
 
+def _origin(photos: str) -> str:
+    """Return where photos come from; empty for this server."""
+    parts = urlsplit(photos)
+    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
+
+
 def _switch(name: str, value: object) -> bool:
-    value = os.environ.get(f"CLIENT_{name.upper()}", "").strip().lower() or value
     known = {"1": True, "true": True, "0": False, "false": False}
-    if isinstance(value, bool):
-        return value
-    if value not in known:
-        raise RasaException(
-            f"credentials.yml, bot.channels.client.WebClient: {name} is true or false, not {value!r}."
-        )
-    return known[str(value)]
+    if (text := str(value).lower()) in known:
+        return known[text]
+    raise RasaException(
+        f"credentials.yml, bot.channels.client.WebClient: {name} is true or false, not {value!r}."
+    )

@@ -10,7 +10,7 @@ import * as store from "./store";
 import { applyTheme, currentTheme } from "./theme";
 
 const RETRY_MS = 3_000;
-const PLAIN: Settings = { teams: false, voice: false };
+const PLAIN: Settings = { teams: false, voice: false, photos: null };
 
 /** The page: at first without settings, then with, signed in or not. */
 export function App() {

@@ -130,6 +130,8 @@ export interface Settings {
   teams: boolean;
   /** Whether questions may be spoken. */
   voice: boolean;
+  /** Address of somebody's photo, `{id}` and `{email}` standing for theirs. */
+  photos: string | null;
 }
 
 export interface Token {

@@ -134,13 +134,13 @@ export class Conversation {
     return authorized(this.session, api.examples);
   }
 
-  /** The people with these ids; none where they cannot be had, which is said. */
-  async people(ids: string[]): Promise<Person[]> {
+  /** The people with these ids; null where they cannot be had, which is said. */
+  async people(ids: string[]): Promise<Person[] | null> {
     try {
       return await authorized(this.session, (token) => api.people(token, ids));
     } catch (error) {
       this.report(error, "La sélection n’a pas pu être ouverte.");
-      return [];
+      return null;
     }
   }
 

@@ -30,9 +30,9 @@ export function isPast(date: string): boolean {
   return new Date(date) <= new Date();
 }
 
-/** « Disponible », « Disponible à partir du 1er décembre 2026 » */
+/** « Disponible », « Disponible dès le 1er décembre 2026 » */
 export function availability(from: string): string {
-  return isPast(from) ? "Disponible" : `Disponible à partir du ${day(from)}`;
+  return isPast(from) ? "Disponible" : `Disponible dès le ${day(from)}`;
 }
 
 /** « 1er déc. », with the year where it is another one. */

@@ -58,11 +58,10 @@ export function asLink(people: Person[]): string {
   return location.origin + "/" + HASH + people.map(({ id }) => encodeURIComponent(id)).join(",");
 }
 
-/** The ids of the people in the page's own address, which they are then taken out of. */
-export function takeFromAddress(): string[] {
+/** The ids of the people in the page's own address. */
+export function idsInAddress(): string[] {
   if (!location.hash.startsWith(HASH)) return [];
   const ids = location.hash.slice(HASH.length).split(",").filter(Boolean);
-  history.replaceState(null, "", location.pathname);
   try {
     return ids.map(decodeURIComponent);
   } catch {

@@ -148,7 +148,9 @@ function ExpertCard({ card, children }: Props<ExpertList>) {
   useLayoutEffect(() => {
     // Whoever asked for more by a button that is now gone goes on at what has come.
     const added = list.current?.children[count.current];
-    if (document.activeElement === document.body) added?.querySelector("button")?.focus();
+    if (document.activeElement === document.body) {
+      added?.querySelector("button")?.focus({ preventScroll: true });
+    }
     count.current = card.experts.length;
   }, [card.experts.length]);
   return (

@@ -9,7 +9,7 @@ import {
 import type { Conversation } from "../conversation";
 import { fold, wholeList } from "../folding";
 import * as format from "../format";
-import { takeFromAddress, toggled, useSelection } from "../selection";
+import { idsInAddress, toggled, useSelection } from "../selection";
 import { Composer, COMPOSER_ID } from "./composer";
 import { type Desk, DeskContext } from "./desk";
 import { Icon, Logo } from "./icons";
@@ -50,18 +50,21 @@ export function Chat({ conversation, config, settings, openMenu }: Props) {
   const [selection, setSelection] = useSelection();
   const [choosing, setChoosing] = useState(false);
   const [opened, setOpened] = useState<Person | null>(null);
-  const listed = last ? wholeList(last)?.experts[0]?.person : undefined;
-  useEffect(() => setOpened(null), [last?.id]);
-  const shown = wide ? (opened ?? listed ?? null) : null;
+  const list = items.findLast((item) => wholeList(item)?.experts.length);
+  useEffect(() => setOpened(null), [list?.id]);
+  const best = list ? wholeList(list)?.experts[0]?.person : undefined;
+  const shown = wide ? (opened ?? best ?? null) : null;
 
   useEffect(() => {
-    const ids = takeFromAddress();
+    const ids = state.signInRequired ? [] : idsInAddress();
     if (ids.length === 0) return;
     void conversation.people(ids).then((people) => {
+      if (people === null) return; // perhaps once somebody has signed in
+      history.replaceState(null, "", location.pathname);
       setSelection(people);
-      setChoosing(people.length > 0);
+      setChoosing(true);
     });
-  }, []);
+  }, [state.signInRequired]);
 
   const desk = useMemo<Desk>(() => {
     const tap: Desk["tap"] = ({ title, payload }) =>

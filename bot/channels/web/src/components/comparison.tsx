@@ -4,7 +4,6 @@ import { Avatar, Level } from "./person";
 
 /** More people than that have numbers instead of dots. */
 const DOTTED = 2;
-const MAX_SKILLS = 12;
 
 /** People side by side: who they are, when they are free, and how well they know what. */
 export function Comparison({ people, first }: { people: Person[]; first?: string | undefined }) {
@@ -70,11 +69,10 @@ function rowsOf(people: Person[], first?: string): { name: string; levels: numbe
   }));
   const shared = (levels: number[]) => levels.filter((level) => level > 0).length;
   const sum = (levels: number[]) => levels.reduce((total, level) => total + level, 0);
-  rows.sort(
+  return rows.sort(
     (one, other) =>
       Number(other.name === first) - Number(one.name === first) ||
       shared(other.levels) - shared(one.levels) ||
       sum(other.levels) - sum(one.levels),
   );
-  return rows.slice(0, MAX_SKILLS);
 }

@@ -37,7 +37,7 @@ export function Composer({ maxLength, asked, voice, toEnd, complete, send }: Pro
     if (!element) return;
     element.style.height = "auto";
     element.style.height = `${element.scrollHeight}px`;
-  }, [text]);
+  }, [text, toEnd === null]);
 
   const write = (written: string) => {
     setText(written.slice(0, maxLength));
@@ -93,7 +93,7 @@ export function Composer({ maxLength, asked, voice, toEnd, complete, send }: Pro
           rows={1}
           maxLength={maxLength}
           value={text}
-          placeholder="Qui est… ? Qui connaît… ?"
+          placeholder="Qui connaît… ?"
           autocomplete="off"
           enterkeyhint="send"
           onInput={(event) => write(event.currentTarget.value)}

@@ -26,12 +26,27 @@ export function PersonHeader({ person }: { person: Person }) {
   );
 }
 
+/** Their photo where there is one, else their initials on a colour that stays theirs. */
 export function Avatar({ person }: { person: Person }) {
+  const { photos } = useDesk().settings;
+  const [missing, setMissing] = useState(false);
+  const address = photos && photoOf(person, photos);
   return (
     <span class={`avatar hue-${format.bucket(person.id, HUES)}`} aria-hidden="true">
-      {format.initials(person.first_name, person.last_name)}
+      {address && !missing ? (
+        <img src={address} alt="" loading="lazy" onError={() => setMissing(true)} />
+      ) : (
+        format.initials(person.first_name, person.last_name)
+      )}
     </span>
   );
+}
+
+function photoOf({ id, email }: Person, photos: string): string | null {
+  if (photos.includes("{email}") && email === null) return null;
+  return photos
+    .replaceAll("{id}", encodeURIComponent(id))
+    .replaceAll("{email}", encodeURIComponent(email ?? ""));
 }
 
 export function Availability({ person: { available_from: from } }: { person: Person }) {

@@ -23,7 +23,11 @@ export const TurnView = memo(function TurnView({ item, last, wide, ...delivery }
   const { open } = useDesk();
   const { question, turn, pending, pages, aside, asOf } = item;
   const current = pages.at(-1) ?? item;
-  const suggestions = last && !current.pending ? (current.turn?.suggestions ?? []) : [];
+  const offered = current.turn?.replies.flatMap(({ buttons }) => buttons.map(({ title }) => title));
+  const suggestions =
+    last && !current.pending
+      ? (current.turn?.suggestions ?? []).filter(({ title }) => !offered?.includes(title))
+      : [];
   const beside = wide ? aside : null;
   return (
     <>
