@@ -39,7 +39,7 @@ COUNTED = [
 
 
 def spec(kind: str, model: Any, key: str = "one") -> Spec:
-    return Spec(key, key, kind, model, None, None, {}, "", False)
+    return Spec(key, key, kind, model, None, None, {})
 
 
 @pytest.fixture(scope="module")

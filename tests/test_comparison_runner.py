@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from bot.comparison.performance import Run
 from bot.comparison.results import CROSS_VALIDATION, HELD_OUT, Failure
 from bot.errors import UserError
 from bot.rasa_cli import PROJECT_ROOT
+from tests import comparison_results
 
 COUNTED = """
       - name: WhitespaceTokenizer
@@ -457,4 +459,31 @@ def test_wrong_options_are_named_at_once(
     result = compare(tmp_path, *options)
     assert isinstance(result.exception, UserError)
     assert message in str(result.exception)
+    assert not (tmp_path / "out").exists()
+
+
+def test_where_nothing_is_measured_the_published_figures_are_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(write_project(tmp_path))
+    published = tmp_path / "docs" / "comparison"
+    published.mkdir(parents=True)
+    results.write(comparison_results.results(), published)
+
+    shown = compare(tmp_path, "--report")
+
+    assert shown.exit_code == 0, shown.output
+    assert "this is the report of docs/comparison/results.json" in shown.output
+    assert "CamemBERT int8 comes first" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_amazon_is_not_asked_before_somebody_has_agreed_to_pay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(write_project(tmp_path))
+
+    asked = compare(tmp_path, "--real-aws")
+
+    assert asked.exit_code == 1
+    assert re.search(r"\$1\.80 an hour for its endpoint", asked.output.replace("\n", " "))
     assert not (tmp_path / "out").exists()

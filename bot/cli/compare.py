@@ -154,18 +154,17 @@ def compare(
     for note in data.notes:
         console.print(f"Note: {note}", style="yellow", markup=False)
     published = None
+    if report and not _has_some(comparison, console):
+        if outdated or not PUBLISHED.exists():
+            raise UserError(f"Nothing is measured in {out} for this configuration.")
+        console.print(f"Nothing is measured in {out}: this is the report of {PUBLISHED}.")
+        published = figures.read(PUBLISHED)
+    if real_aws and not report:
+        console.print(costs.real_run())
+        if not yes:
+            typer.confirm("Measure Amazon's services?", abort=True)
     out.mkdir(parents=True, exist_ok=True)
-    if report:
-        if not _has_some(comparison, console):
-            if outdated or not PUBLISHED.exists():
-                raise UserError(f"Nothing is measured in {out} for this configuration.")
-            console.print(f"Nothing is measured in {out}: this is the report of {PUBLISHED}.")
-            published = figures.read(PUBLISHED)
-    else:
-        if real_aws:
-            console.print(costs.real_run())
-            if not yes:
-                typer.confirm("Measure Amazon's services?", abort=True)
+    if not report:
         try:
             with stopping_on_signals():
                 comparison.run(_Lines(console))

@@ -40,8 +40,8 @@ class Spec:
     service: str | None
     local_model: str | None
     definition: dict[str, Any]
-    why: str
-    is_default: bool
+    why: str = ""
+    is_default: bool = False
 
 
 @dataclass(frozen=True)
