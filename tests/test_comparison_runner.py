@@ -468,7 +468,8 @@ def test_where_nothing_is_measured_the_published_figures_are_reported(
     monkeypatch.chdir(write_project(tmp_path))
     published = tmp_path / "docs" / "comparison"
     published.mkdir(parents=True)
-    results.write(comparison_results.results(), published)
+    made = comparison_results
+    results.write(made.results(made.camembert(), made.diet()), published)
 
     shown = compare(tmp_path, "--report")
 
