@@ -223,7 +223,7 @@ def table_rows(
     sample = list(islice(lines, _SAMPLE))
     known = _Columns(columns)
     fields = list(known.fields(headers))
-    if "skills" not in fields and _SKILL not in fields:
+    if not {"skills", _SKILL} & set(fields) and not _missing(fields):
         for index in _level_columns(fields, [cells for _, cells in sample]):
             fields[index] = _LEVEL_IN + headers[index].strip()
     problems = _header_problems(first, headers, fields, known)
@@ -262,6 +262,13 @@ def _level_columns(fields: Sequence[str | None], sample: Sequence[Sequence[Any]]
     ]
 
 
+def _missing(fields: Sequence[str | None]) -> list[str]:
+    named = "first_name" in fields or "last_name" in fields
+    return [
+        name for name in (*_NEVER_EMPTY, *(() if named else ("last_name",))) if name not in fields
+    ]
+
+
 def _header_problems(
     line: int, headers: Sequence[str], fields: Sequence[str | None], known: _Columns
 ) -> list[str]:
@@ -273,10 +280,7 @@ def _header_problems(
             problems.append(f"column {column!r} occurs twice")
     if "skills" in fields and any(name and name.startswith(_LEVEL_IN) for name in fields):
         problems.append("skills are in one column or in one column each, not both")
-    missing = [name for name in _NEVER_EMPTY if name not in fields]
-    if "first_name" not in fields and "last_name" not in fields:
-        missing.append("last_name")
-    problems += [f"column {name!r} is missing" for name in missing]
+    problems += [f"column {name!r} is missing" for name in _missing(fields)]
     problems += known.unused_problems()
     return [f"line {line}: {problem}" for problem in dict.fromkeys(problems)]
 
