@@ -85,13 +85,13 @@ def _selected(address: str, query: str | None) -> tuple[Iterator[tuple[int, list
         engine = create_engine(
             url, poolclass=NullPool, future=True, hide_parameters=True, connect_args=options
         )
+    except (NoSuchModuleError, ImportError) as error:
+        raise InvalidFileError(f"Install the driver of the source's database: {error}.") from None
     except (ArgumentError, ValueError):
         raise InvalidFileError(
             "The source is no address: use https://host/people.json, or an address of SQLAlchemy "
             "like postgresql://user:password@host:5432/database."
         ) from None
-    except (NoSuchModuleError, ImportError) as error:
-        raise InvalidFileError(f"Install the driver of the source's database: {error}.") from None
     shown = _without_secrets(url)
     if not query or not query.strip():
         raise InvalidFileError(f"{shown} is a database: say by --query what to select.")

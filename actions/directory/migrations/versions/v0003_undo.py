@@ -17,8 +17,8 @@ def upgrade() -> None:
         sa.Column("key", sa.String(200), nullable=False),
         sa.Column("data", sa.Text),
     )
-    if op.get_bind().dialect.name != "sqlite":  # which keeps what it is given
-        op.alter_column("skill", "name", type_=sa.String(200))
+    with op.batch_alter_table("skill") as skill:
+        skill.alter_column("name", type_=sa.String(200))
 
 
 def downgrade() -> None:
