@@ -17,7 +17,9 @@ test("names, skills and agencies are completed as one types", async ({ client, p
   await page.keyboard.press("Enter");
   await expect(client.field).toHaveValue("Qui connaît Kubernetes à Nantes ");
   await page.keyboard.press("Enter");
-  await expect((await client.answer(0)).getByRole("article", { name: "Kubernetes à Nantes" })).toBeVisible();
+  await expect(
+    (await client.answer(0)).getByRole("article", { name: "Kubernetes à Nantes" }),
+  ).toBeVisible();
   await client.field.pressSequentially("Qui est maë");
   await expect(offers.getByRole("button")).toHaveText(["Maëlys Kerguelen"]);
   await page.keyboard.press("Escape");
@@ -48,8 +50,8 @@ async function withSpeech(page: Page): Promise<void> {
     window.webkitSpeechRecognition = class extends EventTarget {
       lang = "";
       interimResults = false;
-      onresult: ((event: { results: ArrayLike<ArrayLike<{ transcript: string }>> }) => void) | null =
-        null;
+      onresult:
+        ((event: { results: ArrayLike<ArrayLike<{ transcript: string }>> }) => void) | null = null;
       onend: (() => void) | null = null;
       start() {
         const text = this.lang === "fr-FR" ? "Qui connaît Kubernetes" : "Who knows Kubernetes";
@@ -98,8 +100,15 @@ test("a thumb down is noted beside its question, and taken back", async ({ clien
 test("the welcome asks what this directory can answer", async ({ client, page }) => {
   await client.signIn();
   const examples = page.getByRole("list", { name: "Exemples" }).getByRole("button");
-  await expect(examples).toHaveText([/^Qui connaît .*\?$/, /^Qui connaît .* à .*\?$/, /^Qui est .*\?$/, /faire/]);
+  await expect(examples).toHaveText([
+    /^Qui connaît .*\?$/,
+    /^Qui connaît .* à .*\?$/,
+    /^Qui est .*\?$/,
+    /faire/,
+  ]);
   const name = /est (.*?)\s\?/.exec((await examples.nth(2).textContent())!)![1]!;
   await examples.nth(2).click();
-  await expect((await client.answer(0)).getByRole("article", { name: `Fiche de ${name}` })).toBeVisible();
+  await expect(
+    (await client.answer(0)).getByRole("article", { name: `Fiche de ${name}` }),
+  ).toBeVisible();
 });

@@ -6,9 +6,14 @@ const WIDTHS = [320, 390, 768, 1440];
 /** So high that nothing has to be scrolled. */
 const HEIGHT = 9000;
 
-const tap = (payload: string, title = "Question"): UserMessage => ({ type: "postback", payload, title });
+const tap = (payload: string, title = "Question"): UserMessage => ({
+  type: "postback",
+  payload,
+  title,
+});
 const ask = (text: string): UserMessage => ({ type: "text", text });
-const query = (constraints: object[]) => `/WHO_KNOWS_ABOUT${JSON.stringify({ query: { constraints } })}`;
+const query = (constraints: object[]) =>
+  `/WHO_KNOWS_ABOUT${JSON.stringify({ query: { constraints } })}`;
 
 /** An answer of each type, and of each shape that one may have. */
 const MESSAGES: UserMessage[] = [
@@ -28,17 +33,36 @@ const MESSAGES: UserMessage[] = [
   tap('/WHO_KNOWS_ABOUT{"collaborator_id": "C0001", "technology": "COBOL"}'),
   ask("Qui est meilleur en Python, Amadou Ba ou Aminata N'Diaye ?"),
   // Every title that the directory has, long ones among them.
-  tap(query([{ terms: [["agency", "Lyon"], ["agency", "Nantes"], ["agency", "Lille"]] }])),
   tap(
     query([
-      { terms: [["technology", "Java"], ["technology", "Python"]], minimum: 3 },
+      {
+        terms: [
+          ["agency", "Lyon"],
+          ["agency", "Nantes"],
+          ["agency", "Lille"],
+        ],
+      },
+    ]),
+  ),
+  tap(
+    query([
+      {
+        terms: [
+          ["technology", "Java"],
+          ["technology", "Python"],
+        ],
+        minimum: 3,
+      },
       { terms: [["agency", "Paris"]], excluded: true },
       { terms: [["availability", "2999"]], until: "2999-12-31" },
     ]),
   ),
 ];
 
-test("nothing is cut off and nothing lies on anything else, at any width", async ({ client, page }) => {
+test("nothing is cut off and nothing lies on anything else, at any width", async ({
+  client,
+  page,
+}) => {
   test.skip(test.info().project.name !== "desktop", "it sets widths of its own");
   test.slow();
   for (const message of MESSAGES) await client.say(message);
@@ -57,12 +81,15 @@ test("nothing is cut off and nothing lies on anything else, at any width", async
   await page.getByRole("button", { name: /Se déconnecter/ }).click();
   await client.signIn();
   await expect(client.turns).toHaveCount(MESSAGES.length);
-  await page.locator("main details").evaluateAll((all) =>
-    all.forEach((details) => details.toggleAttribute("open", true)),
-  );
+  await page
+    .locator("main details")
+    .evaluateAll((all) => all.forEach((details) => details.toggleAttribute("open", true)));
   await check("answers");
   for (const index of [0, 4, 6]) {
-    await page.getByRole("button", { name: /^Retenir/ }).nth(index).click();
+    await page
+      .getByRole("button", { name: /^Retenir/ })
+      .nth(index)
+      .click();
   }
   await client.field.pressSequentially("Qui connaît Ja");
   await expect(page.getByRole("list", { name: "Propositions" })).toBeVisible();
@@ -73,11 +100,16 @@ test("nothing is cut off and nothing lies on anything else, at any width", async
   await check("comparison");
   // What is looked for is found where it is.
   const title = page.locator("dialog h2");
-  await title.evaluate((element: HTMLElement) => (element.style.cssText = "overflow: hidden; height: 8px"));
+  await title.evaluate(
+    (element: HTMLElement) => (element.style.cssText = "overflow: hidden; height: 8px"),
+  );
   expect((await faults(page)).join()).toContain("cut off: « Comparer »");
   await title.evaluate((element: HTMLElement) => (element.style.cssText = "margin-top: 4em"));
-  await page.locator("dialog th").last().evaluate((cell: HTMLElement) => {
-    cell.style.cssText = "position: relative; top: -3em";
-  });
+  await page
+    .locator("dialog th")
+    .last()
+    .evaluate((cell: HTMLElement) => {
+      cell.style.cssText = "position: relative; top: -3em";
+    });
   expect((await faults(page)).join()).toContain("on each other");
 });

@@ -13,7 +13,10 @@ export async function faults(page: Page): Promise<string[]> {
 
     const intersection = (one: DOMRect, other: DOMRect) => {
       const [left, top] = [Math.max(one.left, other.left), Math.max(one.top, other.top)];
-      const [right, bottom] = [Math.min(one.right, other.right), Math.min(one.bottom, other.bottom)];
+      const [right, bottom] = [
+        Math.min(one.right, other.right),
+        Math.min(one.bottom, other.bottom),
+      ];
       return new DOMRect(left, top, Math.max(0, right - left), Math.max(0, bottom - top));
     };
 
@@ -47,7 +50,8 @@ export async function faults(page: Page): Promise<string[]> {
 
     const root = document.querySelector("dialog[open]") ?? document.body;
     for (const element of root.querySelectorAll("*")) {
-      if (element.closest(".hidden, .skip, noscript, option") || !element.checkVisibility()) continue;
+      if (element.closest(".hidden, .skip, noscript, option") || !element.checkVisibility())
+        continue;
       if (element.matches("svg, .level, .avatar, textarea, input, select")) {
         look(element.getBoundingClientRect(), element.outerHTML.slice(0, 60), element);
       }

@@ -35,7 +35,12 @@ test("people can be called, written to, and copied, from a row as from a card", 
   await expect(card.getByRole("button", { name: "Copier la fiche" })).toBeVisible();
 });
 
-test("a selection grows over several questions, and is handed on", async ({ client, page, browser, context }) => {
+test("a selection grows over several questions, and is handed on", async ({
+  client,
+  page,
+  browser,
+  context,
+}) => {
   await context.grantPermissions(["clipboard-read", "clipboard-write"]);
   await client.signIn();
   await retain(await client.ask(LIST), "Maëlys Kerguelen");
@@ -44,11 +49,16 @@ test("a selection grows over several questions, and is handed on", async ({ clie
   await page.reload(); // it is kept
   await open.click();
   const dialog = page.getByRole("dialog", { name: "Ma sélection" });
-  await expect(dialog.locator(".people > li")).toHaveText([/Maëlys Kerguelen/, /Paul Martin.*Lyon/]);
+  await expect(dialog.locator(".people > li")).toHaveText([
+    /Maëlys Kerguelen/,
+    /Paul Martin.*Lyon/,
+  ]);
 
   await dialog.getByRole("button", { name: "Copier le texte" }).click();
   const text = await page.evaluate(() => navigator.clipboard.readText());
-  expect(text).toMatch(/Maëlys Kerguelen — Architecte cloud, Nantes\n[^]*\n\nPaul Martin — Consultant data, Lyon\n/);
+  expect(text).toMatch(
+    /Maëlys Kerguelen — Architecte cloud, Nantes\n[^]*\n\nPaul Martin — Consultant data, Lyon\n/,
+  );
 
   const download = page.waitForEvent("download");
   await dialog.getByRole("button", { name: "CSV" }).click();
@@ -56,7 +66,9 @@ test("a selection grows over several questions, and is handed on", async ({ clie
   expect(file.suggestedFilename()).toBe("selection.csv");
   const [header, first, second] = (await readFile(await file.path(), "utf8")).split("\r\n");
   expect(header).toBe("\ufeffNom;Poste;Agence;Mail;Téléphone;Disponible le;Compétences");
-  expect(first).toContain("Maëlys Kerguelen;Architecte cloud;Nantes;maelys.kerguelen@example.com;06 39 98 05 48;");
+  expect(first).toContain(
+    "Maëlys Kerguelen;Architecte cloud;Nantes;maelys.kerguelen@example.com;06 39 98 05 48;",
+  );
   expect(second).toMatch(/^Paul Martin;Consultant data;Lyon;/);
 
   await dialog.getByRole("button", { name: "Copier un lien" }).click();
@@ -70,7 +82,11 @@ test("a selection grows over several questions, and is handed on", async ({ clie
 });
 
 async function retain(answer: Locator, row: string): Promise<void> {
-  await answer.locator(".people > li").filter({ hasText: row }).getByRole("button", { name: "Retenir" }).click();
+  await answer
+    .locator(".people > li")
+    .filter({ hasText: row })
+    .getByRole("button", { name: "Retenir" })
+    .click();
 }
 
 /** Somebody else opens a link, and sees what they may. */
@@ -83,7 +99,10 @@ async function opensElsewhere(browser: Browser, client: Client, link: string): P
   await page.getByLabel("Droits").fill("");
   await page.getByRole("button", { name: "Entrer" }).click();
   const dialog = page.getByRole("dialog", { name: "Ma sélection" });
-  await expect(dialog.locator(".people > li")).toHaveText([/Maëlys Kerguelen/, /Paul Martin.*Lyon/]);
+  await expect(dialog.locator(".people > li")).toHaveText([
+    /Maëlys Kerguelen/,
+    /Paul Martin.*Lyon/,
+  ]);
   expect(new URL(page.url()).hash).toBe("");
   const kept = await page.evaluate(() => localStorage.getItem("skills-bot:selection"));
   expect(kept).toContain("maelys.kerguelen@example.com");
@@ -99,7 +118,9 @@ test("two people side by side, whichever of the selection", async ({ client, pag
   await page.getByRole("button", { name: "Ma sélection (3)" }).click();
   await page.getByRole("button", { name: "Comparer" }).click();
   const table = page.getByRole("dialog", { name: "Comparer" }).getByRole("table");
-  await expect(table.getByRole("columnheader")).toHaveText(names.slice(0, 2).map((name) => new RegExp(name)));
+  await expect(table.getByRole("columnheader")).toHaveText(
+    names.slice(0, 2).map((name) => new RegExp(name)),
+  );
   const python = table.getByRole("row").filter({ hasText: "Python" }).first();
   await expect(python.getByRole("img", { name: /niveau \d sur 5/ })).toHaveCount(2);
   await page.getByLabel("La seconde personne").selectOption({ label: names[2]! });
@@ -133,7 +154,9 @@ test("where there is room, people are beside their list", async ({ client, page 
   await expect(mail.getByRole("article", { name: `Fiche de ${names[2]}` })).toBeVisible();
   await page.setViewportSize({ width: 390, height: 844 });
   await expect(panel).toHaveCount(0);
-  await expect(client.turns.nth(1).getByRole("article", { name: `Fiche de ${names[2]}` })).toBeVisible();
+  await expect(
+    client.turns.nth(1).getByRole("article", { name: `Fiche de ${names[2]}` }),
+  ).toBeVisible();
 });
 
 test("photos where there are any, else initials", async ({ client, page }) => {
@@ -159,19 +182,26 @@ test("initials leave particles out, and nothing that only begins like one", () =
     "SL",
     "LD",
   ]);
-  expect(["Maud|Le Bihan", "Ana|de la Tour", "Léo|d’Arc", "Awa|N'Diaye", "Ali|Ben Salah"].map(of)).toEqual([
-    "MB",
-    "AT",
-    "LA",
-    "AN",
-    "AS",
+  expect(
+    ["Maud|Le Bihan", "Ana|de la Tour", "Léo|d’Arc", "Awa|N'Diaye", "Ali|Ben Salah"].map(of),
+  ).toEqual(["MB", "AT", "LA", "AN", "AS"]);
+  expect([initials("", ""), initials("Élodie", "du"), initials("éa", "le ")]).toEqual([
+    "",
+    "ÉD",
+    "ÉL",
   ]);
-  expect([initials("", ""), initials("Élodie", "du"), initials("éa", "le ")]).toEqual(["", "ÉD", "ÉL"]);
 });
 
 test("no cell of a table that is handed on is a formula", () => {
   const person: Person = {
-    ...{ id: "1", first_name: "A", last_name: "B", agency: "@X", job_title: "-1+1", updated_at: null },
+    ...{
+      id: "1",
+      first_name: "A",
+      last_name: "B",
+      agency: "@X",
+      job_title: "-1+1",
+      updated_at: null,
+    },
     ...{ name: '=HYPERLINK("x";"y")', email: null, phone: "+33 6 12 34 56 78", hidden: [] },
     ...{ skills: [{ name: "Java", level: 5 }], available_from: null, biography: null },
   };

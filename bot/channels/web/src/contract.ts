@@ -1,8 +1,7 @@
 /** The part of the mobile channel's contract (../../openapi.yml) that this client uses. */
 
 export type UserMessage =
-  | { type: "text"; text: string }
-  | { type: "postback"; payload: string; title?: string };
+  { type: "text"; text: string } | { type: "postback"; payload: string; title?: string };
 
 export interface Turn {
   id: string;

@@ -83,7 +83,9 @@ export function listOf(turn: Turn | null): ExpertList | null {
 
 /** The list of an item with all of its pages as one. */
 export function wholeList(item: Pick<Item, "turn" | "pages">): ExpertList | null {
-  const lists = [item, ...item.pages].map(({ turn }) => listOf(turn)).filter((list) => list !== null);
+  const lists = [item, ...item.pages]
+    .map(({ turn }) => listOf(turn))
+    .filter((list) => list !== null);
   const [first, last] = [lists[0], lists.at(-1)];
   if (!first || !last) return null;
   return { ...first, experts: lists.flatMap(({ experts }) => experts), next: last.next };
@@ -135,7 +137,8 @@ function dayOf(turn: Turn | null): string | null {
   for (const { card } of turn?.replies ?? []) {
     if (!isKnown(card)) continue;
     const moment = card.type === "expert_list" ? card.updated_at : null;
-    const iso = card.type === "person_card" && card.detail === null ? card.person.updated_at : moment;
+    const iso =
+      card.type === "person_card" && card.detail === null ? card.person.updated_at : moment;
     if (iso !== null) return iso.slice(0, 10);
   }
   return null;

@@ -38,7 +38,8 @@ export function availability(from: string): string {
 /** « 1er déc. », with the year where it is another one. */
 export function shortDay(date: string): string {
   const when = new Date(date);
-  const year = when.getFullYear() === new Date().getFullYear() ? {} : ({ year: "numeric" } as const);
+  const year =
+    when.getFullYear() === new Date().getFullYear() ? {} : ({ year: "numeric" } as const);
   const form = new Intl.DateTimeFormat("fr-FR", { day: "numeric", month: "short", ...year });
   return form.format(when).replace(/^1 /, "1er ");
 }

@@ -50,7 +50,10 @@ export function asCsv(people: Person[]): string {
     return /[";\r\n]/.test(harmless) ? `"${harmless.replaceAll('"', '""')}"` : harmless;
   };
   const rows = people.map((person) => COLUMNS.map(([, value]) => cell(value(person))));
-  return "\ufeff" + [COLUMNS.map(([title]) => title), ...rows].map((row) => row.join(";") + "\r\n").join("");
+  return (
+    "\ufeff" +
+    [COLUMNS.map(([title]) => title), ...rows].map((row) => row.join(";") + "\r\n").join("")
+  );
 }
 
 /** An address that opens the page with these people; what is behind # goes to no server. */

@@ -42,7 +42,11 @@ export function CardView({ card, ...rest }: Props<Card>) {
       return <ChoiceCard card={card} {...rest} />;
     case "expert_list":
       if (card.compared) return <ComparisonCard card={card} people={card.compared} {...rest} />;
-      return card.experts.length > 0 ? <ExpertCard card={card} {...rest} /> : <NobodyCard card={card} {...rest} />;
+      return card.experts.length > 0 ? (
+        <ExpertCard card={card} {...rest} />
+      ) : (
+        <NobodyCard card={card} {...rest} />
+      );
     case "skill_check":
       return <SkillCard card={card} {...rest} />;
   }
@@ -249,7 +253,12 @@ function PersonRow({ person, open, current = false, levels = {}, named = false }
   const shown = Object.entries(levels);
   return (
     <>
-      <button type="button" class="person-row" onClick={open} {...(current && { "aria-current": true })}>
+      <button
+        type="button"
+        class="person-row"
+        onClick={open}
+        {...(current && { "aria-current": true })}
+      >
         <Avatar person={person} />
         <span class="who">
           <strong>{person.name}</strong>

@@ -1,11 +1,5 @@
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
-import {
-  type Config,
-  type Examples,
-  type Person,
-  personPayload,
-  type Settings,
-} from "../contract";
+import { type Config, type Examples, type Person, personPayload, type Settings } from "../contract";
 import type { Conversation } from "../conversation";
 import { fold, wholeList } from "../folding";
 import * as format from "../format";
@@ -61,7 +55,8 @@ export function Chat({ conversation, config, settings, openMenu }: Props) {
     void conversation.people(ids).then((people) => {
       if (people === null) return; // perhaps once somebody has signed in
       history.replaceState(null, "", location.pathname);
-      setSelection(people);
+      const known = new Set(selection.map(({ id }) => id));
+      setSelection([...selection, ...people.filter(({ id }) => !known.has(id))]);
       setChoosing(true);
     });
   }, [state.signInRequired]);
@@ -163,11 +158,7 @@ export function Chat({ conversation, config, settings, openMenu }: Props) {
         </div>
       </div>
       {choosing && (
-        <Selection
-          people={selection}
-          setPeople={setSelection}
-          close={() => setChoosing(false)}
-        />
+        <Selection people={selection} setPeople={setSelection} close={() => setChoosing(false)} />
       )}
     </DeskContext.Provider>
   );
@@ -272,7 +263,13 @@ function useScrolling(lastId: string | undefined, busy: boolean, content: unknow
 }
 
 /** What to ask, out of this directory: without it there is a question that any directory has. */
-function Welcome({ say, conversation }: { say: (text: string) => void; conversation: Conversation }) {
+function Welcome({
+  say,
+  conversation,
+}: {
+  say: (text: string) => void;
+  conversation: Conversation;
+}) {
   const [known, setKnown] = useState<Examples | null>(null);
   useEffect(() => {
     conversation.examples().then(setKnown, () => undefined);
@@ -282,8 +279,8 @@ function Welcome({ say, conversation }: { say: (text: string) => void; conversat
       <Logo />
       <h2>Bonjour !</h2>
       <p>
-        Je vous présente un collègue, ou je trouve qui maîtrise une technologie. Posez-moi la question
-        comme elle vient.
+        Je vous présente un collègue, ou je trouve qui maîtrise une technologie. Posez-moi la
+        question comme elle vient.
       </p>
       <ul class="chips" aria-label="Exemples">
         {questionsOf(known).map((text) => (

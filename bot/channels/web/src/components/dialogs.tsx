@@ -110,9 +110,7 @@ export function Menu(props: MenuProps) {
           </li>
         )}
       </ul>
-      {days !== null && (
-        <p class="note">{`Vos échanges sont effacés au bout de ${days} jours.`}</p>
-      )}
+      {days !== null && <p class="note">{`Vos échanges sont effacés au bout de ${days} jours.`}</p>}
     </Dialog>
   );
 }

@@ -147,7 +147,11 @@ export function Actions({ person, named = false }: { person: Person; named?: boo
         />
       )}
       <li>
-        <Copy text={asText(person)} label={`Copier la fiche de ${name}`} short={named && "Copier"} />
+        <Copy
+          text={asText(person)}
+          label={`Copier la fiche de ${name}`}
+          short={named && "Copier"}
+        />
       </li>
       <li>
         <button
@@ -178,7 +182,12 @@ function Act(props: { icon: IconName; label: string; href: string; text?: string
 }
 
 /** A button that copies `text`, and shows that it has. */
-export function Copy(props: { text: string; label: string; short?: string | false; class?: string }) {
+export function Copy(props: {
+  text: string;
+  label: string;
+  short?: string | false;
+  class?: string;
+}) {
   const { announce } = useDesk();
   const [done, setDone] = useState(false);
   const copy = async () => {
@@ -195,7 +204,7 @@ export function Copy(props: { text: string; label: string; short?: string | fals
     <button
       type="button"
       class={`${props.class ?? "act"}${done ? " done" : ""}`}
-      aria-label={props.label}
+      aria-label={done ? "Copié" : props.label}
       onClick={() => void copy()}
     >
       <Icon name={done ? "check" : "copy"} />

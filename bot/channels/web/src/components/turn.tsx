@@ -95,9 +95,7 @@ function ReplyView({ reply, children }: { reply: Reply; children: ComponentChild
 }
 
 /** How a list goes on: its next page is put at its end. */
-function ListEnd(
-  props: { next: string | null; text: string; page: Entry | undefined } & Delivery,
-) {
+function ListEnd(props: { next: string | null; text: string; page: Entry | undefined } & Delivery) {
   const { tap } = useDesk();
   const { next, text, page, ...delivery } = props;
   if (page?.pending) {
