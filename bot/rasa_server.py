@@ -16,7 +16,7 @@ from sanic.exceptions import SanicException
 from sanic.request import Request
 from sanic.response import HTTPResponse, json
 
-from bot import exposure
+from bot import exposure, http_guard
 from bot.errors import IS_PLUGIN
 
 # Rasa's server without its HTTP API, and with it.
@@ -39,12 +39,17 @@ def prepare() -> None:
         if not getattr(app.ctx, "is_prepared", False):
             app.ctx.is_prepared = True
             app.register_middleware(_refuse_others, "request")
+            http_guard.protect(app)
 
 
 async def _refuse_others(request: Request) -> HTTPResponse | None:
-    if not _is_open(request) or exposure.is_local(request):
+    own = exposure.is_local(request) and exposure.is_from_own_page(request)
+    if own or not _is_open(request):
         return None
-    reason = "without authentication, only this machine is answered (docs/mobile.md)"
+    reason = (
+        "without authentication, only this machine is answered: 127.0.0.1 or localhost, and no "
+        "page of another host (docs/mobile.md)"
+    )
     return json({"status": "failure", "reason": reason}, status=403)
 
 

@@ -246,7 +246,7 @@ def test_a_large_body_is_refused(user: User) -> None:
 def test_a_body_that_does_not_come_ends_in_a_problem(
     server: MobileServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.channels.limits.BODY_SECONDS", 0.2)
+    monkeypatch.setattr("bot.http_guard.BODY_SECONDS", 0.2)
     with socket.create_connection((HOST, server.port)) as slow:
         head = (
             f"POST {PREFIX}/messages HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"

@@ -48,6 +48,7 @@ OPTIONAL_COLUMNS = ("available_from", "biography", "updated_at")
 COLUMNS = REQUIRED_COLUMNS + OPTIONAL_COLUMNS
 FORMATS = ("csv", "json")
 
+_STEERING = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
 _NEVER_EMPTY = ("id", "first_name", "last_name", "agency", "job_title")
 _MAX_LENGTH = {
     "id": 64,
@@ -253,6 +254,8 @@ def _read_json(
         ) from None
     except RecursionError:
         raise InvalidFileError(f"{path} is nested too deeply to be a directory.") from None
+    except ValueError:
+        raise InvalidFileError(f"{path} holds a number of thousands of digits.") from None
     except _NotADirectoryError:
         raise InvalidFileError(
             f"{path} holds no directory: expected a list of objects, or an object with such a list "
@@ -350,6 +353,8 @@ def _check(line: int, raw: dict[str, Any]) -> Row:
             continue
         if values[name] is None and name in _NEVER_EMPTY:
             reasons.append(f"{name} is empty")
+    if set(values.get("id") or "") & set("[]{}"):  # nor can templates of answers hold them
+        reasons.append(f"id {values['id']!r} holds one of the characters [ ] {{ }}")
     email = values.get("email")
     if email and not _EMAIL.fullmatch(email):
         reasons.append(f"e-mail {email!r} is not an address like name@example.com")
@@ -370,7 +375,9 @@ def _text(name: str, value: Any) -> str | None:
     if not value.isprintable():
         allowed = "\n\t" if name == "biography" else ""
         for char in value:
-            if unicodedata.category(char) in {"Cc", "Cs"} and char not in allowed:
+            # Embeddings and overrides make a line read otherwise than it is.
+            steers = unicodedata.bidirectional(char) in _STEERING
+            if (steers or unicodedata.category(char) in {"Cc", "Cs"}) and char not in allowed:
                 raise ValueError(f"{name} holds the control character U+{ord(char):04X}")
     longest = _MAX_LENGTH.get(name, 100)
     if len(value) > longest:
@@ -445,7 +452,7 @@ def _skill(name: Any, level: Any) -> tuple[str, Skill]:
         raise ValueError(f"skill {text[:100]!r} is too long or holds ; or |")
     if isinstance(level, bool) or not isinstance(level, int) or not MIN_LEVEL <= level <= MAX_LEVEL:
         raise ValueError(
-            f"level {level!r} of skill {text!r} is not a whole number "
+            f"level {level!r:.40} of skill {text!r} is not a whole number "
             f"from {MIN_LEVEL} to {MAX_LEVEL}"
         )
     return skill_key(text), Skill(text, level)
