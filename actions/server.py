@@ -135,7 +135,10 @@ def _protect(app: Sanic, secret: str) -> None:
 
     @app.middleware("request")
     async def check(request: Request) -> HTTPResponse | None:
-        if request.path != CALL_PATH or request.headers.get("content-encoding") == "deflate":
+        # Without a body: one that could not be read is on its way to the handler of errors.
+        if request.path != CALL_PATH or not request.body:
+            return None
+        if request.headers.get("content-encoding") == "deflate":
             return None
         reason = call_problem(request.json)
         return json({"error": reason}, status=400) if reason else None

@@ -69,6 +69,7 @@ class StrictHttp(Http):
             timer.cancel()
         if self.request_body:
             loop.call_later(BODY_SECONDS, self._expire, self.request)
+            self.request.conn_info = self.protocol.conn_info  # as Sanic does a little later
             admits = getattr(self.protocol.app.ctx, "admits", None)
             if admits is not None and not admits(self.request):
                 self.request_max_size = min(self.request_max_size, STRANGER_BYTES)
@@ -85,6 +86,8 @@ class StrictHttp(Http):
                 await self._receive_more()
             if not _CHUNK.match(buffer):
                 self.request_body, self.keep_alive = None, False
+                if self.stage is Stage.IDLE:  # there has been an answer
+                    return None
                 raise InvalidUsage("Bad chunked encoding")
         return await super().read()
 
@@ -110,6 +113,7 @@ class StrictHttp(Http):
 
 def _require_well_formed(request: Request) -> None:
     headers = request.headers
+    _ = request.accept  # or the answer to another error would be an error
     given = {name: headers.getall(name, []) for name in _FIELDS}
     if (
         not _HEAD.fullmatch(request.head)
@@ -125,6 +129,10 @@ def _set_up_connection(protocol: HttpProtocol) -> None:
     protocol._http = StrictHttp(protocol)
     protocol._time = monotonic()
     protocol.check_timeouts()
+    context = protocol.app.ctx
+    if getattr(context, "ends_where_stuck", False):  # from the first connection on
+        context.ends_where_stuck = False
+        context.watch = asyncio.get_running_loop().create_task(_end_where_stuck())
 
 
 def install() -> None:
@@ -146,8 +154,7 @@ def protect(
     if "SANIC_REQUEST_MAX_SIZE" not in os.environ:
         app.config.REQUEST_MAX_SIZE = body_bytes
     # At a terminal there is somebody, with a debugger maybe.
-    if not (sys.stdin and sys.stdin.isatty()):
-        app.add_task(_end_where_stuck())
+    app.ctx.ends_where_stuck = not (Sanic.test_mode or (sys.stdin and sys.stdin.isatty()))
 
 
 async def _end_where_stuck() -> None:
@@ -156,8 +163,8 @@ async def _end_where_stuck() -> None:
     Whoever has started it (compose, Kubernetes, systemd) starts it again.
     """
     try:
-        while True:  # later than now: before it serves, a server may take its time
-            await asyncio.sleep(STUCK_SECONDS / 6)
+        while True:
             faulthandler.dump_traceback_later(STUCK_SECONDS, exit=True)
+            await asyncio.sleep(STUCK_SECONDS / 6)
     finally:
         faulthandler.cancel_dump_traceback_later()
