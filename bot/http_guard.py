@@ -17,6 +17,7 @@ from time import monotonic
 
 from sanic import Sanic
 from sanic.exceptions import InvalidUsage, RequestTimeout, SanicException
+from sanic.headers import AcceptContainer
 from sanic.http import Http, Stage
 from sanic.request import Request
 from sanic.server.protocols.http_protocol import HttpProtocol
@@ -59,12 +60,13 @@ class StrictHttp(Http):
         try:
             await super().http1_request_header()
             _require_well_formed(self.request)
+            _read_accept(self.request)
         except Exception as error:
             # Of what was not understood nothing is read on.
             self.request, self.request_body = None, None  # type: ignore[assignment]
-            if isinstance(error, SanicException):
-                raise
-            raise InvalidUsage("Bad Request") from None
+            # In words of ours: Sanic's may quote what cannot be written.
+            status = error.status_code if isinstance(error, SanicException) else 400
+            raise SanicException("The request is malformed.", status, quiet=True) from None
         finally:
             timer.cancel()
         if self.request_body:
@@ -113,7 +115,6 @@ class StrictHttp(Http):
 
 def _require_well_formed(request: Request) -> None:
     headers = request.headers
-    _ = request.accept  # or the answer to another error would be an error
     given = {name: headers.getall(name, []) for name in _FIELDS}
     if (
         not _HEAD.fullmatch(request.head)
@@ -123,6 +124,14 @@ def _require_well_formed(request: Request) -> None:
         or (request.version == "1.1" and not given["host"])
     ):
         raise InvalidUsage("Bad Request")
+
+
+def _read_accept(request: Request) -> None:
+    """Have Sanic take an ``Accept`` that it cannot read for none: it reads it to show an error."""
+    try:
+        _ = request.accept
+    except Exception:
+        request.parsed_accept = AcceptContainer()
 
 
 def _set_up_connection(protocol: HttpProtocol) -> None:

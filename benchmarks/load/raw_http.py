@@ -96,6 +96,7 @@ _odd = (
     | st.integers(1, 480).map(lambda d: f'/WHO_IS{{"offset": {"[" * d}{"]" * d}}}')
     | st.sampled_from(("/restart", "/back@1", "x" * 20_000, "\ud800", "\x00", "/{", "/é{[", 10**30))
 )
+_POSTED = "messages|token$|webhook|parse|predict|events|intent|execute"
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,8 @@ def requests(draw: st.DrawFn, target: Target) -> Raw:
             ("",) * 15 + ("?", "?limit=-1&before=%FF", "/%2e%2e/", "%00", "?a[]={", "é")
         )
     )
-    method = draw(st.sampled_from(("GET", "POST", "POST", "POST")) | st.sampled_from(METHODS))
+    usual = "POST" if re.search(_POSTED, route) else "GET"
+    method = usual if draw(st.integers(0, 3)) else draw(st.sampled_from(METHODS))
     version = draw(st.sampled_from(("HTTP/1.1",) * 20 + ("HTTP/1.0", "HTTP/2.0", "http/1.1", "")))
     lines = []
     if draw(st.integers(0, 7)):
@@ -254,7 +256,10 @@ def speak(target: Target, number: int, seed: int = 1) -> None:
             if sent == number // 4:
                 warm = target.memory
         except (AssertionError, OSError) as error:
-            target.problems.append(f"{target.name}: {error!r} after {b''.join(raw.pieces)[:600]!r}")
+            shown = b"".join(raw.pieces)
+            for line in target.signed:
+                shown = shown.replace(line.encode(), b"(signed)")
+            target.problems.append(f"{target.name}: {error!r} after {shown[:600]!r}")
 
     one()
     with contextlib.suppress(OSError):
@@ -275,7 +280,7 @@ def _busy(pids: Iterable[int]) -> float:
 
     before = {pid: taken(pid) for pid in pids}
     time.sleep(1)
-    return max(taken(pid) - since for pid, since in before.items())
+    return max((taken(pid) - since for pid, since in before.items()), default=0.0)
 
 
 def bot(
@@ -296,7 +301,8 @@ def bot(
             timeout=ANSWER_SECONDS,
             trust_env=False,
         )
-        assert response.status_code == 200, response.text
+        # Where users may not ask as often as they like, that is an answer.
+        assert response.status_code in (200, 429), response.text
 
     routes = [*BOT_ROUTES]
     if api_token is not None:
