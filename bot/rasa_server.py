@@ -15,6 +15,7 @@ from sanic import Sanic
 from sanic.exceptions import SanicException
 from sanic.request import Request
 from sanic.response import HTTPResponse, json
+from sanic_routing import Route
 
 from bot import exposure, http_guard
 from bot.channels import commands, contract
@@ -66,7 +67,7 @@ async def _refuse_others(request: Request) -> HTTPResponse | None:
 
 async def _check_body(request: Request) -> HTTPResponse | None:
     """Refuse a body that Rasa's HTTP API would answer with an error of its own, 500."""
-    if not request.body or request.route is None or not _is_of_api(request):
+    if not request.body or not _is_of_api(request.route):
         return None
     if "yaml" in request.headers.get("content-type", "").lower():
         return None
@@ -91,9 +92,9 @@ def _takes_several(request: Request) -> bool:
     return request.route is not None and request.route.path.endswith(("events", "model/predict"))
 
 
-def _is_of_api(request: Request) -> bool:
+def _is_of_api(route: Route | None) -> bool:
     # Routes of channels carry the name of their blueprint as well.
-    return request.route.name.count(".") == 1 and request.route.path != ""
+    return route is not None and route.name.count(".") == 1 and route.path != ""
 
 
 def _is_open(request: Request) -> bool:
@@ -103,7 +104,7 @@ def _is_open(request: Request) -> bool:
         return False
     if route.path.startswith(tuple(f"webhooks/{name}" for name in exposure.OPEN_CHANNELS)):
         return True
-    return _is_of_api(request) and not _has_authentication(request.app)
+    return _is_of_api(route) and not _has_authentication(request.app)
 
 
 def _has_authentication(app: Sanic) -> bool:

@@ -54,7 +54,6 @@ COLUMNS = (
 )
 FORMATS = ("csv", "json")
 
-_STEERING = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
 # Of a table with one row a skill; ``level:NAME`` is the level in one skill, of each row.
 _SKILL, _LEVEL, _LEVEL_IN = "skill", "level", "level:"
 _LEFT_OUT = ""
@@ -597,9 +596,7 @@ def _text(name: str, value: Any) -> str | None:
     if not value.isprintable():
         allowed = "\n\t" if name == "biography" else ""
         for char in value:
-            # Embeddings and overrides make a line read otherwise than it is.
-            steers = unicodedata.bidirectional(char) in _STEERING
-            if (steers or unicodedata.category(char) in {"Cc", "Cs"}) and char not in allowed:
+            if unicodedata.category(char) in {"Cc", "Cs"} and char not in allowed:
                 raise ValueError(f"{name} holds the control character U+{ord(char):04X}")
     if "\ufffd" in value:
         raise ValueError(f"a character of {name} {value[:40]!r} was lost in a conversion (U+FFFD)")
