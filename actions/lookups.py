@@ -35,14 +35,14 @@ Lookup = Callable[[CallerDirectory, Mapping[str, Any]], Answer]
 
 def completions(directory: CallerDirectory, body: Mapping[str, Any]) -> Answer:
     """Answer what the end of ``text`` may be the beginning of."""
-    found = directory.complete(str(body["text"]))
+    found = directory.complete(body.get("text", ""))
     listed = [{"kind": c.kind, "text": c.text, "replaces": c.replaces} for c in found]
     return {"completions": listed}, [person for c in found for person in c.people]
 
 
 def people(directory: CallerDirectory, body: Mapping[str, Any]) -> Answer:
     """Answer who has the ``ids``; those whom nobody has are left out."""
-    found = [directory.get(str(one)) for one in body["ids"][:MAX_PEOPLE]]
+    found = [directory.get(str(one)) for one in body.get("ids", [])[:MAX_PEOPLE]]
     listed = [person_fields(person) for person in found if person is not None]
     return {"people": listed}, [person["id"] for person in listed]
 
@@ -71,7 +71,14 @@ def add_routes(app: Sanic) -> None:
 def _route(name: str, lookup: Lookup) -> Callable[[Request], Any]:
     async def answer(request: Request) -> HTTPResponse:
         body = request.json
-        caller = Caller.from_metadata(str(body["conversation"]), body["metadata"])
+        if not (
+            isinstance(body, dict)
+            and isinstance(body.get("metadata"), dict)
+            and isinstance(body.get("text", ""), str)
+            and isinstance(body.get("ids", []), list)
+        ):
+            return json({"error": "send conversation, metadata, and text or ids"}, status=400)
+        caller = Caller.from_metadata(str(body.get("conversation")), body["metadata"])
 
         def look_up() -> dict[str, Any]:
             answered, shown = lookup(CallerDirectory(shared_directory(), caller), body)
