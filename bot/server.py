@@ -108,7 +108,10 @@ def start(
     The terminal's Ctrl-C thus reaches only us, and we stop the children in order.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as output:
+    exposure.keep_private(log)
+    os.truncate(log, 0)
+    # To its end, also after a rotation that empties it.
+    with log.open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, *arguments],
             cwd=PROJECT_ROOT,

@@ -28,6 +28,7 @@ from __future__ import annotations
 import asyncio
 import json
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from rasa.core.tracker_store import SQLTrackerStore
@@ -40,7 +41,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.orm import sessionmaker
 from sqlalchemy.pool import QueuePool
 
-from bot import rasa_server
+from bot import exposure, rasa_server
 
 # As long as Rasa lets a lock be held.
 SQLITE_WAIT_SECONDS = 60.0
@@ -158,6 +159,7 @@ def _better(engine: Engine) -> Engine:
     if not engine.url.database or engine.url.database == ":memory:":
         return engine
     engine.dispose()
+    exposure.keep_private(Path(engine.url.database))
     options = {"check_same_thread": False, "timeout": SQLITE_WAIT_SECONDS}
     quick = create_engine(engine.url, poolclass=QueuePool, connect_args=options)
 

@@ -17,7 +17,7 @@ import pytest
 from rasa_sdk import Tracker
 
 from actions import access
-from actions.access import AuditLog, Caller, CallerDirectory, people_shown
+from actions.access import AuditLog, Caller, CallerDirectory, Quota, people_shown
 from actions.directory import Directory
 from actions.query import Constraint, Query, Term
 from bot import exposure, rasa_cli
@@ -33,6 +33,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         access.VISIBILITY_VARIABLE,
         access.AUDIT_VARIABLE,
         access.AUDIT_DAYS_VARIABLE,
+        access.QUOTA_VARIABLE,
         exposure.INTERFACE_VARIABLE,
         exposure.PRODUCTION_VARIABLE,
         exposure.ACTIONS_SECRET_VARIABLE,
@@ -40,9 +41,11 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.delenv(name, raising=False)
     access.visibility.cache_clear()
     access.audit_log.cache_clear()
+    access.quota.cache_clear()
     yield
     access.visibility.cache_clear()
     access.audit_log.cache_clear()
+    access.quota.cache_clear()
 
 
 # --- starting a server ------------------------------------------------------------------------
@@ -106,6 +109,8 @@ def test_wrong_settings_stop_the_action_server(tmp_path: Path) -> None:
     assert "telephone is none of email, phone" in done.stderr
     done = start("actions.server", AUDIT_DAYS="ever")
     assert "AUDIT_DAYS must be a number" in done.stderr
+    done = start("actions.server", PEOPLE_PER_DAY="many")
+    assert "PEOPLE_PER_DAY must be a number" in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [[], ["--port", "1"], ["--inter", "0.0.0.0"]], ids=str)
@@ -315,6 +320,36 @@ def test_the_log_s_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     access.audit_log.cache_clear()
     monkeypatch.setenv(access.AUDIT_VARIABLE, access.AUDIT_OFF)
     assert access.audit_log() is None
+
+
+@pytest.mark.parametrize("logged", [True, False])
+def test_a_quota_is_of_a_user_and_a_day(tmp_path: Path, logged: bool) -> None:
+    log = AuditLog(tmp_path, 1) if logged else None
+    quota, anna = Quota(3, log), Caller("mobile-2", "anna")
+    assert quota.admits(PAUL, ["P1", "P2"])
+    assert quota.admits(PAUL, ["P2", "P3"])
+    assert not quota.admits(PAUL, ["P4"])
+    assert not quota.admits(PAUL, ["P1", "P4"])
+    assert quota.admits(PAUL, ["P1"])
+    assert quota.admits(anna, ["P4"])
+    assert quota.admits(Caller("mobile-3"), ["P4"])  # by the conversation, without a subject
+    quota._day = date(2020, 1, 1)  # the day has changed since
+    assert quota.admits(PAUL, ["P4"])
+
+
+def test_a_quota_knows_what_other_processes_have_shown(tmp_path: Path) -> None:
+    log, other = AuditLog(tmp_path, 1), AuditLog(tmp_path, 1)
+    quota = Quota(3, log)
+    other.record(PAUL, "action_who_is", ["P1", "P2"])
+    assert not quota.admits(PAUL, ["P3", "P4"])
+    (file,) = tmp_path.iterdir()
+    with file.open("a") as half:  # of a disk that was full, and of a line that is being written
+        half.write('{"caller": "paul", "peo\n{"caller"')
+    assert quota.admits(PAUL, ["P3"])
+    with file.open("a") as rest:
+        rest.write(': "anna", "conversation": "c", "people": ["P1", "P2", "P3"]}\n')
+    assert not quota.admits(Caller("c", "anna"), ["P4"])
+    assert not quota.admits(PAUL, ["P4"])
 
 
 def test_people_in_cards_are_counted_once() -> None:

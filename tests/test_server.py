@@ -119,6 +119,24 @@ def test_the_end_of_a_child_is_told_with_its_log(
     assert "ééé" in str(caught.value)
 
 
+def test_a_log_is_private_and_may_be_rotated(
+    tmp_path: Path, start_python: Callable[[str], server.Child]
+) -> None:
+    (tmp_path / "0.log").write_text("of the last time")
+    child = start_python(
+        "import os, time; print('one', flush=True)\n"
+        f"while not os.path.exists({str(tmp_path / 'go')!r}): time.sleep(0.05)\n"
+        "print('two', flush=True); time.sleep(600)"
+    )
+    wait_for(lambda: "one" in child.tail())
+    assert child.log.read_text() == "one\n"
+    assert child.log.stat().st_mode & 0o777 == 0o600
+    os.truncate(child.log, 0)  # as logrotate's `copytruncate`
+    (tmp_path / "go").touch()
+    wait_for(lambda: "two" in child.tail())
+    assert child.log.read_text() == "two\n"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_interrupt_and_handlers_come_back(number: signal.Signals) -> None:
     def receive() -> None:

@@ -253,12 +253,16 @@ def test_a_failing_database_is_heard_of(store: QuickSqlTrackerStore) -> None:
 
 def test_sqlite_logs_ahead(tmp_path: Path) -> None:
     store = QuickSqlTrackerStore(domain=DOMAIN, db=str(tmp_path / "events.db"))
+    asyncio.run(converse(store, "me", turns=1, restart=0))
     with store.engine.connect() as connection:
         settings = [
             connection.exec_driver_sql(f"PRAGMA {name}").scalar()
             for name in ("journal_mode", "synchronous", "busy_timeout")
         ]
+        modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
     assert settings == ["wal", 1, 60_000]
+    # And what is in it is for the bot alone.
+    assert modes == dict.fromkeys(["events.db", "events.db-wal", "events.db-shm"], 0o600)
 
 
 def test_connections_that_a_restart_cut_are_replaced(

@@ -31,7 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import URL, Connection, Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from bot.channels.turns import Event, Turn, idempotency_key, stored_turn
+from bot.channels.turns import Event, Turn, stored_turn
 from bot.configuration import read_yaml
 from bot.errors import UserError
 from bot.text import fold
