@@ -97,6 +97,15 @@ def open_conversations(endpoints: Path, environ: Mapping[str, str]) -> Conversat
         NoConversationsError: the bot has not run yet.
         UserError: its tracker store is not SQL, or the file cannot be read.
     """
+    url = conversations_url(endpoints, environ)
+    if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists():
+        raise NoConversationsError(f"There are no conversations: {url.database} does not exist.")
+    return Conversations(create_engine(url))
+
+
+def conversations_url(endpoints: Path, environ: Mapping[str, str]) -> URL:
+    """Return the address of their database; arguments and errors as of
+    :func:`open_conversations`."""
     store = read_yaml(endpoints, environ).get("tracker_store") or {}
     if str(store.get("type")).lower() not in ("sql", TRACKER_STORE.lower()):
         raise UserError(f"{endpoints}: the tracker store is not on SQL (type: {TRACKER_STORE}).")
@@ -118,11 +127,8 @@ def open_conversations(endpoints: Path, environ: Mapping[str, str]) -> Conversat
         raise UserError(f"{endpoints}: the tracker store has no usable address.") from None
     if url.get_backend_name() == "sqlite" and url.database:
         # `bot run` starts Rasa in the folder of the file.
-        path = endpoints.resolve().parent / url.database
-        if not path.exists():
-            raise NoConversationsError(f"There are no conversations: {path} does not exist.")
-        url = url.set(database=str(path))
-    return Conversations(create_engine(url))
+        url = url.set(database=str(endpoints.resolve().parent / url.database))
+    return url
 
 
 class Conversations:
