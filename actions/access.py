@@ -14,7 +14,6 @@ import functools
 import json
 import os
 import threading
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
@@ -286,9 +285,9 @@ class AuditLog:
             self._file = -1
         self._file = os.open(self.path(day), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         self._day = day
-        oldest = time.time() - timedelta(days=self.days).total_seconds()
+        oldest = self.path(day - timedelta(days=self.days))
         for old in self.folder.glob("????-??-??.jsonl"):
-            if old.stat().st_mtime < oldest:
+            if old < oldest:  # by its name: what was restored is as new as its file
                 old.unlink(missing_ok=True)
 
 

@@ -6,10 +6,9 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date, datetime, timezone
+from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -288,12 +287,10 @@ def test_a_day_has_a_file_and_old_ones_go(tmp_path: Path) -> None:
     log = AuditLog(tmp_path / "audit", days=2)
     log.record(PAUL, "action_who_is", ["P1"])
     today = datetime.now(timezone.utc).date()
-    old, recent, other = (
-        tmp_path / "audit" / name for name in ("2020-01-01.jsonl", "2020-01-02.jsonl", "notes.txt")
-    )
-    for path, age in ((old, 3), (recent, 1), (other, 100)):
+    names = (f"{today - timedelta(days=age)}.jsonl" for age in (3, 2))
+    old, recent, other = (tmp_path / "audit" / name for name in (*names, "notes.txt"))
+    for path in (old, recent, other):
         path.touch()
-        os.utime(path, (time.time() - age * 86400,) * 2)
     log._day = date(2020, 1, 1)  # the day has changed since the last line
     log.record(PAUL, "action_who_is", ["P2"])
     assert not old.exists()
