@@ -151,6 +151,12 @@ class Conversations:
     def _key(self) -> str:
         return _KEYS[self.engine.dialect.name]
 
+    @property
+    def folder(self) -> Path | None:
+        """Where SQLite's file is, None on a database server."""
+        name = self.engine.url.database if self.engine.dialect.name == "sqlite" else None
+        return Path(name).absolute().parent if name and name != ":memory:" else None
+
     def ping(self) -> None:
         """Ask the database for a sign of life."""
         with self.engine.connect() as connection:
