@@ -150,13 +150,6 @@ def stored_turn(events: Iterable[Event]) -> Turn:
     return turn
 
 
-def idempotency_key(event: Event) -> str | None:
-    """Return the key that came with the stored message of a user."""
-    own = (event.get("metadata") or {}).get(OWN_METADATA) or {}
-    key = own.get("idempotency_key")
-    return key if isinstance(key, str) else None
-
-
 def verdict(event: Event) -> str | None:
     """Return what the user says of the answer to the stored message: ``good``, ``bad`` or None."""
     own = (event.get("metadata") or {}).get(OWN_METADATA) or {}
