@@ -33,8 +33,10 @@ def label(reply: Reply, constraint: Constraint) -> str:
             what = phrase("utter_label_level", what=what, level=lowest or 0)
         elif highest is None:
             what = phrase("utter_label_minimum", what=what, level=lowest or 0)
-        else:
+        elif lowest is None:
             what = phrase("utter_label_maximum", what=what, level=highest)
+        else:
+            what = phrase("utter_label_levels", what=what, lowest=lowest, highest=highest)
     if constraint.excluded and kind in ("agency", "person"):
         return phrase("utter_label_outside", what=what)
     return phrase("utter_label_without", what=what) if constraint.excluded else what
@@ -44,6 +46,8 @@ def _available(reply: Reply, constraint: Constraint) -> str:
     until, after = format_date(constraint.until), format_date(constraint.after)
     if constraint.excluded:
         return reply.phrase("utter_label_unavailable", date=until)
+    if when := constraint.terms[0].value:
+        return reply.phrase("utter_label_available_when", when=when)
     if constraint.after is None:
         return reply.phrase("utter_label_available", date=until)
     if constraint.until is None:

@@ -51,11 +51,12 @@ def compare(context: Context) -> Memory:
         context.reply("utter_compare_nothing", names=_names(context, people))
     _say(context, people, [_compare_in(context, people, skill) for skill in skills])
     ids = tuple(person.id for person in people)
+    of_people = Constraint(tuple(Term("person", person.full_name) for person in people))
     return memory.with_(
         candidates=ids,
         collaborator_id=None,
         person=None,
-        query=Query(wanted) or memory.query,
+        query=Query((*(wanted or memory.list_query.constraints), of_people)),
         next_offset=None,
         pending=None,
     )
