@@ -10,7 +10,10 @@ import urllib.parse
 from typing import Any
 
 from bot.retraining import handlers
+from bot.retraining.backends import State
+from bot.retraining.deployment import Deployment
 from bot.retraining.registry import Registry, Run
+from bot.retraining.settings import Settings
 from infra.localaws import LocalAWS
 
 REGION = "eu-west-1"
@@ -168,6 +171,14 @@ class Pipeline:
         run_id = self.start(self.put(content, key))
         self.finish(run_id)
         return run_id
+
+    def roll_back(self, run_id: str) -> None:
+        """Do as ``bot pipeline rollback --to``."""
+        deployment = Deployment(*handlers.parts(Settings.from_environment()))
+        while not deployment.restore(run_id):
+            time.sleep(0.02)
+        while deployment.restored(run_id).state is State.IN_PROGRESS:
+            time.sleep(0.02)
 
     @staticmethod
     def _until_settled(function: Any, event: Any, unsettled: str) -> Any:

@@ -416,6 +416,44 @@ def test_a_worse_model_is_not_deployed(pipeline: Pipeline, monkeypatch: Any) -> 
     assert handlers.create_endpoint({"run_id": second}) == answer
 
 
+def test_losses_do_not_add_up_from_run_to_run(pipeline: Pipeline, monkeypatch: Any) -> None:
+    """Each of them loses less than the limit against the one before, the third too much in all."""
+    monkeypatch.setenv("GATE_MAX_LOSS", "0.05")
+    monkeypatch.setenv("GATE_METRIC", "accuracy")
+    runs = []
+    for count, correct in ((12, 1.0), (13, 0.96), (14, 0.92)):
+        run_id = pipeline.start(pipeline.put(dataset(examples(count))))
+        pipeline.check(run_id, "training")
+        measured(pipeline, run_id, correct)
+        runs.append((run_id, pipeline.finish(run_id)["status"]))
+    assert [status for _, status in runs] == ["IN_SERVICE", "IN_SERVICE", "REJECTED"]
+    gate = pipeline.run(runs[2][0]).gate
+    assert (gate["live_run"], gate["best_run"]) == (runs[1][0], runs[0][0])
+    assert f"1.0000 of the best, {runs[0][0]}" in gate["reason"]
+
+
+def test_what_somebody_rolled_back_from_is_no_measure(
+    pipeline: Pipeline, monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("GATE_METRIC", "accuracy")
+    for count, correct in ((12, 0.9), (13, 1.0)):
+        run_id = pipeline.start(pipeline.put(dataset(examples(count))))
+        pipeline.check(run_id, "training")
+        measured(pipeline, run_id, correct)
+        pipeline.finish(run_id)
+    pipeline.roll_back(pipeline.registry.pointer().previous)
+    run_id = pipeline.start(pipeline.put(dataset(examples(14))))
+    pipeline.check(run_id, "training")
+    measured(pipeline, run_id, 0.9)
+    assert pipeline.finish(run_id)["status"] == "IN_SERVICE"
+
+
+def measured(pipeline: Pipeline, run_id: str, correct: float) -> None:
+    """Have a trained run's figures be those of a model of which that share is right."""
+    metrics = {"accuracy": correct, "macro_f1": correct, "test_examples": 12}
+    pipeline.registry.update(run_id, lambda run: run.noted("MEASURED", metrics=metrics))
+
+
 def test_how_much_a_model_may_lose_is_configurable(pipeline: Pipeline, monkeypatch: Any) -> None:
     monkeypatch.setenv("GATE_FLOOR", "0")
     monkeypatch.setenv("GATE_MAX_LOSS", "1")

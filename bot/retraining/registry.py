@@ -101,6 +101,21 @@ class Run:
         """Where the dataset is, ``s3://…``."""
         return f"s3://{self.dataset['bucket']}/{self.dataset['key']}"
 
+    @property
+    def was_live(self) -> bool:
+        """Whether its model is or was served: the gate, or a person, had let it through."""
+        return any(line["event"] == Status.DEPLOYED.value for line in self.timeline)
+
+    @property
+    def rolled_back(self) -> bool:
+        """Whether it was live until somebody went back to another model."""
+        changes = [
+            line["event"]
+            for line in self.timeline
+            if line["event"].startswith((Status.DEPLOYED.value, "ROLLED BACK"))
+        ]
+        return bool(changes) and changes[-1].startswith("ROLLED BACK TO")
+
     def noted(self, event: str, **changes: Any) -> Run:
         """Return the run with ``changes`` and a line in its timeline."""
         timeline = [*self.timeline, {"at": now(), "event": event}]
