@@ -118,9 +118,8 @@ class Pipeline:
 
     def put(self, content: bytes | None = None, key: str = "datasets/dataset.json") -> Any:
         """Put a dataset; return the event that S3 sends to the function."""
-        answer = self.aws.client("s3").put_object(
-            Bucket=self.datasets, Key=key, Body=dataset() if content is None else content
-        )
+        content = dataset() if content is None else content
+        answer = self.aws.client("s3").put_object(Bucket=self.datasets, Key=key, Body=content)
         # S3 gives no version where the bucket keeps none.
         version = {"versionId": answer["VersionId"]} if "VersionId" in answer else {}
         at = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")
@@ -134,6 +133,7 @@ class Pipeline:
                             "key": urllib.parse.quote_plus(key, safe="/"),
                             **version,
                             "eTag": answer["ETag"].strip('"'),
+                            "size": len(content),
                         },
                     },
                 }

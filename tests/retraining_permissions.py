@@ -36,12 +36,14 @@ ALLOWED: dict[str, dict[str, set[str]]] = {
         },
         "check_model_status": {
             *_RUNS,
+            "sns:Publish",
             "comprehend:DescribeDocumentClassifier",
             "comprehend:DeleteDocumentClassifier",
             "comprehend:DescribeEndpoint",
         },
         "create_endpoint": {
             *_RUNS,
+            "sns:Publish",
             "states:DescribeExecution",
             "comprehend:DescribeDocumentClassifier",
             "comprehend:DeleteDocumentClassifier",
@@ -63,6 +65,7 @@ ALLOWED: dict[str, dict[str, set[str]]] = {
         },
         "check_model_status": {
             *_RUNS,
+            "sns:Publish",
             "s3:DeleteObject",
             "sagemaker:DescribeTrainingJob",
             "sagemaker:DescribeEndpoint",
@@ -71,6 +74,7 @@ ALLOWED: dict[str, dict[str, set[str]]] = {
         },
         "create_endpoint": {
             *_RUNS,
+            "sns:Publish",
             "s3:DeleteObject",
             "iam:PassRole",
             "states:DescribeExecution",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bot.retraining.backends import Backend
     from bot.retraining.deployment import Deployment
     from bot.retraining.registry import Pointer, Registry, Run
+    from bot.retraining.settings import Settings
 
 app = typer.Typer(help="Follow the retraining; go back to an earlier model.", no_args_is_help=True)
 
@@ -33,7 +34,8 @@ def status(bucket: Bucket) -> None:
     """Show the live model, its endpoint, and the runs under way."""
     from rich.table import Table
 
-    from bot.retraining.registry import Registry
+    from bot.retraining.backends import State
+    from bot.retraining.registry import Registry, Status
 
     registry = Registry(bucket)
     runs = _runs(registry)
@@ -49,9 +51,14 @@ def status(bucket: Bucket) -> None:
     if pointer.live:
         progress = _parts(registry, runs)[0].endpoint_status(registry.run(pointer.live))
         message = f": {progress.message}" if progress.message else ""
-        table.add_row("Endpoint", escape(f"{progress.status}{message}"))
+        # In service, and failed for this run: it answers with something else.
+        wrong = progress.state is State.FAILED and "SERVICE" in progress.status.upper()
+        warning = " It does not serve the live model: bot pipeline rollback --to " + pointer.live
+        table.add_row("Endpoint", escape(f"{progress.status}{message}{warning if wrong else ''}"))
     for run in runs:
-        if not run.status.final:
+        if run.status is Status.AWAITING_APPROVAL:
+            table.add_row("Waits", f"{_described(run)}: bot pipeline approve {run.run_id}")
+        elif not run.status.final:
             table.add_row("Under way", f"{_described(run)}: {run.status.value}")
     _console().print(table)
 
@@ -109,6 +116,76 @@ def rollback(
 
 
 @app.command()
+def retry(
+    bucket: Bucket,
+    run: Annotated[str, typer.Argument(help="The run.")],
+) -> None:
+    """Take up a run that failed where it stopped: nothing is trained twice that was trained."""
+    from bot.retraining import executions
+    from bot.retraining.registry import Registry
+
+    registry = Registry(bucket)
+    resumed = executions.resume(registry, _settings(_runs(registry)), run)
+    _console().print(f"{_described(resumed)} goes on: bot pipeline watch {run}")
+
+
+@app.command()
+def approve(
+    bucket: Bucket,
+    run: Annotated[str, typer.Argument(help="The run.")],
+) -> None:
+    """Let a run go live that passed the gate and waits for that (setting APPROVAL=manual)."""
+    from bot.retraining import executions
+    from bot.retraining.registry import Registry
+    from components.aws import aws_errors, client
+
+    registry = Registry(bucket)
+    with aws_errors("find out who you are"):
+        who = client("sts").get_caller_identity()["Arn"]
+    executions.resume(registry, _settings(_runs(registry)), run, approved_by=who)
+    _console().print(f"{run} is on its way: bot pipeline watch {run}")
+
+
+@app.command()
+def teardown(
+    bucket: Bucket,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    every: Every = 10,
+    patience: Patience = 60,
+) -> None:
+    """Delete the endpoint, its office hours and all models; records and datasets stay."""
+    from bot.retraining.registry import Registry
+    from components.comprehend.schedule import Schedules
+
+    registry = Registry(bucket)
+    runs = _runs(registry)
+    deployment = _parts(registry, runs)[1]
+    if under_way := [run.run_id for run in runs if not run.status.final]:
+        raise UserError(
+            f"{', '.join(under_way)} would make models and an endpoint again: wait for the end "
+            "(bot pipeline watch RUN), or stop the execution in Step Functions."
+        )
+    name = _settings(runs).name
+    if not yes:
+        typer.confirm(
+            f"Delete the endpoint '{name}' and every model? Bots that ask it then answer by their "
+            "fallback, or not at all.",
+            abort=True,
+        )
+    console = _console()
+    if _settings(runs).backend == "comprehend" and Schedules().remove(name):
+        console.print("The office hours are removed.")
+    deadline = time.monotonic() + patience * 60
+    with console.status(f"The endpoint '{name}' is being deleted"):
+        while not deployment.teardown():
+            _pause(every, deadline, "the endpoint")
+    console.print(
+        f"There is no endpoint '{name}' and no model any more. What is left costs cents: datasets, "
+        "records and Lambdas; terraform destroy."
+    )
+
+
+@app.command()
 def watch(
     bucket: Bucket,
     run: Annotated[str, typer.Argument(help="Run to follow; default: the newest one.")] = "",
@@ -125,9 +202,14 @@ def watch(
     registry = Registry(bucket)
     deadline = time.monotonic() + patience * 60
     followed = _follow(registry, run or (_run_of(dataset) if dataset else ""), every, deadline)
-    if followed.status not in (Status.DEPLOYED, Status.SUPERSEDED):
+    well = (Status.DEPLOYED, Status.SUPERSEDED, Status.AWAITING_APPROVAL, Status.NOTHING_NEW)
+    if followed.status not in well:
         raise UserError(f"{followed.run_id} is {followed.status.value}: {followed.reason}")
-    if ask:
+    if followed.status is Status.AWAITING_APPROVAL:
+        _console().print(f"To make it live: bot pipeline approve {followed.run_id}")
+    elif followed.reason:
+        _console().print(escape(followed.reason))
+    if ask and registry.pointer().live:
         answer = _parts(registry, [followed])[0].classify([ask])[0]
         _console().print(f"« {escape(ask)} » → [bold]{answer}[/]")
 
@@ -181,11 +263,16 @@ def _parts(registry: Registry, runs: Sequence[Run]) -> tuple[Backend, Deployment
     """Return the pipeline as its newest run was configured."""
     from bot.retraining import backends
     from bot.retraining.deployment import Deployment
-    from bot.retraining.settings import Settings
 
-    settings = Settings.from_json(runs[0].settings)
+    settings = _settings(runs)
     backend = backends.create(settings, registry)
     return backend, Deployment(settings, registry, backend)
+
+
+def _settings(runs: Sequence[Run]) -> Settings:
+    from bot.retraining.settings import Settings
+
+    return Settings.from_json(runs[0].settings)
 
 
 def _target(registry: Registry, to: str) -> Run:

@@ -85,9 +85,7 @@ def judge(
         reason = f"{metric} {value:.4f} against {compared}"
         reason += f"; it may lose {settings.gate_max_loss:.4f}"
     live_run = live.run_id if live else ""
-    return Verdict(
-        passed, reason, metric, value, live_run, live_value, again, best_run, best_value
-    )
+    return Verdict(passed, reason, metric, value, live_run, live_value, again, best_run, best_value)
 
 
 def _best(metric: str, run: Run, runs: Sequence[Run]) -> Run | None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from bot.retraining.registry import Run
 from bot.retraining.settings import Settings
+from components.aws import aws_errors, client
 
 _REASONS_SHOWN = 20
 # At most 25 characters: beside the longest name they make a subject of 100.
 _HEADLINES = {
     "DEPLOYED": "new model is live",
     "REJECTED_DATASET": "dataset rejected",
+    "NOTHING_NEW": "nothing new",
+    "AWAITING_APPROVAL": "waits for approval",
+    "STARTING": "waits for a quota",
     "TRAINING_FAILED": "training failed",
     "REJECTED": "new model not good enough",
     "SUPERSEDED": "superseded by a newer one",
@@ -18,9 +22,41 @@ _HEADLINES = {
 }
 
 
-def subject(settings: Settings, run: Run) -> str:
+def subject(settings: Settings, run: Run, headline: str = "") -> str:
     """Return the subject of a run's notice: ASCII, at most 100 characters, as SNS demands."""
-    return f"[{settings.name} {settings.backend}] {_HEADLINES[run.status.value]} ({run.run_id})"
+    headline = headline or _HEADLINES[run.status.value]
+    return f"[{settings.name} {settings.backend}] {headline} ({run.run_id})"
+
+
+def quota_advice(settings: Settings) -> str:
+    """Say how to ask AWS for more."""
+    service = settings.backend
+    return (
+        "AWS's console, Service Quotas, has a form for it; or: aws service-quotas "
+        f"list-service-quotas --service-code {service}, then aws service-quotas "
+        f"request-service-quota-increase --service-code {service} --quota-code CODE "
+        "--desired-value NUMBER."
+    )
+
+
+def ignored(settings: Settings, uri: str) -> tuple[str, str]:
+    """Return subject and text of the notice of a file that is no dataset by its name."""
+    return (
+        f"[{settings.name} {settings.backend}] file ignored",
+        f"Nothing is done with {uri}.\n\nDatasets are the files below "
+        f"'{settings.dataset_prefix}' that end in '.json'; '{settings.heldout_key}' is what they "
+        "are measured on.",
+    )
+
+
+def publish(settings: Settings, subject: str, message: str) -> None:
+    """Send a notice.
+
+    Raises:
+        AwsError: AWS refuses or does not answer.
+    """
+    with aws_errors("publish the notice"):
+        client("sns").publish(TopicArn=settings.topic_arn, Subject=subject, Message=message)
 
 
 def message(settings: Settings, run: Run, bucket: str, advice: str = "") -> str:
@@ -45,8 +81,9 @@ def message(settings: Settings, run: Run, bucket: str, advice: str = "") -> str:
     lines += [
         "",
         f"Dataset: {run.uri}" + (f" (version {version})" if version else ""),
-        f"SHA-256: {run.dataset['sha256']}",
     ]
+    if run.dataset["sha256"]:
+        lines.append(f"SHA-256: {run.dataset['sha256']}")
     if run.dataset["examples"]:
         counts = ", ".join(f"{name} {n}" for name, n in sorted(run.dataset["intents"].items()))
         lines.append(f"Examples: {run.dataset['examples']} ({counts})")

@@ -14,6 +14,7 @@ import datetime
 import enum
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -21,6 +22,8 @@ from bot.errors import UserError
 from components.aws import AwsError, aws_errors, client
 
 LIVE_KEY = "live.json"
+# Where a run has its files, by which what it made is known as that of a pipeline.
+RUN_FOLDER = re.compile(r"runs/(r-[0-9a-f]{16})/")
 # In the folder of a run: what it is trained and measured on, as it was put.
 DATASET_FILE, HELDOUT_FILE = "train/dataset.json", "test/dataset.json"
 _LOST_RACE = {"PreconditionFailed", "ConditionalRequestConflict"}
@@ -35,9 +38,11 @@ class Status(str, enum.Enum):
 
     STARTING = "STARTING"
     TRAINING = "TRAINING"
+    AWAITING_APPROVAL = "AWAITING_APPROVAL"
     DEPLOYING = "DEPLOYING"
     DEPLOYED = "DEPLOYED"
     REJECTED_DATASET = "REJECTED_DATASET"
+    NOTHING_NEW = "NOTHING_NEW"
     TRAINING_FAILED = "TRAINING_FAILED"
     REJECTED = "REJECTED"
     SUPERSEDED = "SUPERSEDED"
@@ -64,12 +69,16 @@ class Run:
         status: How far it has come.
         reason: Why it ended otherwise than DEPLOYED.
         warnings: What does not stop it, but should be known.
-        training: ``arn``, and ``ended_at`` where it has.
+        training: ``arn``, and ``ended_at`` where it has; before, ``waiting_since`` where a quota of
+            the account is used up.
+        attempt: Which training of this dataset it is: a failed one keeps its name at AWS.
+        approved_by: Who let it through, where that is up to a person.
+        fingerprint: Of what the model is made from, see :func:`bot.retraining.intake.fingerprint`.
         metrics: ``accuracy``, ``macro_f1``, ``test_examples``, ``labels``, ``confusion_matrix``.
         gate: What the quality gate found, see :class:`bot.retraining.gate.Verdict`.
         endpoint: ``name`` and ``arn``, once it was asked for.
         execution_arn: The execution of the state machine.
-        notified: Whether the notice of a rejected dataset is out.
+        notified: Whether the notice of a dataset that is not trained is out.
         pruned_at: When its model was deleted; empty while it exists.
         timeline: ``{"at", "event"}`` in order.
     """
@@ -86,6 +95,9 @@ class Run:
     metrics: dict[str, Any] = dataclasses.field(default_factory=dict)
     gate: dict[str, Any] = dataclasses.field(default_factory=dict)
     endpoint: dict[str, Any] = dataclasses.field(default_factory=dict)
+    attempt: int = 1
+    approved_by: str = ""
+    fingerprint: str = ""
     execution_arn: str = ""
     notified: bool = False
     pruned_at: str = ""
@@ -100,6 +112,11 @@ class Run:
     def uri(self) -> str:
         """Where the dataset is, ``s3://…``."""
         return f"s3://{self.dataset['bucket']}/{self.dataset['key']}"
+
+    @property
+    def name(self) -> str:
+        """What AWS knows its training and its model by."""
+        return self.run_id if self.attempt == 1 else f"{self.run_id}-{self.attempt}"
 
     @property
     def was_live(self) -> bool:

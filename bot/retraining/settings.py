@@ -18,6 +18,7 @@ from components.comprehend.documents import (
 
 BACKENDS = ("comprehend", "sagemaker")
 GATE_METRICS = ("macro_f1", "accuracy")
+APPROVALS = ("automatic", "manual")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,9 @@ class Settings:
         dataset_prefix: Only ``.json`` objects below it start a run.
         heldout_key: The fixed held-out set, in the format of the datasets.
         kms_key_arn: Key that encrypts models and results; empty for AWS's own.
+        maximum_bytes: Size of a dataset that the functions can read in their time and memory.
+        quota_wait_hours: How long a run waits for a quota of the account that is used up.
+        approval: ``automatic``, or ``manual``: what passes the gate waits for a person.
         minimum_examples: Examples that an intent must have.
         recommended_examples: Examples below which an intent gets a warning.
         gate_metric: ``macro_f1`` or ``accuracy``, on the held-out set.
@@ -66,6 +70,9 @@ class Settings:
     dataset_prefix: str = "datasets/"
     heldout_key: str = "heldout/heldout.json"
     kms_key_arn: str = ""
+    maximum_bytes: int = 10_000_000
+    quota_wait_hours: float = 3.0
+    approval: str = "automatic"
     minimum_examples: int = MINIMUM_DOCUMENTS
     recommended_examples: int = RECOMMENDED_DOCUMENTS
     gate_metric: str = "macro_f1"
@@ -90,6 +97,7 @@ class Settings:
                 raise UserError(f"{field.name.upper()} is not set.")
         _one_of("BACKEND", self.backend, BACKENDS)
         _one_of("GATE_METRIC", self.gate_metric, GATE_METRICS)
+        _one_of("APPROVAL", self.approval, APPROVALS)
         check_name(self.name, ENDPOINT_NAME_LENGTH, "the endpoint (PROJECT-ENVIRONMENT)")
         if self.backend == "sagemaker" and not (self.training_image and self.inference_image):
             raise UserError("TRAINING_IMAGE and INFERENCE_IMAGE are needed with BACKEND=sagemaker.")
@@ -104,6 +112,16 @@ class Settings:
     def name(self) -> str:
         """Name of the classifier and of the endpoint, ``<project>-<environment>``."""
         return f"{self.project}-{self.environment}"
+
+    @property
+    def gate(self) -> tuple[str, float, float]:
+        """What the quality gate asks: metric, loss at most, floor."""
+        return self.gate_metric, self.gate_max_loss, self.gate_floor
+
+    def of_the_model(self) -> dict[str, Any]:
+        """Return what a model depends on, besides what it is trained and measured on."""
+        names = ("backend", "training_image", "inference_image", "hyperparameters")
+        return {name: getattr(self, name) for name in names}
 
     def tags(self, run_id: str = "") -> dict[str, str]:
         """Return the tags of what the pipeline makes, of a run or of all."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -42,12 +43,14 @@ class Object:
         key: Its key, not encoded.
         version_id: Its version; empty where the bucket keeps none, then ``etag`` names it.
         etag: Its ETag; empty where it is not known.
+        size: Bytes; None where they are not known.
     """
 
     bucket: str
     key: str
     version_id: str = ""
     etag: str = ""
+    size: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +68,13 @@ class Source:
     content: bytes
     dataset: Dataset
     problems: list[Problem]
+
+    @property
+    def digest(self) -> str:
+        """Hash of what is learned from it: examples and language, not how the file is written."""
+        examples = [[example.intent, example.text] for example in self.dataset.examples]
+        content = json.dumps([self.dataset.language, examples], ensure_ascii=False)
+        return hashlib.sha256(content.encode()).hexdigest()
 
     @property
     def errors(self) -> list[Problem]:

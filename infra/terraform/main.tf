@@ -12,6 +12,9 @@ locals {
     GATE_MAX_LOSS        = var.gate.max_loss
     GATE_FLOOR           = var.gate.floor
     KEEP_VERSIONS        = var.keep_versions
+    APPROVAL             = var.approval
+    MAXIMUM_BYTES        = var.maximum_bytes
+    QUOTA_WAIT_HOURS     = var.quota_wait_hours
   }
 
   settings = {

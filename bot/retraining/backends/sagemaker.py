@@ -161,6 +161,19 @@ class SageMakerBackend:
             answers += patiently(self._classify, list(texts[begin : begin + _BATCH]))
         return answers
 
+    def remove_endpoint(self) -> bool:
+        """Delete the endpoint, once it is not being changed any more."""
+        found, name = self._endpoint(), self._settings.name
+        settled = (State.READY, State.FAILED)
+        if (
+            found
+            and found["EndpointStatus"] != "Deleting"
+            and _ENDPOINT_STATES.get(found["EndpointStatus"], State.FAILED) in settled
+        ):
+            with aws_errors(f"delete the endpoint '{name}'"):
+                self._client.delete_endpoint(EndpointName=name)
+        return found is None
+
     def prune(self, run: Run) -> bool:
         """Delete the endpoint configuration, the model and its file; the job itself stays."""
         name = self._name(run)
@@ -256,7 +269,7 @@ class SageMakerBackend:
         }
 
     def _name(self, run: Run) -> str:
-        return f"{self._settings.name}-{run.run_id}"
+        return f"{self._settings.name}-{run.name}"
 
     def _model_file(self, run: Run) -> str:
         return f"output/{self._name(run)}/output/model.tar.gz"
