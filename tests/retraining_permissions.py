@@ -59,6 +59,7 @@ ALLOWED: dict[str, dict[str, set[str]]] = {
     "sagemaker": {
         "start_training": {
             *_INTAKE,
+            "ecr:DescribeImages",
             "sagemaker:CreateTrainingJob",
             "sagemaker:DescribeTrainingJob",
             "sagemaker:AddTags",

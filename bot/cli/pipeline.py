@@ -53,8 +53,9 @@ def status(bucket: Bucket) -> None:
         message = f": {progress.message}" if progress.message else ""
         # In service, and failed for this run: it answers with something else.
         wrong = progress.state is State.FAILED and "SERVICE" in progress.status.upper()
-        warning = " It does not serve the live model: bot pipeline rollback --to " + pointer.live
-        table.add_row("Endpoint", escape(f"{progress.status}{message}{warning if wrong else ''}"))
+        table.add_row("Endpoint", escape(f"{progress.status}{message}"))
+        if wrong:
+            table.add_row("", f"Not the live model: bot pipeline rollback --to {pointer.live}")
     for run in runs:
         if run.status is Status.AWAITING_APPROVAL:
             table.add_row("Waits", f"{_described(run)}: bot pipeline approve {run.run_id}")

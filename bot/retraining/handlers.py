@@ -27,9 +27,10 @@ What the state machine hands over and gets back (every field is always there, te
 NOT_STARTED means: call ``start_training``, since a quota was used up, or the run is tried again.
 WAITING means: call ``create_endpoint`` again after a pause, since the endpoint is being changed or
 deleted, or a quota is used up. ``subject`` and ``message`` are the notice for SNS (subject: ASCII,
-100 characters at most), empty where there is nothing to announce yet. REJECTED (by the quality gate) and FAILED are failures; SUPERSEDED, a newer dataset being live, is
-not. The stage ``failure`` is for whatever the state machine caught (``error`` is its
-``{"Error", "Cause"}``): it closes the record of the run and words the notice.
+100 characters at most), empty where there is nothing to announce yet. REJECTED (by the quality
+gate) and FAILED are failures; SUPERSEDED, a newer dataset being live, is not. The stage ``failure``
+is for whatever the state machine caught (``error`` is its ``{"Error", "Cause"}``): it closes the
+record of the run and words the notice.
 """
 
 from __future__ import annotations

@@ -188,7 +188,10 @@ class Intake:
         """Start training and state machine; each of them exists once, by its name."""
         if run.status is Status.STARTING:
             run = self._start_training(run)
-        executions.start(self._settings, run)
+        if run.status is Status.FAILED:
+            self._notify(run)
+        else:
+            executions.start(self._settings, run)
 
     def _start_training(self, run: Run) -> Run:
         """Start the training, or note that a quota is used up: the state machine tries again."""
@@ -198,6 +201,11 @@ class Intake:
             if error.code not in QUOTAS:
                 raise
             return self._waits(run, str(error))
+        except UserError as error:
+            reason = str(error)
+            return self._registry.update(
+                run.run_id, lambda run: run.moved(Status.FAILED, reason=reason)
+            )
         execution = executions.arn(self._settings, run)
 
         def started(run: Run) -> Run:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from bot.confusion import ConfusionMatrix
+from bot.errors import UserError
 from bot.retraining import metrics
 from bot.retraining.backends.base import Progress, State, patiently
 from bot.retraining.registry import DATASET_FILE, HELDOUT_FILE, Registry, Run
@@ -22,6 +24,7 @@ from components.comprehend.service import read_confusion_matrix
 
 _BATCH = 32
 _VARIANT = "AllTraffic"
+_ECR_IMAGE = re.compile(r"(\d{12})\.dkr\.ecr\.[^/]+/([^:@]+):([^:@]+)")
 _TRAINING_STATES = {
     "InProgress": State.IN_PROGRESS,
     "Stopping": State.IN_PROGRESS,
@@ -48,6 +51,7 @@ class SageMakerBackend:
         self._settings = settings
         self._registry = registry
         self._client = client("sagemaker")
+        self._ecr = client("ecr")
         self._runtime = client("sagemaker-runtime", read_timeout=60)
 
     def files(self, dataset: Source, heldout: Source) -> Mapping[str, bytes]:
@@ -55,7 +59,13 @@ class SageMakerBackend:
         return {}
 
     def start(self, run: Run) -> str:
-        """Create the training job, or find it."""
+        """Create the training job, or find it.
+
+        Raises:
+            UserError: SageMaker would not take an image.
+        """
+        for image in (self._settings.training_image, self._settings.inference_image):
+            self._check_image(image)
         settings, name = self._settings, self._name(run)
         kms = settings.kms_key_arn
         request = {
@@ -193,6 +203,27 @@ class SageMakerBackend:
                     raise
         self._registry.delete(run.run_id, self._model_file(run))
         return True
+
+    def _check_image(self, image: str) -> None:
+        """Refuse an image in OCI's format now, and not after a training that is paid."""
+        if not (match := _ECR_IMAGE.fullmatch(image)):
+            return
+        account, repository, tag = match.groups()
+        try:
+            with aws_errors(f"look at the image '{image}'"):
+                (found,) = self._ecr.describe_images(
+                    registryId=account, repositoryName=repository, imageIds=[{"imageTag": tag}]
+                )["imageDetails"]
+        except AwsError as error:
+            if error.bad_credentials or "NotFound" in error.code:
+                return  # somebody else's repository, or SageMaker says what is missing
+            raise
+        kind = found.get("imageManifestMediaType", "")
+        if kind.startswith("application/vnd.oci."):
+            raise UserError(
+                f"SageMaker does not take the image '{image}': its manifest is of the type {kind}. "
+                "Build and push it with infra/sagemaker/push.sh under a new tag (image_tag)."
+            )
 
     def _classify(self, texts: list[str]) -> list[str | None]:
         with aws_errors("classify texts"):

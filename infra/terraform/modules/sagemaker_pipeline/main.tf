@@ -219,6 +219,17 @@ data "aws_iam_policy_document" "lambda" {
     }
   }
 
+  # SageMaker refuses images of OCI's format, but only after the training.
+  dynamic "statement" {
+    for_each = each.key == "start_training" ? [[for repository in aws_ecr_repository.this : repository.arn]] : []
+
+    content {
+      sid       = "LookAtTheImages"
+      actions   = ["ecr:DescribeImages"]
+      resources = statement.value
+    }
+  }
+
   # The file of a model goes with it; Comprehend keeps its models itself.
   dynamic "statement" {
     for_each = each.key == "start_training" ? [] : ["${module.artifacts.arn}/runs/*"]
