@@ -16,7 +16,7 @@ from sanic.exceptions import SanicException
 from sanic.request import Request
 from sanic.response import HTTPResponse, json
 
-from bot import exposure
+from bot import exposure, model_updates
 from bot.errors import IS_PLUGIN
 
 # Rasa's server without its HTTP API, and with it.
@@ -39,6 +39,7 @@ def prepare() -> None:
         if not getattr(app.ctx, "is_prepared", False):
             app.ctx.is_prepared = True
             app.register_middleware(_refuse_others, "request")
+            model_updates.start(app)
 
 
 async def _refuse_others(request: Request) -> HTTPResponse | None:

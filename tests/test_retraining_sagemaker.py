@@ -251,7 +251,7 @@ def test_images_of_docker_are_taken(pipeline: Pipeline) -> None:
 
 
 def test_the_second_of_two_trainings_waits_for_the_quota(pipeline: Pipeline) -> None:
-    pipeline.aws.set(sagemaker_training_instances=1)
+    pipeline.aws.set(sagemaker_training_instances=1, sagemaker_start_seconds=40_000)
     first = pipeline.start(pipeline.put(key="datasets/a.json"))
     second = pipeline.start(pipeline.put(dataset(examples(13)), key="datasets/b.json"))
     assert pipeline.run(second).status is Status.STARTING
@@ -260,7 +260,7 @@ def test_the_second_of_two_trainings_waits_for_the_quota(pipeline: Pipeline) -> 
     assert "--service-code sagemaker" in message
     pipeline.check(first, "training")
     handlers.start_training({"run_id": second})
-    pipeline.aws.set(sagemaker_training_instances=0)
+    pipeline.aws.set(sagemaker_training_instances=0, sagemaker_start_seconds=60)
     assert pipeline.run(second).status is Status.TRAINING
     pipeline.check(second, "training")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,10 +25,71 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Follow the retraining; go back to an earlier model.", no_args_is_help=True)
 
 Bucket = Annotated[
-    str, typer.Option(envvar="ARTIFACT_BUCKET", help="The pipeline's artifact bucket.")
+    str,
+    typer.Option(
+        envvar="ARTIFACT_BUCKET",
+        help="The pipeline's artifact bucket; its folder where there is no AWS, with a slash.",
+    ),
 ]
 Every = Annotated[float, typer.Option(min=0.01, help="Seconds between two looks.")]
 Patience = Annotated[float, typer.Option(min=0, help="Minutes to wait at most.")]
+
+
+@app.command()
+def run(
+    dataset: Annotated[
+        Path | None, typer.Argument(help="Dataset; without one the folder is watched.")
+    ] = None,
+    backend: Annotated[
+        str, typer.Option(help="Where it is trained; Terraform makes the others: docs/aws.md.")
+    ] = "local",
+    folder: Annotated[
+        Path, typer.Option(envvar="PIPELINE_FOLDER", help="Where datasets, runs and models are.")
+    ] = Path("pipeline"),
+    config: Annotated[Path, typer.Option(help="The configuration of the bot.")] = Path(
+        "config.yml"
+    ),
+    heldout: Annotated[
+        Path | None, typer.Option(help="Held-out set to measure on from now on.")
+    ] = None,
+) -> None:
+    """Retrain on this machine: check, train, measure, judge, and have running bots take it over."""
+    import os
+    import shutil
+
+    from bot.retraining.local import LocalPipeline
+    from bot.retraining.registry import Status
+    from bot.retraining.settings import Settings
+    from bot.server import stopping_on_signals
+
+    if backend != "local":
+        raise UserError(
+            f"'{backend}' is trained by what Terraform makes: aws s3 cp {dataset or 'FILE'} "
+            "s3://DATASET_BUCKET/datasets/, then bot pipeline watch. docs/aws.md has it all."
+        )
+    place = {"BACKEND": "local", "ARTIFACT_BUCKET": str(folder), "TRAINING_CONFIG": str(config)}
+    pipeline = LocalPipeline(Settings.from_environment({**os.environ, **place}))
+    console = _console()
+    if heldout:
+        target = pipeline.folder / pipeline.settings.heldout_key
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(heldout, target)
+    if dataset is None:
+        console.print(f"Datasets dropped into {folder}/datasets are taken in; Ctrl-C ends it.")
+        with contextlib.suppress(KeyboardInterrupt), stopping_on_signals():
+            pipeline.watch(lambda text: console.print(escape(text)), lambda: False)
+        return
+    with console.status("Training"):
+        ended = pipeline.take(pipeline.put(dataset))
+    if ended is None:
+        raise UserError(f"{dataset} is no dataset by its name: it must end in .json.")
+    for line in ended.timeline:
+        console.print(f"{_clock(line['at'])}  {line['event']}")
+    console.print(f"{_described(ended)}: [bold]{ended.status.value}[/]")
+    if ended.reason:
+        console.print(escape(ended.reason))
+    if ended.status not in (Status.DEPLOYED, Status.AWAITING_APPROVAL, Status.NOTHING_NEW):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -126,8 +189,8 @@ def retry(
     from bot.retraining.registry import Registry
 
     registry = Registry(bucket)
-    resumed = executions.resume(registry, _settings(_runs(registry)), run)
-    _console().print(f"{_described(resumed)} goes on: bot pipeline watch {run}")
+    settings = _settings(_runs(registry))
+    _followed(settings, executions.resume(registry, settings, run))
 
 
 @app.command()
@@ -138,13 +201,11 @@ def approve(
     """Let a run go live that passed the gate and waits for that (setting APPROVAL=manual)."""
     from bot.retraining import executions
     from bot.retraining.registry import Registry
-    from components.aws import aws_errors, client
 
     registry = Registry(bucket)
-    with aws_errors("find out who you are"):
-        who = client("sts").get_caller_identity()["Arn"]
-    executions.resume(registry, _settings(_runs(registry)), run, approved_by=who)
-    _console().print(f"{run} is on its way: bot pipeline watch {run}")
+    settings = _settings(_runs(registry))
+    who = _who(settings)
+    _followed(settings, executions.resume(registry, settings, run, approved_by=who))
 
 
 @app.command()
@@ -268,6 +329,29 @@ def _parts(registry: Registry, runs: Sequence[Run]) -> tuple[Backend, Deployment
     settings = _settings(runs)
     backend = backends.create(settings, registry)
     return backend, Deployment(settings, registry, backend)
+
+
+def _who(settings: Settings) -> str:
+    """Return who asks, as AWS or this machine knows them."""
+    import getpass
+
+    from components.aws import aws_errors, client
+
+    if settings.backend == "local":
+        return getpass.getuser()
+    with aws_errors("find out who you are"):
+        return str(client("sts").get_caller_identity()["Arn"])
+
+
+def _followed(settings: Settings, run: Run) -> None:
+    """Without AWS, take a run to its end; else say how to see that."""
+    if settings.backend != "local":
+        _console().print(f"{_described(run)} goes on: bot pipeline watch {run.run_id}")
+        return
+    from bot.retraining.local import LocalPipeline
+
+    ended = LocalPipeline(settings).follow(run)
+    _console().print(f"{_described(ended)}: [bold]{ended.status.value}[/] {escape(ended.reason)}")
 
 
 def _settings(runs: Sequence[Run]) -> Settings:

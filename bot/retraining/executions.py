@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 from bot.errors import UserError
 from bot.retraining.registry import Registry, Run, Status
@@ -10,6 +11,8 @@ from bot.retraining.settings import Settings
 from components.aws import AwsError, aws_errors, client
 
 _RESUMED = "RESUMED"
+# Without AWS the process that follows a run is its execution.
+_LOCAL = "process:"
 # How a run may have ended for another try to make sense.
 _RESUMABLE = (
     Status.STARTING,
@@ -24,6 +27,8 @@ _RESUMABLE = (
 
 def arn(settings: Settings, run: Run) -> str:
     """Return the ARN of the execution that a run has or will have."""
+    if settings.backend == "local":
+        return f"{_LOCAL}{os.getpid()}"
     resumed = sum(line["event"].startswith(_RESUMED) for line in run.timeline)
     name = run.run_id if not resumed else f"{run.run_id}-{resumed + 1}"
     return settings.state_machine_arn.replace(":stateMachine:", ":execution:") + f":{name}"
@@ -35,6 +40,8 @@ def start(settings: Settings, run: Run) -> None:
     Raises:
         AwsError: AWS refuses or does not answer.
     """
+    if settings.backend == "local":
+        return  # who asks for it follows the run itself
     execution = arn(settings, run)
     try:
         with aws_errors(f"start the execution '{execution}'"):
@@ -54,6 +61,9 @@ def is_running(execution_arn: str) -> bool:
     Raises:
         AwsError: AWS refuses or does not answer.
     """
+    if execution_arn.startswith(_LOCAL):
+        process = int(execution_arn.removeprefix(_LOCAL))
+        return process != os.getpid() and _exists(process)
     try:
         with aws_errors(f"read the execution '{execution_arn}'"):
             answer = client("stepfunctions").describe_execution(executionArn=execution_arn)
@@ -62,6 +72,16 @@ def is_running(execution_arn: str) -> bool:
             return False
         raise
     return bool(answer["status"] == "RUNNING")
+
+
+def _exists(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def resume(registry: Registry, settings: Settings, run_id: str, *, approved_by: str = "") -> Run:
@@ -83,7 +103,7 @@ def resume(registry: Registry, settings: Settings, run_id: str, *, approved_by: 
             raise UserError(f"{run_id} does not wait for approval: it is {run.status.value}.")
     elif run.status not in _RESUMABLE:
         raise UserError(_refusal(run))
-    elif run.execution_arn and is_running(run.execution_arn):
+    elif not run.status.final and run.execution_arn and is_running(run.execution_arn):
         raise UserError(f"{run_id} is under way ({run.status.value}): bot pipeline watch {run_id}.")
     if run.pruned_at:
         raise UserError(f"The model of {run_id} was deleted: put its dataset again.")

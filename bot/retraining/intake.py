@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import hashlib
 import json
 import logging
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from bot.errors import UserError
@@ -47,7 +48,11 @@ class Intake:
         self._settings = settings
         self._registry = registry
         self._backend = backend
-        self._s3 = client("s3")
+        self._read: Callable[[Object], Source] = (
+            source.read_file
+            if settings.backend == "local"
+            else functools.partial(source.read, client("s3"))
+        )
 
     def take(self, record: Mapping[str, Any]) -> dict[str, str]:
         """Take in one record of an S3 notification; see :mod:`bot.retraining.handlers`.
@@ -69,7 +74,8 @@ class Intake:
         if obj.key == settings.heldout_key or obj.key.endswith("/"):  # the latter is a folder
             return IGNORED
         if not obj.key.startswith(settings.dataset_prefix) or not obj.key.lower().endswith(".json"):
-            self._publish(*notices.ignored(settings, f"s3://{obj.bucket}/{obj.key}"))
+            place = obj.bucket if "/" in obj.bucket else f"s3://{obj.bucket}"
+            self._publish(*notices.ignored(settings, f"{place}/{obj.key}"))
             return IGNORED
         run = self._registry.find(identity)
         new = run is None or run.status is Status.STARTING
@@ -92,7 +98,7 @@ class Intake:
         """Read and check the dataset, keep it with its run; return the run, rejected or not."""
         if obj.size is not None and obj.size > self._settings.maximum_bytes:
             return self._too_large(obj, identity, created_at)
-        dataset = source.read(self._s3, obj)
+        dataset = self._read(obj)
         run = Run(identity, created_at, dataset.facts, self._settings.to_json())
         try:
             heldout = self._heldout(obj.bucket)
@@ -165,9 +171,10 @@ class Intake:
     def _heldout(self, bucket: str) -> Source:
         key = self._settings.heldout_key
         try:
-            return source.read(self._s3, Object(bucket, key))
+            return self._read(Object(bucket, key))
         except GoneError:
-            advice = f"put one to 's3://{bucket}/{key}', then the dataset again"
+            place = bucket if "/" in bucket else f"s3://{bucket}"
+            advice = f"put one to '{place}/{key}', then the dataset again"
             raise RejectedError([f"there is no held-out set: {advice}"]) from None
 
     def start(self, run_id: str) -> Answer:

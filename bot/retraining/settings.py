@@ -16,7 +16,9 @@ from components.comprehend.documents import (
     check_name,
 )
 
-BACKENDS = ("comprehend", "sagemaker")
+BACKENDS = ("comprehend", "sagemaker", "local")
+_NEEDED = {"local": ("artifact_bucket",)}
+_NEEDED_AT_AWS = ("artifact_bucket", "role_arn", "state_machine_arn", "topic_arn")
 GATE_METRICS = ("macro_f1", "accuracy")
 APPROVALS = ("automatic", "manual")
 
@@ -28,7 +30,7 @@ class Settings:
     The bucket of the datasets comes with each event, the held-out set is in the same bucket.
 
     Attributes:
-        backend: ``comprehend`` or ``sagemaker``.
+        backend: ``comprehend``, ``sagemaker`` or ``local``.
         artifact_bucket: Where runs are kept: ``runs/<run id>/…`` and ``live.json``.
         role_arn: Role that Comprehend (data access) or SageMaker (execution) takes on.
         state_machine_arn: The state machine that follows a training to its endpoint.
@@ -48,6 +50,7 @@ class Settings:
         gate_floor: What it must reach in any case, 0 to 1.
         keep_versions: Newest models kept besides the live one and its predecessor.
         inference_units: Comprehend: units of the endpoint, 1 to 10.
+        training_config: Local: the configuration of the bot that is trained.
         training_image: SageMaker: image of the training job.
         inference_image: SageMaker: image of the endpoint.
         training_instance_type: SageMaker: machine of the training job.
@@ -61,10 +64,10 @@ class Settings:
     """
 
     backend: str
-    artifact_bucket: str
-    role_arn: str
-    state_machine_arn: str
-    topic_arn: str
+    artifact_bucket: str = ""
+    role_arn: str = ""
+    state_machine_arn: str = ""
+    topic_arn: str = ""
     project: str = "skills-bot"
     environment: str = "dev"
     dataset_prefix: str = "datasets/"
@@ -80,6 +83,7 @@ class Settings:
     gate_floor: float = 0.5
     keep_versions: int = 3
     inference_units: int = 1
+    training_config: str = "config.yml"
     training_image: str = ""
     inference_image: str = ""
     training_instance_type: str = "ml.m5.xlarge"
@@ -92,10 +96,10 @@ class Settings:
     serverless_concurrency: int = 5
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            if field.default is dataclasses.MISSING and not getattr(self, field.name):
-                raise UserError(f"{field.name.upper()} is not set.")
         _one_of("BACKEND", self.backend, BACKENDS)
+        for name in _NEEDED.get(self.backend, _NEEDED_AT_AWS):
+            if not getattr(self, name):
+                raise UserError(f"{name.upper()} is not set.")
         _one_of("GATE_METRIC", self.gate_metric, GATE_METRICS)
         _one_of("APPROVAL", self.approval, APPROVALS)
         check_name(self.name, ENDPOINT_NAME_LENGTH, "the endpoint (PROJECT-ENVIRONMENT)")
@@ -120,7 +124,13 @@ class Settings:
 
     def of_the_model(self) -> dict[str, Any]:
         """Return what a model depends on, besides what it is trained and measured on."""
-        names = ("backend", "training_image", "inference_image", "hyperparameters")
+        names = (
+            "backend",
+            "training_config",
+            "training_image",
+            "inference_image",
+            "hyperparameters",
+        )
         return {name: getattr(self, name) for name in names}
 
     def tags(self, run_id: str = "") -> dict[str, str]:

@@ -107,12 +107,32 @@ def read(s3: Any, source: Object) -> Source:
         if error.code in _GONE:
             raise GoneError(f"'s3://{source.bucket}/{source.key}' is not there.") from error
         raise
+    version = source.version_id or answer.get("VersionId", "")
+    return of_content(
+        dataclasses.replace(source, version_id=version, etag=answer["ETag"].strip('"')), content
+    )
+
+
+def read_file(source: Object) -> Source:
+    """Do the same with a file; the bucket is its folder.
+
+    Raises:
+        GoneError: It is not there.
+    """
+    try:
+        return of_content(source, (Path(source.bucket) / source.key).read_bytes())
+    except FileNotFoundError as error:
+        raise GoneError(f"'{source.bucket}/{source.key}' is not there.") from error
+
+
+def of_content(source: Object, content: bytes) -> Source:
+    """Check what was read."""
     dataset, problems = _parse(content)
     facts = {
         "bucket": source.bucket,
         "key": source.key,
-        "version_id": source.version_id or answer.get("VersionId", ""),
-        "etag": answer["ETag"].strip('"'),
+        "version_id": source.version_id,
+        "etag": source.etag,
         "sha256": hashlib.sha256(content).hexdigest(),
         "bytes": len(content),
         "examples": len(dataset.examples),
