@@ -142,6 +142,10 @@ audit-online: setup ## Known vulnerabilities of all locked packages, by PyPI's a
 wheel: setup ## The wheel for other Rasa projects (docs/plugin.md), to dist/
 	@$(VENV)/bin/uv build --quiet --wheel --no-build-isolation --out-dir dist
 
+.PHONY: release
+release: setup ## Wheel, images, notes and tag of the version in pyproject.toml, out of what is committed
+	@$(PYTHON) -m infra.release
+
 .PHONY: lock
 lock: setup ## Lock what pyproject.toml has new; all else stays (docs/supply-chain.md)
 	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \

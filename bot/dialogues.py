@@ -12,7 +12,7 @@ import os
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -72,6 +72,10 @@ class Answer:
     def asks(self) -> bool:
         """Whether the user is asked back."""
         return "?" in self.text or any(card["type"] == "person_choice" for card in self.cards)
+
+
+# A message and the sender's id to the answer.
+Talk = Callable[[str, str], Awaitable[Answer]]
 
 
 def failures(turn: Mapping[str, Any], answer: Answer) -> list[str]:
@@ -152,7 +156,8 @@ def judge(model: Path, path: Path) -> list[Judged]:
                 return asyncio.run(_hold(model, dialogues))
 
 
-async def _hold(model: Path, dialogues: Sequence[Mapping[str, Any]]) -> list[Judged]:
+def in_process(model: Path) -> Talk:
+    """Return what answers a user's message (text, sender) with ``model`` and our actions."""
     from rasa.utils.endpoints import EndpointConfig
     from rasa_sdk.executor import ActionExecutor
 
@@ -166,14 +171,23 @@ async def _hold(model: Path, dialogues: Sequence[Mapping[str, Any]]) -> list[Jud
             return await executor.run(options["json"])
 
     agent = quiet_agent(model, action_endpoint=Actions("http://in-process"))
+
+    async def talk(text: str, sender: str) -> Answer:
+        said = await agent.handle_text(text, sender_id=sender) or []
+        return Answer(
+            "\n".join(message["text"] for message in said if message.get("text")),
+            tuple(message["custom"] for message in said if message.get("custom")),
+        )
+
+    return talk
+
+
+async def _hold(model: Path, dialogues: Sequence[Mapping[str, Any]]) -> list[Judged]:
+    talk = in_process(model)
     judged = []
     for number, dialogue in enumerate(dialogues):
         for turn in dialogue["turns"]:
-            said = await agent.handle_text(turn["user"], sender_id=str(number)) or []
-            answer = Answer(
-                "\n".join(message["text"] for message in said if message.get("text")),
-                tuple(message["custom"] for message in said if message.get("custom")),
-            )
+            answer = await talk(turn["user"], str(number))
             kind = turn.get("kind", dialogue["kind"])
             failed = tuple(failures(turn, answer))
             judged.append(Judged(kind, turn["user"], answer, failed))

@@ -67,6 +67,14 @@ _VOCATIVE = regex.compile(
     r"\s*,\s*(?:qui (?:connait|sait|fait|maitrise|s'y|peut|a|est (?:bon|dispo|libre))|"
     r"je (?:cherche|recherche|veux|voudrais)|il (?:me|nous) faut|j'ai besoin|peux[ -]tu|pouvez)\b"
 )
+# « Est-ce que Paul connaît … », « Paul, est-ce qu'il … », « si Paul est bon en … »
+_KNOWS = regex.compile(
+    r"\s*,?\s*(?:(?:est[ -]ce qu'?\s?|et )?(?:il|elle)\s+)?(?:(?:ne|n'|en|y|s'y|s')\s*)*"
+    r"(?:conn?ai|sai[ts]?\b|maitris|ger|fai[ts]?\b|touche|code|programme|developpe|pratique|utilise"
+    r"|travaille|bosse|parle|peut|pourrait|serait|sera\b|est\b|vaut|a\b)"
+)
+# Between a person and a skill they tell that the question is about somebody else.
+_OTHERS = word_set("qui ki quel quelle quels quelles quelqu qqn cherche recherche faut faudrait")
 _SINCE = regex.compile(r"\bdepuis\s+(?:l[ae]s?\s+|l'|ce\s+)?\Z")
 _NOT_THAT = regex.compile(r"\s*,?\s*non\s*(?:[.,;!?]|\Z)")
 _SENTENCE_END = regex.compile(r"[.;?!\n]")
@@ -159,6 +167,9 @@ class Scope:
         self._set_people()
         for cue in self._cues("client"):
             self._add_client(cue, is_ordinary)
+        if any(self._is_subject(entity) for entity in self.entities):
+            # « Est-ce que Paul connaît Java ? » opens as a question about people does.
+            self.entities = [e for e in self.entities if (e.kind, e.value) != ("ask", "people")]
         self._set_dates()
         self._exclude()
         self._group()
@@ -204,8 +215,35 @@ class Scope:
                     person.role = person.role or "addressee"
             if begins and _VOCATIVE.match(after):
                 person.role = "addressee"
-            elif ends and not begins and self.text[: person.start].rstrip(" \t,—–-")[-1:] == "\n":
+            elif ends and self._is_signature(person):
                 person.role = person.role or "author"
+
+    def _is_signature(self, person: Found) -> bool:
+        """Whether a name stands in a line of its own, below what was asked."""
+        below = self.text[: person.start].rstrip(" \t,—–-").endswith("\n")
+        asked = any(e.kind in (*_SLOTS, "detail") for e in self._inside(0, person.start))
+        return below and asked and "?" not in self.text[person.end :]
+
+    def _is_subject(self, person: Found) -> bool:
+        """Whether it is a person of whom is asked what they know, or are."""
+        if (person.kind, person.role) != ("person", None):
+            return False
+        start = person.end
+        for place in self.entities:  # « Paul, de Lyon, »
+            if (
+                place.kind == "agency"
+                and place.start > start
+                and self._only(_SMALL, start, place.start)
+            ):
+                start = place.end
+        verb = _KNOWS.match(fold(self.text[start:]))
+        if verb is None:
+            return False
+        sentence = _SENTENCE_END.search(self.text, start)
+        end = sentence.start() if sentence else len(self.text)
+        said = [e.start for e in self._inside(start, end) if e.kind in (*_SLOTS, "detail")]
+        others = (w.key in _OTHERS for w in self._free(start + verb.end(), min([end, *said])))
+        return bool(said) and not any(others)
 
     def _add_client(self, cue: Cue, is_ordinary: Callable[[str], bool]) -> None:
         """Find the company named right behind a cue such as « pour le client »."""

@@ -40,7 +40,10 @@ NOT_SCANNED = (
 )
 
 app = typer.Typer(
-    help="What the project is made of.", no_args_is_help=True, pretty_exceptions_enable=False
+    help="What the project is made of.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 

@@ -228,6 +228,9 @@ def test_what_looks_like_a_date_and_is_none(extractor: ConstraintExtractor, text
         ("une mission chez [Thales](technology)", ["client"]),
         ("chez nous à [Lyon](agency)", []),
         ("chez qui, [Paul](person) ?", [None]),
+        ("un dev [Go](technology) ?\n[Paul Martin](person)", ["author"]),
+        ("Qui est\n[Paul Martin](person)", [None]),
+        ("le niveau en [Go](technology) de\n[Paul Martin](person) ?", [None]),
     ],
 )
 def test_people_who_are_not_asked_about(
@@ -282,6 +285,13 @@ def test_what_else_is_asked(extractor: ConstraintExtractor, text: str, expected:
         ("parmi eux qui est [libre](detail) ?", False),
         ("plutôt [A](technology)", False),
         ("qui d'autre ?", False),
+        ("Est-ce que [Paul Martin](person) connaît [A](technology) ?", False),
+        ("je veux savoir si [Paul](person) de [Lyon](agency) est bon en [A](technology)", False),
+        ("On a [P](person), est-ce qu'elle s'y connaît en [A](technology) ?", False),
+        ("peux-tu me dire si [P](person) est [dispo](detail) en mai", False),
+        ("[P](person) est parti. Qui connaît [A](technology) ?", False),
+        ("je cherche un [dev](job_title), [P](person) est en congés", True),
+        ("quelqu'un en [A](technology) ? [P](person) a dit qui connaît [B](technology)", True),
     ],
 )
 def test_whether_a_turn_opens_as_a_question_of_its_own(

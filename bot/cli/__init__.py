@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
 
 from bot.cli import (
@@ -20,9 +23,9 @@ from bot.cli import (
 from bot.cli.command import call
 
 app = typer.Typer(
-    help="The French-language skills bot.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(directory.app, name="directory")
@@ -37,6 +40,21 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("review")(review.review)
 app.command("compare")(compare.compare)
 app.command("cost")(cost.cost)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"skills-bot {version('skills-bot')} (Rasa {version('rasa')})")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Versions.")
+    ] = False,
+) -> None:
+    """The French-language skills bot."""
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ app = typer.Typer(
     help="Encoders and endpoints of the skills bot's Rasa components.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(encoder.app, name="encoder")
 app.add_typer(comprehend.app, name="comprehend")
