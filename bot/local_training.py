@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from bot import rasa_cli
+from bot import lazy_tensorflow, rasa_cli
 from bot.confusion import ConfusionMatrix
 from bot.dataset import Example
 
@@ -84,6 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.add_argument(f"--{name}", type=Path)
     given = parser.parse_args(arguments)
     rasa_cli.configure_process()
+    process = ["--config", str(given.config)] if given.config else ["--model", str(given.model)]
+    if not lazy_tensorflow.is_needed_for(["train" if given.config else "run", *process]):
+        lazy_tensorflow.leave_out()
     if given.what == "train":
         train(given.dataset, given.heldout, given.config, given.model, given.matrix)
     else:

@@ -223,7 +223,7 @@ def test_office_hours_by_their_state_machine(pipeline: Pipeline) -> None:
         states = pipeline.aws.client("stepfunctions")
         machine = f"{pipeline.environment['STATE_MACHINE_ARN']}-office-hours"
         answer = states.start_execution(
-            stateMachineArn=machine, input=json.dumps({"office_hours": action})
+            stateMachineArn=machine, name=action, input=json.dumps({"office_hours": action})
         )
         assert state_of(pipeline, answer["executionArn"]) == "SUCCEEDED"
         assert len(pipeline.endpoints()) == endpoints

@@ -66,7 +66,7 @@ class Intake:
         obj = Object(bucket, key, item.get("versionId", ""), item.get("eTag", ""), item.get("size"))
         identity = run_id(bucket, key, obj.version_id or obj.etag)
         status = self._status(obj, identity, _time(record.get("eventTime")))
-        log.info("%s: s3://%s/%s is %s", identity, bucket, key, status)
+        log.info("%s: %s is %s", identity, obj.uri, status)
         return {"run_id": identity, "bucket": bucket, "key": key, "status": status}
 
     def _status(self, obj: Object, identity: str, created_at: str) -> str:
@@ -74,8 +74,7 @@ class Intake:
         if obj.key == settings.heldout_key or obj.key.endswith("/"):  # the latter is a folder
             return IGNORED
         if not obj.key.startswith(settings.dataset_prefix) or not obj.key.lower().endswith(".json"):
-            place = obj.bucket if "/" in obj.bucket else f"s3://{obj.bucket}"
-            self._publish(*notices.ignored(settings, f"{place}/{obj.key}"))
+            self._publish(*notices.ignored(settings, obj.uri))
             return IGNORED
         run = self._registry.find(identity)
         new = run is None or run.status is Status.STARTING
@@ -170,11 +169,11 @@ class Intake:
 
     def _heldout(self, bucket: str) -> Source:
         key = self._settings.heldout_key
+        heldout = Object(bucket, key)
         try:
-            return self._read(Object(bucket, key))
+            return self._read(heldout)
         except GoneError:
-            place = bucket if "/" in bucket else f"s3://{bucket}"
-            advice = f"put one to '{place}/{key}', then the dataset again"
+            advice = f"put one to '{heldout.uri}', then the dataset again"
             raise RejectedError([f"there is no held-out set: {advice}"]) from None
 
     def start(self, run_id: str) -> Answer:

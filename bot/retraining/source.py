@@ -52,6 +52,12 @@ class Object:
     etag: str = ""
     size: int | None = None
 
+    @property
+    def uri(self) -> str:
+        """Where it is, ``s3://…`` or a path."""
+        place = f"{self.bucket}/{self.key}"
+        return place if "/" in self.bucket else f"s3://{place}"
+
 
 @dataclasses.dataclass(frozen=True)
 class Source:
@@ -100,12 +106,12 @@ def read(s3: Any, source: Object) -> Source:
     elif source.etag:
         which["IfMatch"] = source.etag
     try:
-        with aws_errors(f"read 's3://{source.bucket}/{source.key}'"):
+        with aws_errors(f"read '{source.uri}'"):
             answer = s3.get_object(Bucket=source.bucket, Key=source.key, **which)
             content: bytes = answer["Body"].read()
     except AwsError as error:
         if error.code in _GONE:
-            raise GoneError(f"'s3://{source.bucket}/{source.key}' is not there.") from error
+            raise GoneError(f"'{source.uri}' is not there.") from error
         raise
     version = source.version_id or answer.get("VersionId", "")
     return of_content(
@@ -122,7 +128,7 @@ def read_file(source: Object) -> Source:
     try:
         return of_content(source, (Path(source.bucket) / source.key).read_bytes())
     except FileNotFoundError as error:
-        raise GoneError(f"'{source.bucket}/{source.key}' is not there.") from error
+        raise GoneError(f"'{source.uri}' is not there.") from error
 
 
 def of_content(source: Object, content: bytes) -> Source:

@@ -27,6 +27,7 @@ MODEL, FAILURE, MATRIX = (
     "output/confusion_matrix.json",
 )
 _FAILURE_LINES = 20
+TRAINER = "bot.local_training"  # the module that trains, measures and asks
 
 
 class LocalBackend:
@@ -117,7 +118,7 @@ class LocalBackend:
 
 
 def _run(arguments: Sequence[str], text: str = "") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "bot.local_training", *arguments]
+    command = [sys.executable, "-m", TRAINER, *arguments]
     return subprocess.run(
         command,
         input=text,
