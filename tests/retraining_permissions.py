@@ -83,6 +83,7 @@ ALLOWED: dict[str, dict[str, set[str]]] = {
             "sagemaker:CreateEndpointConfig",
             "sagemaker:DescribeEndpoint",
             "sagemaker:CreateEndpoint",
+            "cloudwatch:DescribeAlarms",
             "sagemaker:UpdateEndpoint",
             "sagemaker:DeleteEndpoint",
             "sagemaker:DeleteEndpointConfig",
@@ -115,6 +116,8 @@ def actions(service: str, operation: str, request: dict[str, Any]) -> set[str]:
         needed.add(f"{prefix}:GetObjectVersion")
     if request.get("Tags"):
         needed.add("comprehend:TagResource" if service == "comprehend" else f"{prefix}:AddTags")
+    if "DeploymentConfig" in request:  # it names alarms
+        needed.add("cloudwatch:DescribeAlarms")
     if any(name in request for name in _ROLES):
         needed.add("iam:PassRole")
     return needed

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.client import BaseClient
 
 from bot.retraining import handlers
 from bot.retraining.registry import Status
@@ -44,6 +45,7 @@ def pipeline(server: LocalAWS, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipe
         TRAINING_IMAGE=f"{REGISTRY}/camembert-training:1",
         INFERENCE_IMAGE=f"{REGISTRY}/camembert-inference:1",
         HYPERPARAMETERS='{"epochs": 2, "recipe": "full"}',
+        ROLLBACK_ALARMS="errors,latency",
     )
     for name, value in created.environment.items():
         monkeypatch.setenv(name, value)
@@ -109,6 +111,23 @@ def test_the_next_dataset_updates_the_endpoint_in_place(pipeline: Pipeline) -> N
     assert "WHO_IS" in ask(pipeline, "Qui est Marie ?")  # the first model answers meanwhile
     assert pipeline.check(second, "endpoint")["status"] == "IN_SERVICE"
     assert served(pipeline) == second
+
+
+def test_an_update_is_rolled_back_by_alarms(pipeline: Pipeline, monkeypatch: Any) -> None:
+    pipeline.retrain()
+    sent: list[Any] = []
+    call = BaseClient._make_api_call
+
+    def watched(client: BaseClient, operation: str, request: dict[str, Any]) -> Any:
+        if operation == "UpdateEndpoint":
+            sent.append(request)
+        return call(client, operation, request)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", watched)
+    pipeline.retrain(dataset(examples(14)))
+    (request,) = sent
+    alarms = request["DeploymentConfig"]["AutoRollbackConfiguration"]["Alarms"]
+    assert alarms == [{"AlarmName": "errors"}, {"AlarmName": "latency"}]
     assert pipeline.registry.pointer().previous == first
 
 

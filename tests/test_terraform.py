@@ -324,6 +324,43 @@ def test_no_image_that_a_rollback_may_need_is_deleted(
         assert chosen == ["untagged"]
 
 
+KEY = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+
+
+def test_a_key_of_ones_own_is_used_for_everything(
+    terraform: Terraform, applied: dict[str, Any]
+) -> None:
+    variables = [f"-var=kms_key_arn={KEY}", "-var=tracing=true", "-var=reserved_concurrency=2"]
+    terraform.run("plan", "-refresh=false", "-out=encrypted", *variables)
+    plan = json.loads(terraform.run("show", "-json", "encrypted"))
+    after: dict[str, list[Any]] = {}
+    for change in plan["resource_changes"]:
+        after.setdefault(change["type"], []).append(change["change"]["after"])
+    for kind, argument in {
+        "aws_lambda_function": "kms_key_arn",
+        "aws_cloudwatch_log_group": "kms_key_id",
+        "aws_sns_topic": "kms_master_key_id",
+        "aws_sqs_queue": "kms_master_key_id",
+    }.items():
+        assert {item[argument] for item in after[kind]} == {KEY}, kind
+    assert KEY in json.dumps(after["aws_ecr_repository"])
+    rules = after["aws_s3_bucket_server_side_encryption_configuration"]
+    assert json.dumps(rules).count(KEY) == 4
+    for function in after["aws_lambda_function"]:
+        assert function["environment"][0]["variables"]["KMS_KEY_ARN"] == KEY
+        assert function["tracing_config"] == [{"mode": "Active"}]
+        assert function["reserved_concurrent_executions"] == 2
+
+
+def test_an_update_of_the_endpoint_is_watched(aws: LocalAWS, applied: dict[str, Any]) -> None:
+    name = applied["sagemaker"]["retraining"]["function_names"]["create_endpoint"]
+    function = aws.client("lambda").get_function_configuration(FunctionName=name)
+    alarms = function["Environment"]["Variables"]["ROLLBACK_ALARMS"].split(",")
+    found = aws.client("cloudwatch").describe_alarms(AlarmNames=alarms)["MetricAlarms"]
+    assert {alarm["MetricName"] for alarm in found} == {"Invocation5XXErrors", "ModelLatency"}
+    assert all(alarm["Namespace"] == "AWS/SageMaker" for alarm in found)
+
+
 # --- the state machine
 
 

@@ -59,6 +59,8 @@ class Settings:
         hyperparameters: SageMaker: JSON object handed to the training as it is.
         endpoint_instance_type: SageMaker: machine of the endpoint.
         endpoint_instance_count: SageMaker: how many.
+        rollback_alarms: SageMaker: names of alarms, with commas between them, that have an update
+            of the endpoint rolled back; serverless endpoints know no such thing.
         serverless_memory_mb: SageMaker: 1024 to 6144 makes the endpoint serverless; 0 does not.
         serverless_concurrency: SageMaker: requests at once of a serverless endpoint, 1 to 200.
     """
@@ -92,6 +94,7 @@ class Settings:
     hyperparameters: str = "{}"
     endpoint_instance_type: str = "ml.m5.large"
     endpoint_instance_count: int = 1
+    rollback_alarms: str = ""
     serverless_memory_mb: int = 0
     serverless_concurrency: int = 5
 

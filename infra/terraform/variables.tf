@@ -247,6 +247,29 @@ variable "monthly_budget_usd" {
   }
 }
 
+variable "kms_key_arn" {
+  description = "Your own KMS key for buckets, notices, queue, logs, settings, models and volumes; empty: AWS's keys. Its policy must let CloudWatch's logs and alarms, Budgets and EventBridge use it."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = var.kms_key_arn == "" || can(regex("^arn:[^:]+:kms:[^:]+:[0-9]{12}:key/", var.kms_key_arn))
+    error_message = "The ARN of a key looks like arn:aws:kms:eu-west-1:123456789012:key/…"
+  }
+}
+
+variable "tracing" {
+  description = "Whether X-Ray traces functions and state machines."
+  type        = bool
+  default     = false
+}
+
+variable "reserved_concurrency" {
+  description = "Executions at once that each function keeps for itself, and may not exceed; -1: none, which is all that a new account allows."
+  type        = number
+  default     = -1
+}
+
 variable "log_retention_days" {
   description = "Days that logs are kept; CloudWatch takes these alone."
   type        = number

@@ -23,6 +23,7 @@ from components.aws import AwsError, aws_errors, client
 from components.comprehend.service import read_confusion_matrix
 
 _BATCH = 32
+_WATCHED_SECONDS = 300
 _VARIANT = "AllTraffic"
 _ECR_IMAGE = re.compile(r"(\d{12})\.dkr\.ecr\.[^/]+/([^:@]+):([^:@]+)")
 _TRAINING_STATES = {
@@ -140,7 +141,9 @@ class SageMakerBackend:
             return str(found["EndpointArn"])
         if state is State.READY:
             with aws_errors(f"update the endpoint '{name}'"):
-                self._client.update_endpoint(EndpointName=name, EndpointConfigName=config)
+                self._client.update_endpoint(
+                    EndpointName=name, EndpointConfigName=config, **self._guarded()
+                )
             return str(found["EndpointArn"])
         if state is State.FAILED and found["EndpointStatus"] != "Deleting":
             # SageMaker allows nothing else with an endpoint that failed.
@@ -224,6 +227,22 @@ class SageMakerBackend:
                 f"SageMaker does not take the image '{image}': its manifest is of the type {kind}. "
                 "Build and push it with infra/sagemaker/push.sh under a new tag (image_tag)."
             )
+
+    def _guarded(self) -> dict[str, Any]:
+        """Return how an update is watched.
+
+        The old instances stay for some minutes, and answer again where an alarm goes off.
+        """
+        alarms = [name for name in self._settings.rollback_alarms.split(",") if name]
+        if not alarms or self._settings.serverless_memory_mb:
+            return {}
+        routing = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": _WATCHED_SECONDS}
+        return {
+            "DeploymentConfig": {
+                "BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": routing},
+                "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": one} for one in alarms]},
+            }
+        }
 
     def _classify(self, texts: list[str]) -> list[str | None]:
         with aws_errors("classify texts"):

@@ -19,6 +19,7 @@ module "datasets" {
 
   bucket        = "${var.name}-comprehend-datasets-${data.aws_caller_identity.current.account_id}"
   force_destroy = var.force_destroy
+  kms_key_arn   = var.settings.kms_key_arn
 }
 
 module "artifacts" {
@@ -26,6 +27,7 @@ module "artifacts" {
 
   bucket        = "${var.name}-comprehend-artifacts-${data.aws_caller_identity.current.account_id}"
   force_destroy = var.force_destroy
+  kms_key_arn   = var.settings.kms_key_arn
 }
 
 module "retraining" {
@@ -37,7 +39,7 @@ module "retraining" {
   artifact_bucket  = module.artifacts
   service          = "comprehend.amazonaws.com"
   service_role_arn = aws_iam_role.service.arn
-  models_have_role = false
+  models_have_role = var.settings.kms_key_arn != "" # by which Comprehend decrypts them
   policies         = { for key, document in data.aws_iam_policy_document.lambda : key => document.json }
   budgeted_service = "Amazon Comprehend"
   settings         = var.settings
@@ -73,6 +75,16 @@ resource "aws_iam_role" "service" {
 }
 
 data "aws_iam_policy_document" "service" {
+  dynamic "statement" {
+    for_each = var.settings.kms_key_arn == "" ? [] : [var.settings.kms_key_arn]
+
+    content {
+      sid       = "UseTheKey"
+      actions   = ["kms:Decrypt", "kms:GenerateDataKey", "kms:DescribeKey", "kms:CreateGrant"]
+      resources = [statement.value]
+    }
+  }
+
   statement {
     sid       = "ReadTheTrainingFileAndWriteTheResult"
     actions   = ["s3:GetObject", "s3:PutObject"]

@@ -33,6 +33,8 @@ locals {
     office_hours  = "${var.name}-office-hours"
   }
 
+  kms_key_arn = var.settings.kms_key_arn == "" ? null : var.settings.kms_key_arn
+
   dataset_prefix = "datasets/"
   heldout_key    = "heldout/heldout.json"
 
@@ -59,6 +61,17 @@ resource "aws_lambda_function" "this" {
   source_code_hash = filebase64sha256(var.settings.lambda_zip)
   memory_size      = each.value.memory
   timeout          = each.value.timeout
+  kms_key_arn      = local.kms_key_arn
+
+  reserved_concurrent_executions = var.settings.reserved_concurrency
+
+  dynamic "tracing_config" {
+    for_each = var.settings.tracing ? ["Active"] : []
+
+    content {
+      mode = tracing_config.value
+    }
+  }
 
   environment {
     variables = merge(var.lambda_environment, {
@@ -88,6 +101,7 @@ resource "aws_cloudwatch_log_group" "lambda" {
 
   name              = "/aws/lambda/${each.value}"
   retention_in_days = var.settings.log_retention_days
+  kms_key_id        = local.kms_key_arn
 }
 
 # Where the event of a dataset goes when the function has failed three times.
@@ -108,7 +122,8 @@ resource "aws_lambda_function_event_invoke_config" "start_training" {
 resource "aws_sqs_queue" "dead_letters" {
   name                      = "${var.name}-dead-letters"
   message_retention_seconds = 1209600 # 14 days, the longest
-  sqs_managed_sse_enabled   = true
+  sqs_managed_sse_enabled   = local.kms_key_arn == null ? true : null
+  kms_master_key_id         = local.kms_key_arn
 }
 
 # --- what the functions may do ---
@@ -136,6 +151,28 @@ data "aws_iam_policy_document" "lambda" {
   for_each = local.functions
 
   source_policy_documents = [var.policies[each.key]]
+
+  dynamic "statement" {
+    for_each = var.settings.kms_key_arn == "" ? [] : [var.settings.kms_key_arn]
+
+    content {
+      sid       = "UseTheKey"
+      actions   = ["kms:Decrypt", "kms:GenerateDataKey", "kms:DescribeKey", "kms:CreateGrant"]
+      resources = [statement.value]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = var.settings.tracing ? ["*"] : [] # these operations know no resource
+
+    content {
+      sid = "Trace"
+      actions = [
+        "xray:PutTraceSegments", "xray:PutTelemetryRecords", "xray:GetSamplingRules", "xray:GetSamplingTargets",
+      ]
+      resources = [statement.value]
+    }
+  }
 
   statement {
     sid       = "Log"

@@ -52,6 +52,14 @@ resource "aws_sfn_state_machine" "this" {
     log_destination        = "${aws_cloudwatch_log_group.state_machine.arn}:*"
   }
 
+  dynamic "tracing_configuration" {
+    for_each = var.settings.tracing ? [true] : []
+
+    content {
+      enabled = tracing_configuration.value
+    }
+  }
+
   depends_on = [aws_iam_role_policy.state_machine]
 }
 
@@ -59,6 +67,7 @@ resource "aws_cloudwatch_log_group" "state_machine" {
   # AWS's own prefix: log groups of other names fill a resource policy that has a limit.
   name              = "/aws/vendedlogs/states/${var.name}"
   retention_in_days = var.settings.log_retention_days
+  kms_key_id        = local.kms_key_arn
 }
 
 data "aws_iam_policy_document" "state_machine_trust" {
@@ -84,6 +93,28 @@ resource "aws_iam_role" "state_machine" {
 }
 
 data "aws_iam_policy_document" "state_machine" {
+  dynamic "statement" {
+    for_each = var.settings.kms_key_arn == "" ? [] : [var.settings.kms_key_arn]
+
+    content {
+      sid       = "UseTheKey"
+      actions   = ["kms:Decrypt", "kms:GenerateDataKey", "kms:DescribeKey", "kms:CreateGrant"]
+      resources = [statement.value]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = var.settings.tracing ? ["*"] : [] # these operations know no resource
+
+    content {
+      sid = "Trace"
+      actions = [
+        "xray:PutTraceSegments", "xray:PutTelemetryRecords", "xray:GetSamplingRules", "xray:GetSamplingTargets",
+      ]
+      resources = [statement.value]
+    }
+  }
+
   statement {
     sid       = "Call"
     actions   = ["lambda:InvokeFunction"]
@@ -144,6 +175,16 @@ resource "aws_iam_role" "scheduler" {
 }
 
 data "aws_iam_policy_document" "scheduler" {
+  dynamic "statement" {
+    for_each = var.settings.kms_key_arn == "" ? [] : [var.settings.kms_key_arn]
+
+    content {
+      sid       = "UseTheKey"
+      actions   = ["kms:Decrypt", "kms:GenerateDataKey", "kms:DescribeKey", "kms:CreateGrant"]
+      resources = [statement.value]
+    }
+  }
+
   statement {
     sid       = "OpenAndClose"
     actions   = ["states:StartExecution"]
