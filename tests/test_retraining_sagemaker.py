@@ -111,6 +111,7 @@ def test_the_next_dataset_updates_the_endpoint_in_place(pipeline: Pipeline) -> N
     assert "WHO_IS" in ask(pipeline, "Qui est Marie ?")  # the first model answers meanwhile
     assert pipeline.check(second, "endpoint")["status"] == "IN_SERVICE"
     assert served(pipeline) == second
+    assert pipeline.registry.pointer().previous == first
 
 
 def test_an_update_is_rolled_back_by_alarms(pipeline: Pipeline, monkeypatch: Any) -> None:
@@ -128,7 +129,6 @@ def test_an_update_is_rolled_back_by_alarms(pipeline: Pipeline, monkeypatch: Any
     (request,) = sent
     alarms = request["DeploymentConfig"]["AutoRollbackConfiguration"]["Alarms"]
     assert alarms == [{"AlarmName": "errors"}, {"AlarmName": "latency"}]
-    assert pipeline.registry.pointer().previous == first
 
 
 def test_an_endpoint_may_be_serverless(pipeline: Pipeline, monkeypatch: Any) -> None:

@@ -64,7 +64,7 @@ class Talk:
     def _talk(self) -> None:
         body = json.dumps({"sender": "demo", "message": QUESTION}).encode()
         headers = {"Content-Type": "application/json"}
-        while not self._end.wait(0.1):
+        while not self._end.wait(0.3):
             request = urllib.request.Request(f"{self._url}/webhooks/rest/webhook", body, headers)
             try:
                 with urllib.request.urlopen(request, timeout=60) as response:
