@@ -75,7 +75,7 @@ def test_settings_have_the_types_of_their_fields() -> None:
     ("changes", "message"),
     [
         ({"TOPIC_ARN": ""}, "TOPIC_ARN is not set"),
-        ({"BACKEND": "azure"}, "BACKEND is one of comprehend, sagemaker, not 'azure'"),
+        ({"BACKEND": "azure"}, "BACKEND is one of comprehend, sagemaker, local, not 'azure'"),
         ({"GATE_METRIC": "f2"}, "GATE_METRIC is one of macro_f1, accuracy"),
         ({"KEEP_VERSIONS": "many"}, "KEEP_VERSIONS is a number, not 'many'"),
         ({"PROJECT": "équipe"}, "cannot name the endpoint"),

@@ -270,16 +270,18 @@ def test_images_of_docker_are_taken(pipeline: Pipeline) -> None:
 
 
 def test_the_second_of_two_trainings_waits_for_the_quota(pipeline: Pipeline) -> None:
-    pipeline.aws.set(sagemaker_training_instances=1, sagemaker_start_seconds=40_000)
+    pipeline.aws.set(sagemaker_training_instances=1, time_scale=1000)  # a standstill
     first = pipeline.start(pipeline.put(key="datasets/a.json"))
     second = pipeline.start(pipeline.put(dataset(examples(13)), key="datasets/b.json"))
     assert pipeline.run(second).status is Status.STARTING
     ((_, message),) = pipeline.notices()
     assert "'ml.m5.xlarge for training job usage' is 1" in message
     assert "--service-code sagemaker" in message
+    assert handlers.start_training({"run_id": second})["status"] == "IN_PROGRESS"
+    pipeline.aws.set(time_scale=TIME_SCALE)
     pipeline.check(first, "training")
     handlers.start_training({"run_id": second})
-    pipeline.aws.set(sagemaker_training_instances=0, sagemaker_start_seconds=60)
+    pipeline.aws.set(sagemaker_training_instances=0)
     assert pipeline.run(second).status is Status.TRAINING
     pipeline.check(second, "training")
 

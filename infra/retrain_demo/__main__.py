@@ -35,7 +35,7 @@ from infra.demo import as_json, heldout, sample
 CONFIG = "infra/retrain_demo/config.yml"
 QUESTION = "Bonjour, comment ça va ?"
 TOKEN = "retrain-demo"
-PATIENCE = 240.0
+PATIENCE = 900.0
 
 
 class Talk:
