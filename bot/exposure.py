@@ -11,6 +11,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from sanic.request import Request
@@ -56,9 +57,26 @@ def is_development(host: str | None = None) -> bool:
 
 
 def is_local(request: Request) -> bool:
-    """Return whether ``request`` comes from this machine, and not through a proxy."""
+    """Return whether ``request`` comes from this machine, to one of its own names, and not through
+    a proxy: a page elsewhere can give its own name the address of this machine."""
     forwarded = any(header in request.headers for header in FORWARDING_HEADERS)
-    return not is_production() and not forwarded and is_loopback(request.ip)
+    if is_production() or forwarded or not is_loopback(request.ip):
+        return False
+    host = request.headers.get("host")
+    return not host or _names_this_machine(f"//{host}")
+
+
+def is_from_own_page(request: Request) -> bool:
+    """Return whether ``request`` comes from a page of this machine, or from no page at all."""
+    origin = request.headers.get("origin")
+    return origin is None or _names_this_machine(str(origin))
+
+
+def _names_this_machine(address: str) -> bool:
+    try:
+        return is_loopback(urlsplit(address).hostname or "")
+    except ValueError:
+        return False
 
 
 def probe_address(host: str) -> str:

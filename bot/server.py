@@ -17,7 +17,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +40,8 @@ SAMPLE = PROJECT_ROOT / "data" / "directory.csv"
 CONFIG = Path("config.yml")
 STOP_SECONDS = 10.0
 START_SECONDS = 300.0
+# A server that does not answer for so long, so many times, is started again.
+PROBE_SECONDS, SILENT_TRIES = 5.0, 4
 
 # What a model is made from, besides its configuration and the versions of these packages.
 MODEL_INPUTS = (
@@ -203,6 +205,17 @@ def _answers(url: str) -> bool:
         return False
 
 
+def _is_silent(url: str) -> bool:
+    """Return whether nobody answers at ``url``, be it with an error."""
+    try:
+        urllib.request.urlopen(url, timeout=PROBE_SECONDS).close()
+    except urllib.error.HTTPError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
 def wait_until_ready(
     children: list[Child], urls: list[str], seconds: float = START_SECONDS
 ) -> None:
@@ -222,6 +235,38 @@ def wait_until_ready(
         if waiting and time.monotonic() > deadline:
             raise UserError(f"Not ready after {seconds:.0f} s.\n{_logs(children)}")
         time.sleep(0.1)
+
+
+def keep_answering(
+    children: list[Child],
+    urls: list[str],
+    again: list[Callable[[], Child]],
+    say: Callable[[str], None],
+    tries: int = SILENT_TRIES,
+) -> None:
+    """Start a child again that answers nobody at its address; ends by an exception alone.
+
+    Args:
+        children: that run; one that is started again takes the place of the other.
+        urls, again: the address of each, and what starts it.
+        say: is told of it.
+        tries: after how many in vain.
+
+    Raises:
+        UserError: a child ended by itself, or does not start again.
+    """
+    silent = [0] * len(children)
+    while True:
+        for number, url in enumerate(urls):
+            require_alive(children)
+            silent[number] = silent[number] + 1 if _is_silent(url) else 0
+            if silent[number] == tries:
+                say(f"The {children[number].name} answers nobody, and is started again.")
+                stop([children[number]], seconds=0)
+                children[number] = again[number]()
+                wait_until_ready(children, urls)
+                silent[number] = 0
+        time.sleep(0.5)
 
 
 def require_alive(children: list[Child]) -> None:
@@ -491,19 +536,15 @@ def run(
         model = _prepare(steps, config)
         with steps.step(f"Starting action server and bot (logs: {os.path.relpath(LOGS)})"):
             token = os.environ.get(API_TOKEN_VARIABLE) or secrets.token_urlsafe()
-            children.append(start_action_server(at))
-            children.append(start_bot(at, model, token))
-            wait_until_ready(
-                children,
-                [
-                    f"http://{HOST}:{actions_port}/health",
-                    f"http://{exposure.probe_address(host)}:{port}/status?token={token}",
-                ],
-            )
+            starts = [lambda: start_action_server(at), lambda: start_bot(at, model, token)]
+            children.extend(start() for start in starts)
+            urls = [
+                f"http://{HOST}:{actions_port}/health",
+                f"http://{exposure.probe_address(host)}:{port}/status?token={token}",
+            ]
+            wait_until_ready(children, urls)
         console.print(_ready_message(at), highlight=False, soft_wrap=True)
-        while True:
-            require_alive(children)
-            time.sleep(0.5)
+        keep_answering(children, urls, starts, console.print)
 
 
 @contextlib.contextmanager

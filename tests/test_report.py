@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from bot import charts
 from bot.comparison import (
     assessment,
     cost_report,
@@ -484,11 +485,11 @@ def test_an_interval_beside_its_value_can_be_drawn(tmp_path: Path) -> None:
         "one": pictures.Point(0.01, 0.95, 0.96, 0.97),
         "two": pictures.Point(1, 0.9, 0.9, 0.9),
     }
-    drawn = pictures.save(
+    drawn = charts.save(
         "points",
         "Points",
         lambda axes: pictures.draw_latency_accuracy(
-            axes, points, pictures.styles(list(points)), hollow={"two"}
+            axes, points, charts.styles(list(points)), hollow={"two"}
         ),
         tmp_path,
     )
@@ -506,7 +507,7 @@ def test_names_in_a_picture_hide_neither_each_other_nor_the_points() -> None:
         )
     }
     axes = Figure(figsize=(7.6, 4.6), layout="constrained").add_subplot()
-    pictures.draw_latency_accuracy(axes, points, pictures.styles(list(points)), hollow=set())
+    pictures.draw_latency_accuracy(axes, points, charts.styles(list(points)), hollow=set())
 
     names = [text for text in axes.texts if text.get_text() in points]
     boxes = [text.get_window_extent() for text in names]
@@ -521,7 +522,7 @@ def test_names_in_a_picture_hide_neither_each_other_nor_the_points() -> None:
 
 
 def test_each_candidate_has_a_look_of_its_own() -> None:
-    looks = pictures.styles([str(number) for number in range(40)])
+    looks = charts.styles([str(number) for number in range(40)])
 
     assert len({(one["color"], one["marker"]) for one in looks.values()}) == 40
 
@@ -547,8 +548,8 @@ def test_sixty_intents_are_drawn_too(costs: Costs, tmp_path: Path) -> None:
     labels = [f"intent_{number:02}" for number in range(60)]
     confusion = Confusion(labels, [[int(row == column) for column in range(60)]
                                    for row in range(60)])  # fmt: skip
-    drawn = pictures.save(
-        "sixty", "Sixty", lambda axes: pictures.draw_confusion(
+    drawn = charts.save(
+        "sixty", "Sixty", lambda axes: charts.draw_confusion(
             axes, confusion.labels, confusion.counts, "Sixty"
         ), tmp_path, (12.0, 11.0),
     )  # fmt: skip

@@ -168,6 +168,51 @@ def test_readiness(http_server: str, start_python: Callable[[str], server.Child]
         server.wait_until_ready([child], [f"{http_server}/conflict"])
 
 
+ANSWERS = """
+import http.server, sys
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), http.server.SimpleHTTPRequestHandler
+    ).serve_forever()
+"""
+
+
+def test_a_child_that_answers_nobody_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped, it still takes connections, as one that spins does."""
+    monkeypatch.setattr(server, "PROBE_SECONDS", 0.3)
+    with socket.socket() as probe:
+        probe.bind((server.HOST, 0))
+        port = str(probe.getsockname()[1])
+    log = tmp_path / "log"
+    start = functools.partial(server.start, "helper", ["-c", ANSWERS, port], log=log)
+    first, url = start(), f"http://{server.HOST}:{port}/"
+    said: list[str] = []
+    children = [first]
+    server.wait_until_ready(children, [url])
+
+    def again() -> server.Child:
+        if len(said) > 1:
+            raise KeyboardInterrupt
+        return start()
+
+    def stop_what_runs() -> None:
+        os.kill(first.process.pid, signal.SIGSTOP)
+        wait_for(lambda: children[0] is not first)
+        server.wait_until_ready(children, [url])
+        os.kill(children[0].process.pid, signal.SIGSTOP)
+
+    thread = threading.Thread(target=stop_what_runs)
+    thread.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            server.keep_answering(children, [url], [again], said.append, tries=2)
+    finally:
+        thread.join()
+        server.stop([first, *children], seconds=0)
+    assert said == ["The helper answers nobody, and is started again."] * 2
+    assert first.process.poll() == -signal.SIGKILL
+
+
 def test_readiness_ends_with_a_child(
     http_server: str, start_python: Callable[[str], server.Child]
 ) -> None:

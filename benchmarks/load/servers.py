@@ -85,6 +85,7 @@ class Site:
         children: the processes by name, ``bot`` and ``actions``.
         cluster: that takes their place.
         events: SQLite file of the conversations; in ``folder`` unless given.
+        production: ``BOT_PRODUCTION``.
     """
 
     name: str
@@ -96,6 +97,7 @@ class Site:
     children: dict[str, server.Child] = field(default_factory=dict)
     cluster: Cluster | None = None
     events: Path | None = None
+    production: str = ""
 
     @property
     def base(self) -> str:
@@ -132,6 +134,7 @@ class Site:
             "ACTIONS_PORT": str(self.actions_port),
             "ACTIONS_SECRET": KEY_ID * 8,
             "SANIC_HOST": server.HOST,
+            "BOT_PRODUCTION": self.production,
             "MOBILE_JWKS": str(self.folder / "jwks.json"),
             "MOBILE_ISSUER": ISSUER,
             "MOBILE_AUDIENCE": AUDIENCE,

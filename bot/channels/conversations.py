@@ -131,6 +131,12 @@ class Conversations:
         listed = inspect(self.engine).get_indexes(events.name)
         return any(index["name"] == _recent.name for index in listed)
 
+    @property
+    def folder(self) -> Path | None:
+        """Where SQLite's file is, None on a database server."""
+        name = self.engine.url.database if self.engine.dialect.name == "sqlite" else None
+        return Path(name).absolute().parent if name and name != ":memory:" else None
+
     def ping(self) -> None:
         """Ask the database for a sign of life."""
         with self.engine.connect() as connection:

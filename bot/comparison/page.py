@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bot.comparison.pictures import Picture
+from bot.charts import Picture
 from bot.comparison.tables import Grid
 
 PICTURES = "pictures"

@@ -9,10 +9,10 @@ import json
 import shutil
 from pathlib import Path
 
+from bot.charts import Picture
 from bot.comparison import one_page, report_pictures
 from bot.comparison import report_tables as tables
 from bot.comparison.page import PICTURES, Block, Matrix, Page, Section, Text
-from bot.comparison.pictures import Picture
 from bot.comparison.report import Report
 from bot.comparison.results import CROSS_VALIDATION, FILE, HELD_OUT
 from bot.comparison.rules import CRITERIA

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bot import charts
+from bot.charts import Picture, Style
 from bot.comparison import pictures
 from bot.comparison.assessment import label
-from bot.comparison.pictures import Picture, Point, Style
+from bot.comparison.pictures import Point
 from bot.comparison.report import Report
 from bot.comparison.report_tables import percent
 from bot.comparison.results import Candidate
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Drawing:
-    """What :func:`bot.comparison.pictures.save` needs."""
+    """What :func:`bot.charts.save` needs."""
 
     name: str
     alternative: str
@@ -33,7 +35,7 @@ class _Drawing:
 def draw(report: Report, folder: Path) -> dict[str, Picture]:
     """Draw everything that there are figures for, as SVG and PNG; return the pictures by name."""
     return {
-        one.name: pictures.save(one.name, one.alternative, one.draw, folder, one.size)
+        one.name: charts.save(one.name, one.alternative, one.draw, folder, one.size)
         for one in (
             *_latency_accuracy(report),
             *_learning_curves(report),
@@ -50,7 +52,7 @@ def confusion_name(candidate: Candidate) -> str:
 
 def _looks(report: Report) -> dict[str, Style]:
     """Return the looks of the candidates, the same in all pictures."""
-    return pictures.styles([label(one) for one in report.results.candidates])
+    return charts.styles([label(one) for one in report.results.candidates])
 
 
 def _latency_accuracy(report: Report) -> Iterator[_Drawing]:
@@ -116,7 +118,7 @@ def _confusions(report: Report) -> Iterator[_Drawing]:
                 confusion_name(one),
                 f"Confusion matrix of {label(one)}",
                 functools.partial(
-                    pictures.draw_confusion,
+                    charts.draw_confusion,
                     labels=labels,
                     counts=scores.confusion.counts,
                     title=f"{label(one)}: {percent(scores.accuracy.value)} right",
