@@ -74,7 +74,7 @@ def attach_sanic_app_extensions(app: Sanic) -> None:
         require_secret(os.environ.get(HOST_VARIABLE), secret)
         # To hear of wrong settings now, not at the first question.
         access.visibility()
-        access.audit_log()
+        access.quota()
         observability = Observability.of(ACTIONS, os.environ)
     except UserError as error:
         sys.exit(str(error))

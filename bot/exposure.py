@@ -4,12 +4,15 @@ What has no authentication (Rasa's ``rest`` channel, development tokens, an acti
 a secret) answers callers of this machine only. The caller of each request is judged, not where the
 server listens: plain ``rasa run`` listens on all interfaces. Behind a proxy on the same machine
 every caller looks local, so ``BOT_PRODUCTION`` closes such routes to everybody.
+What is written down about people is for the servers' own user to read.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -77,6 +80,19 @@ def _names_this_machine(address: str) -> bool:
         return is_loopback(urlsplit(address).hostname or "")
     except ValueError:
         return False
+
+
+def keep_private(path: Path) -> None:
+    """Have the file at ``path``, made empty unless it is there, belong to its owner alone.
+
+    So do the files that SQLite keeps beside a database. What cannot be done is left: whoever opens
+    the file next says why.
+    """
+    with contextlib.suppress(OSError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+    for beside in ("", "-wal", "-shm"):
+        with contextlib.suppress(OSError):
+            os.chmod(f"{path}{beside}", 0o600)
 
 
 def probe_address(host: str) -> str:

@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,7 +22,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from rich.console import Console
 
 from bot import comprehend, exposure
@@ -109,7 +110,10 @@ def start(
     The terminal's Ctrl-C thus reaches only us, and we stop the children in order.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as output:
+    exposure.keep_private(log)
+    os.truncate(log, 0)
+    # To its end, also after a rotation that empties it.
+    with log.open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, *arguments],
             cwd=PROJECT_ROOT,
@@ -199,7 +203,10 @@ def _answers(url: str) -> bool:
             return bool(response.status == 200)
     except urllib.error.HTTPError as error:
         if error.code == 409:
-            raise UserError("The bot could not load its model.") from error
+            raise UserError(
+                "The bot could not load its model. Delete it (rm models/*.tar.gz), and start "
+                "again: it is made anew."
+            ) from error
         return False
     except OSError:
         return False
@@ -323,16 +330,37 @@ def model_fingerprint(root: Path = PROJECT_ROOT, config: Path = CONFIG, endpoint
     return digest.hexdigest()
 
 
+def _digest(model: Path) -> str:
+    return hashlib.sha256(model.read_bytes()).hexdigest()
+
+
 def fresh_model(config: Path = CONFIG, endpoint: str = "") -> Path | None:
     """Return the model that was trained from the present inputs, if there is one."""
     model = model_path(config)
     try:
         stamp = json.loads(_stamp_path(model).read_text(encoding="utf-8"))
-        size = model.stat().st_size
+        # Stamps of older versions have the size alone.
+        known = {"sha256": _digest(model)}, {"size": model.stat().st_size}
     except (OSError, ValueError):
         return None
-    fresh = {"fingerprint": model_fingerprint(config=config, endpoint=endpoint), "size": size}
-    return model if stamp == fresh else None
+    fingerprint = model_fingerprint(config=config, endpoint=endpoint)
+    return model if stamp in [{"fingerprint": fingerprint, **one} for one in known] else None
+
+
+@contextlib.contextmanager
+def training() -> Iterator[None]:
+    """Hold the lock of the models: who comes while another process trains waits, and says so."""
+    MODELS.mkdir(exist_ok=True)
+    lock = FileLock(MODELS / ".lock", is_singleton=True)  # so this process may take it twice
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        print("      another process trains; waiting for its model …", file=sys.stderr, flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def train(config: Path = CONFIG, arguments: list[str] | None = None, endpoint: str = "") -> Path:
@@ -344,11 +372,18 @@ def train(config: Path = CONFIG, arguments: list[str] | None = None, endpoint: s
     Raises:
         UserError: the training failed.
     """
-    model = model_path(config)
+    with training():
+        return _train(model_path(config), config, arguments or [], endpoint)
+
+
+def _train(model: Path, config: Path, arguments: list[str], endpoint: str) -> Path:
     # Before: what is edited meanwhile is not in the model.
     fingerprint = model_fingerprint(config=config, endpoint=endpoint)
-    command = ["-m", "bot.rasa_cli", "train", "--config", str(config), "--out", str(MODELS)]
-    arguments = arguments or []
+    # Beside the model, which is there whole or not at all; what was left there is of a process that
+    # was killed.
+    folder = MODELS / ".training"
+    shutil.rmtree(folder, ignore_errors=True)
+    command = ["-m", "bot.rasa_cli", "train", "--config", str(config), "--out", str(folder)]
     if not {"--debug", "-vv", "--verbose", "-v"}.intersection(arguments):
         arguments = [*arguments, "--quiet"]
     options = ["--fixed-model-name", model.name.removesuffix(".tar.gz"), *arguments]
@@ -363,25 +398,24 @@ def train(config: Path = CONFIG, arguments: list[str] | None = None, endpoint: s
         process.terminate()
         process.wait()
         raise
-    if status != 0 or not model.exists():
+    trained = folder / model.name
+    if status != 0 or not trained.exists():
         raise UserError(f"The training failed (exit status {status}); its output is above.")
+    trained.replace(model)
+    folder.rmdir()
     write_stamp(model, fingerprint)
     return model
 
 
 def write_stamp(model: Path, fingerprint: str) -> None:
-    """Note beside the model what it was made from, and its size, to know it again."""
-    stamp = json.dumps({"fingerprint": fingerprint, "size": model.stat().st_size})
+    """Note beside the model what it was made from, and its digest, to know it again."""
+    stamp = json.dumps({"fingerprint": fingerprint, "sha256": _digest(model)})
     _stamp_path(model).write_text(f"{stamp}\n", encoding="utf-8")
 
 
 def ensure_model(config: Path = CONFIG) -> Path:
-    """Return a model of the present inputs, trained now unless there is one.
-
-    Who comes while another process trains waits for that model.
-    """
-    MODELS.mkdir(exist_ok=True)
-    with FileLock(MODELS / ".lock"):
+    """Return a model of the present inputs, trained now unless there is one."""
+    with training():
         return fresh_model(config) or train(config)
 
 
@@ -467,15 +501,16 @@ def _prepare(steps: Steps, config: Path) -> Path:
         with steps.step("Amazon Comprehend", live=False):
             found = comprehend.ensure_endpoint(PROJECT_ROOT / config, steps.console)
             endpoint = f"{found.arn} {found.model_arn}" if found else ""
-    model = fresh_model(config, endpoint)
     trainable = asks_comprehend or can_train()
-    if model is None and not trainable and model_path(config).exists():
-        with steps.step("Model") as notes:
-            notes.append("as it is, trained elsewhere")
-        return model_path(config)
-    with steps.step("Model", live=model is not None) as notes:
-        notes.append("trained" if model is None else "up to date")
-        return model or train(config, endpoint=endpoint)
+    with training():
+        model = fresh_model(config, endpoint)
+        if model is None and not trainable and model_path(config).exists():
+            with steps.step("Model") as notes:
+                notes.append("as it is, trained elsewhere")
+            return model_path(config)
+        with steps.step("Model", live=model is not None) as notes:
+            notes.append("trained" if model is None else "up to date")
+            return model or train(config, endpoint=endpoint)
 
 
 def can_train() -> bool:

@@ -115,7 +115,7 @@ class Row:
         self._task = progress.add_task(title, total=None, detail="")
 
     def tell(self, detail: str) -> None:
-        """Show ``detail`` beside the title; without a terminal on a line of its own, if it is new."""
+        """Show ``detail`` beside the title; without a terminal on a line of its own, if new."""
         self._progress.update(self._task, detail=escape(detail))
         if not self._stages.console.is_terminal and detail != self._detail:
             self._stages.console.print(f"  {self._title}: {escape(detail)}")

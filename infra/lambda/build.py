@@ -24,6 +24,7 @@ SOURCES = (
     "bot/dataset.py",
     "bot/dataset.schema.json",
     "bot/errors.py",
+    "bot/sheets.py",
     "bot/text.py",
     "bot/retraining/**/*.py",
     "components/__init__.py",
@@ -32,12 +33,12 @@ SOURCES = (
     "components/comprehend/documents.py",
     "components/comprehend/service.py",
 )
-# What checks a dataset against its schema, and what calls AWS.
+# What checks a dataset against its schema, and its texts, and what calls AWS.
 DISTRIBUTIONS = (
-    *("jsonschema", "attrs", "pyrsistent"),
+    *("jsonschema", "attrs", "pyrsistent", "ftfy", "wcwidth"),
     *("botocore", "jmespath", "python-dateutil", "six", "urllib3"),
 )
-SERVICES = (*("comprehend", "ecr", "s3", "sagemaker", "sagemaker-runtime", "sns", "stepfunctions"),)
+SERVICES = ("comprehend", "ecr", "s3", "sagemaker", "sagemaker-runtime", "sns", "stepfunctions")
 _DROPPED_SUFFIXES = {".so", ".pyc", ".pyd", ".pyi"}
 _UNNEEDED = {"..", "benchmarks", "tests"}  # "..": scripts, which lie outside the packages
 _KEPT_METADATA = ("METADATA", "LICENSE", "COPYING")
