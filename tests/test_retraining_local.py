@@ -304,7 +304,7 @@ def test_a_running_bot_takes_over_and_back_without_a_lost_turn(
 
     for name in ("PIPELINE_FOLDER", "BOT_ENDPOINTS"):
         monkeypatch.setenv(name, "")  # what the demo sets is undone
-    talk = demo.demonstrate(Console(), tmp_path)
+    talk = demo.demonstrate(Console(width=200), tmp_path)
     assert talk.lost == []
     assert talk.answered > 10
     assert "it was not restarted" in capsys.readouterr().out

@@ -347,7 +347,6 @@ def test_a_key_of_ones_own_is_used_for_everything(
     rules = after["aws_s3_bucket_server_side_encryption_configuration"]
     assert json.dumps(rules).count(KEY) == 4
     for function in after["aws_lambda_function"]:
-        assert function["environment"][0]["variables"]["KMS_KEY_ARN"] == KEY
         assert function["tracing_config"] == [{"mode": "Active"}]
         assert function["reserved_concurrent_executions"] == 2
 
