@@ -223,7 +223,7 @@ def test_whatever_is_sent_is_answered(cluster: Cluster) -> None:
     def pids() -> list[int]:
         return [cluster.parts[name].pid for name in (*cluster.bots, *cluster.actions)]
 
-    target = raw_http.bot("cluster", cluster.parts["nginx"].port, pids, cluster.token("fuzz"))
+    target = raw_http.bot("cluster", cluster.parts["nginx"].port, pids, cluster.token)
     raw_http.speak(target, 150)
     assert not target.problems, "\n".join(target.problems)
 

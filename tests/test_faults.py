@@ -145,9 +145,11 @@ def test_whatever_is_sent_is_answered(servers: Servers) -> None:
     def pids(name: str) -> Callable[[], list[int]]:
         return lambda: [servers.processes[name].pid]
 
-    token, ports = RSA.token(sub="fuzz"), (servers.port, servers.actions_port)
+    ports = servers.port, servers.actions_port
     for target in (
-        raw_http.bot("bot", ports[0], pids("bot"), token, "token of the api"),
+        raw_http.bot(
+            "bot", ports[0], pids("bot"), lambda user: RSA.token(sub=user), "token of the api"
+        ),
         raw_http.actions("actions", ports[1], pids("actions"), SECRET),
     ):
         raw_http.speak(target, 200)

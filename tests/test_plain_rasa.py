@@ -92,8 +92,12 @@ def test_rasa_run_actions_answers_its_bot_alone(actions: int) -> None:
     url = f"http://{HOST}:{actions}/webhook"
     call = {"next_action": "action_none", "tracker": {"sender_id": "me"}, "version": "3.6.21"}
     assert httpx.post(url, json=call).status_code == 404  # no such action: it was let in
-    for header in ("X-Forwarded-For", "Origin"):
-        assert httpx.post(url, json=call, headers={header: "192.0.2.1"}).status_code == 401
+    for headers in (
+        {"X-Forwarded-For": "192.0.2.1"},
+        {"Origin": "http://192.0.2.1"},
+        {"Host": "rebound.example.com"},
+    ):
+        assert httpx.post(url, json=call, headers=headers).status_code == 401
 
 
 @pytest.fixture(scope="module")
@@ -182,8 +186,11 @@ def test_rest_takes_nobody_s_word_for_who_they_are(bot: int) -> None:
 
 def test_whatever_is_sent_to_rasa_run_is_answered(bot: int, actions: int) -> None:
     """The short form of `make faults`; whoever is not signed in is answered here, too."""
-    url = f"http://{HOST}:{bot}{raw_http.MOBILE}/development/token"
-    token = httpx.post(url, json={"subject": "fuzz"}).json()["access_token"]
+
+    def token(user: str) -> str:
+        url = f"http://{HOST}:{bot}{raw_http.MOBILE}/development/token"
+        return str(httpx.post(url, json={"subject": user}).json()["access_token"])
+
     for target in (
         raw_http.bot("rasa run", bot, list, token),
         raw_http.actions("rasa run actions", actions, list, None),

@@ -273,7 +273,7 @@ def http(number: int) -> Iterator[Outcome]:
             with servers.up(site, path):
                 pids = {part: functools.partial(site.processes, part) for part in site.children}
                 secret = site.environ["ACTIONS_SECRET"]
-                token = site.provider.token()
+                token = site.provider.token
                 for target in (
                     raw_http.bot(f"bot, {name}", site.port, pids["bot"], token, servers.API_TOKEN),
                     raw_http.actions(
@@ -289,7 +289,7 @@ def http(number: int) -> Iterator[Outcome]:
             def all_of_it() -> list[int]:
                 return site.processes("bot") + site.processes("actions")
 
-            token = site.provider.token()
+            token = site.provider.token
             yield spoken_to(raw_http.bot("cluster", port, all_of_it, token), number // 5)
 
 
