@@ -5,6 +5,7 @@ from __future__ import annotations
 from actions.directory.directory import Directory, ensure_sample
 from actions.directory.model import (
     Collaborator,
+    Completion,
     DirectoryError,
     Expert,
     ExpertsFound,
@@ -19,6 +20,7 @@ from actions.directory.model import (
 
 __all__ = [
     "Collaborator",
+    "Completion",
     "Directory",
     "DirectoryError",
     "Expert",

@@ -106,7 +106,7 @@ def _skills(
     """The skills and titles that a technology or a family stands for.
 
     In turn: the skill of that name, the family of that name, a skill that it is a slip for, the
-    skills that have all its words (Spring: Spring Boot).
+    skills that have all its words (Spring: Spring Boot), the title of that name.
     """
     exact = search.exact_skill(connection, term.value) if term.kind == "technology" else None
     family = vocabulary.family(term.value) if exact is None else None
@@ -120,7 +120,9 @@ def _skills(
         return Term("technology", row.name), {row.id: row.name}, ()
     found = dict(search.containing(connection, term.value, _MAX_SKILLS))
     names = list(found.values())
-    return Term("technology", names[0] if len(names) == 1 else term.value), found, ()
+    # « je cherche un SRE »: no skill, and what people are
+    titles = () if found else vocabulary.titles(term.value)
+    return Term("technology", names[0] if len(names) == 1 else term.value), found, titles
 
 
 # --- conditions -----------------------------------------------------------------------------------
