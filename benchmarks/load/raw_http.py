@@ -227,8 +227,9 @@ def send(port: int, raw: Raw) -> int | None:
     if not answer:
         assert not raw.is_whole, "hung up"
         return None
-    if answer.startswith(b"<html>"):  # nginx, to a line without a version: that is HTTP/0.9
-        return 400
+    line, _, _ = b"".join(raw.pieces).partition(b"\r\n")
+    if line.endswith(b" ") and not answer.startswith(b"HTTP/"):
+        return 400  # nginx, to a line without a version: that is HTTP/0.9, which has no status
     found = re.match(rb"HTTP/1\.1 ([0-9]{3}) ", answer)
     assert found, answer[:100]
     return int(found[1])
