@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
-from rasa.core.agent import Agent
-from rasa.utils.endpoints import ClientResponseError
 
 from bot.channels.auth import Caller
 from bot.channels.problems import unavailable
 from bot.channels.turns import caller_metadata
 from bot.errors import describe
 from bot.observability.trace_context import Trace
+
+if TYPE_CHECKING:
+    from rasa.core.agent import Agent
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ async def look_up(
     try:
         asked = endpoint.request(subpath=question, json=body)
         answer: dict[str, Any] | None = await asyncio.wait_for(asked, SECONDS)
-    except (aiohttp.ClientError, ClientResponseError, asyncio.TimeoutError, OSError) as error:
+    except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
         logger.error("[%s] %s: %s", trace.trace_id, question, describe(error))
         raise unavailable("The action server does not answer.") from None
     return answer or {}
