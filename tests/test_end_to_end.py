@@ -214,9 +214,6 @@ def test_a_follow_up_remembers(bot: RunningBot) -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        None,
-        "",
-        " \n\t",
         "a" * 100_000,
         "Qui connaît " + "Java " * 20_000,
         "😀" * 50,
@@ -235,7 +232,7 @@ def test_a_follow_up_remembers(bot: RunningBot) -> None:
     ],
     ids=lambda message: repr(message)[:30],
 )
-def test_odd_input_gets_an_answer(bot: RunningBot, message: str | None) -> None:
+def test_odd_input_gets_an_answer(bot: RunningBot, message: str) -> None:
     answer = bot.ask(message)
     assert answer
     assert "<script>" not in answer
