@@ -11,6 +11,12 @@ from actions.directory import Collaborator, Found
 from actions.query import MAX_LIMIT, SKILL_KINDS, Constraint, Query
 from actions.reply import MISSING, Reply
 
+_ORDERS = {
+    "agency": "utter_label_order_agency",
+    "name": "utter_label_order_name",
+    "availability": "utter_label_order_availability",
+}
+
 
 def format_date(day: date | None) -> str:
     """Return ``day`` as French people write it, ``23/11/2026``."""
@@ -148,7 +154,7 @@ def query_parts(reply: Reply, query: Query) -> list[dict[str, Any]]:
         limit = reply.phrase("utter_label_limit", limit=query.limit)
         said.append(("limit", limit, False, query.with_(limit=None, offset=0)))
     if query.order != "level":
-        order = reply.phrase(f"utter_label_order_{query.order}")
+        order = reply.phrase(_ORDERS[query.order])
         said.append(("order", order, False, query.with_(order="level", offset=0)))
     return [
         {
