@@ -65,6 +65,8 @@ def _suggest(context: Context) -> None:
 def _is_of_the_directory(context: Context) -> bool:
     """Whether the turn operates on people and skills: mere mention of them may be off-topic."""
     turn = context.turn
+    if _says_no_more(context):
+        return True
     if any(c.kinds & {"unknown", "topic"} for c in turn.constraints) or turn.persons:
         return False
     counts = turn.asks & {"people", "number"}
@@ -77,9 +79,21 @@ def _is_of_the_directory(context: Context) -> bool:
     return bool(turn.has_head and operates)
 
 
+def _says_no_more(context: Context) -> bool:
+    """Whether the turn is a question of which nothing is left beside the directory's names."""
+    turn = context.turn
+    if turn.rest or not turn.text or any(c.kind == "unknown" for c in turn.constraints):
+        return False
+    names = turn.persons or turn.technologies
+    spotted = context.directory.spot(turn.text) if names else ()
+    return any(name.value in names for name in spotted)
+
+
 def _asks_whole(context: Context, short: bool) -> bool:
     """Whether the turn is a question whose every word of weight is one of the directory's."""
     turn = context.turn
+    if _says_no_more(context):
+        return True
     if any(c.kinds & {"unknown", "unsupported", "topic"} for c in turn.constraints):
         return False
     if turn.asks and (turn.has_head or turn.availability is not None):

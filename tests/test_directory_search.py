@@ -245,7 +245,7 @@ def test_skill_is_forgiven(people: Directory, typed: str, skill: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "typed", ["Jaja", "C+", "F#", "Angular 16", "Sql server", "R", "D", "Rust"]
+    "typed", ["Jaja", "C+", "F#", "Sql server", "R", "D", "Rust"]
 )
 def test_another_skill_is_not_a_typo(people: Directory, typed: str) -> None:
     found = people.find_experts(typed)
@@ -272,7 +272,7 @@ def test_nobody_in_the_agency_tells_how_many_elsewhere(people: Directory) -> Non
 def test_related_skills_are_held_by_somebody(people: Directory) -> None:
     assert people.find_experts("Scala").related == ("Java", "Kotlin", "Spring Boot")
     assert people.find_experts("Spring Batch").related == ("Spring Boot",)
-    assert people.find_experts("Angular").related[:1] == ("Angular 17",)
+    assert people.find_experts("Angular").skill == "Angular 17"  # a version counts for its base
     assert people.find_experts("Scala", agency="Lyon").related == ("Java",)
     assert people.find_experts("Poterie").related == ()
 

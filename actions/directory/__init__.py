@@ -16,6 +16,7 @@ from actions.directory.model import (
     Skill,
     Stats,
 )
+from actions.directory.spotting import Spotted
 
 __all__ = [
     "Collaborator",
@@ -29,6 +30,7 @@ __all__ = [
     "Listed",
     "PeopleFound",
     "Skill",
+    "Spotted",
     "Stats",
     "ensure_sample",
 ]

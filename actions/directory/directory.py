@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy import func, select
 from sqlalchemy.engine import Connection
 
-from actions.directory import listing, search, tables
+from actions.directory import listing, search, skills, spotting, tables
 from actions.directory.database import Database
 from actions.directory.files import Progress, format_of, write_people
 from actions.directory.importer import import_file, remove_person
@@ -21,6 +21,7 @@ from actions.directory.model import (
     PeopleFound,
     Stats,
 )
+from actions.directory.spotting import Spotted
 from actions.query import Constraint, Query
 
 _EXPORT_BATCH = 500
@@ -104,6 +105,16 @@ class Directory:
         """The people with this e-mail address or telephone number, however it is written."""
         with self.database.read() as connection:
             return search.find_contact(connection, contact)
+
+    def spot(self, text: str) -> list[Spotted]:
+        """The whole names of people and skills in ``text``, the longest of those that overlap."""
+        with self.database.read() as connection:
+            return spotting.spot(connection, text)
+
+    def knows_skill(self, name: str) -> bool:
+        """Whether ``name`` is a skill of somebody, by any of its names."""
+        with self.database.read() as connection:
+            return bool(skills.vocabulary(connection).meaning(name).ids)
 
     def count_by_agency(self, query: Query) -> dict[str, int]:
         """How many people of each agency fit ``query``, in alphabetical order."""

@@ -18,7 +18,7 @@ from sqlalchemy import Table, bindparam, delete, func, select, update
 from sqlalchemy.engine import Connection
 from sqlalchemy.engine import Row as DatabaseRow
 
-from actions.directory import matching, tables
+from actions.directory import matching, skills, tables
 from actions.directory.database import Database
 from actions.directory.files import Progress, Row, read_rows
 from actions.directory.model import MAX_LEVEL, ImportResult, InvalidFileError
@@ -392,6 +392,8 @@ class _Writer:
         self._finish_tokens()
         self._finish_skills()
         self._finish_agencies()
+        if self.added or self.changed or self.removed:
+            skills.renew(self.connection)
         return ImportResult(self.added, self.changed, self.unchanged, self.removed)
 
     def _finish_tokens(self) -> None:

@@ -457,10 +457,31 @@ def is_skill_typo(typed: str, known: str) -> float:
     return 1.0 - distance / max(len(typed), len(known)) if distance <= allowed else 0.0
 
 
+_VERSION = re.compile(r"(?:\s+v?\.?|(?<=[a-z]{3})v?)\d+(?:\.\w+)*[a-z]?(?:\s+(?:r\d|lts))?$")
+
+
 def without_version(key: str) -> str:
     """``"java 17"`` gives ``"java"``; ``""`` where there is no version or nothing before it."""
-    base = re.sub(r"(?:\s+v?|(?<=[a-z]{3}))\d+(?:\.\w+)*$", "", key)
+    base = _VERSION.sub("", key)
     return base if base != key and base else ""
+
+
+@lru_cache(maxsize=16384)
+def loose_key(key: str) -> str:
+    """``key`` without number and joining words: one for ``gestion de projet(s)``.
+
+    It begins with ``~``, so that it is never taken for another name as it stands; ``""`` where it
+    would be no looser.
+    """
+    found = [_singular(word) for word in re.findall(r"[\w+#]+", key) if word not in _STOP_WORDS]
+    joined = "".join(found)
+    return "~" + joined if joined and joined != squash(key) else ""
+
+
+def _singular(word: str) -> str:
+    if len(word) < 5 or not word.isalpha():
+        return word
+    return re.sub(r"(?<!s)s$", "", re.sub(r"aux$", "al", re.sub(r"eaux$", "eau", word)))
 
 
 @lru_cache(maxsize=1024)

@@ -156,3 +156,21 @@ collaborator_word = Table(
     Column("collaborator_pk", Integer, primary_key=True, autoincrement=False),
     sqlite_with_rowid=False,
 )
+
+# Other names of skills that the company has imported; `key` is squashed.
+synonym = Table(
+    "synonym",
+    metadata,
+    Column("key", String(200), primary_key=True),
+    Column("spelling", String(200), nullable=False),
+    Column("name", String(200), nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# One row, another number after each change of skills or synonyms: what is derived from them and
+# held in memory is then out of date.
+generation = Table(
+    "generation",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+)
