@@ -396,8 +396,12 @@ def _tell_detail(context: Context, person: Collaborator, detail: str) -> None:
 
 def _tell_skill(context: Context, person: Collaborator, technology: str) -> str:
     """Say whether ``person`` knows ``technology``; return its name as the directory spells it."""
-    skill = Query((Constraint((Term("technology", technology),)),))
-    found = context.directory.find(skill, within=[person.id])
+    # « IA » may be a skill of some and a field of work of others: a false « non » is worse.
+    for kind in ("technology", "family"):
+        skill = Query((Constraint((Term(kind, technology),)),))
+        found = context.directory.find(skill, within=[person.id])
+        if found.people:
+            break
     technology = next(iter(found.query.technologies), technology)
     levels = found.people[0].levels if found.people else {}
     # A family, or a name that stands for several skills: the very one, else the one known best.

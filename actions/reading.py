@@ -32,7 +32,11 @@ _FRAME = frozenset(
     "savez sait donc alors bonjour bonsoir salut stp svp plait merci dis dites donne donnez parle "
     "parlez cherche trouve montre affiche veux voudrais peux pouvez mail email adresse numero tel "
     "telephone portable nom prenom fiche profil monsieur madame mr mme mlle quel quelle son sa ses "
-    "mon ma mes avoir ai as pour sur avec chez dans ki kel cest quelqu comment joindre contacter".split()
+    "mon ma mes avoir ai as pour sur avec chez dans ki kel cest comment joindre contacter "
+    # of one about skills
+    "quelqu qqn quelque personne personnes gens monde connaissent maitrise maitrisent maitriser "
+    "fait font faire pratique pratiquent utilise competence competences expert experts experte "
+    "specialiste specialistes".split()
 )
 
 
@@ -156,4 +160,4 @@ def left_over(message: Mapping[str, Any]) -> str:
         if not any(start < match.end() and match.start() < end for start, end in taken)
     ]
     named = (re.sub(r"^(?:[cdjlmnst]|qu)['’]", "", word, flags=re.I) for word in words)
-    return " ".join(word for word in named if fold(word) not in _FRAME)
+    return " ".join(word for word in named if not _FRAME.issuperset(re.split(r"[-']", fold(word))))

@@ -470,12 +470,11 @@ def without_version(key: str) -> str:
 def loose_key(key: str) -> str:
     """``key`` without number and joining words: one for ``gestion de projet(s)``.
 
-    It begins with ``~``, so that it is never taken for another name as it stands; ``""`` where it
-    would be no looser.
+    It begins with ``~``, so that it is never taken for another name as it stands.
     """
     found = [_singular(word) for word in re.findall(r"[\w+#]+", key) if word not in _STOP_WORDS]
     joined = "".join(found)
-    return "~" + joined if joined and joined != squash(key) else ""
+    return "~" + joined if joined else ""
 
 
 def _singular(word: str) -> str:
