@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import json
 import logging
 from collections.abc import Iterable, Sequence
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from bot import charts
 from bot.dataset import Example
 from bot.errors import UserError
 
@@ -417,42 +419,25 @@ def write_report(
     figures: dict[str, Any], predictions: Sequence[Prediction], folder: Path
 ) -> list[Path]:
     """Write ``figures.json`` and the pictures to ``folder``; return the files."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot
-
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / "figures.json"]
     paths[0].write_text(json.dumps(figures, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-    pictures = {
-        "confusion.png": _draw_confusion,
-        "reliability.png": _draw_reliability,
-        "confidence.png": _draw_confidence,
+    drawings = {
+        "confusion": ("Which intents are taken for which", _draw_confusion),
+        "reliability": ("Share of right answers against confidence", _draw_reliability),
+        "confidence": ("How confident right and wrong answers are", _draw_confidence),
     }
-    for name, draw in pictures.items():
-        figure, axes = pyplot.subplots(figsize=(7, 6), dpi=120)
-        draw(axes, figures, predictions)
-        figure.tight_layout()
-        figure.savefig(folder / name)
-        pyplot.close(figure)
-        paths.append(folder / name)
+    for name, (alternative, draw) in drawings.items():
+        filled = functools.partial(draw, figures=figures, predictions=predictions)
+        charts.save(name, alternative, filled, folder, (7, 6))
+        paths.append(folder / f"{name}.png")
     return paths
 
 
 def _draw_confusion(axes: Axes, figures: dict[str, Any], predictions: Sequence[Prediction]) -> None:
-    labels = figures["confusion"]["labels"]
-    counts = np.asarray(figures["confusion"]["rows_expected"])
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for (row, column), count in np.ndenumerate(counts):
-        colour = "white" if shares[row, column] > 0.5 else "black"
-        axes.text(column, row, str(count), ha="center", va="center", color=colour)
-    axes.set_xticks(range(len(labels)), labels, rotation=30, ha="right")
-    axes.set_yticks(range(len(labels)), labels)
-    axes.set_xlabel("Answered")
-    axes.set_ylabel("Expected")
-    axes.set_title(f"Held-out set: {figures['with_off_topic']['accuracy']:.1%} right")
+    counts, right = figures["confusion"], figures["with_off_topic"]["accuracy"]
+    title = f"Held-out set: {right:.1%} right"
+    charts.draw_confusion(axes, counts["labels"], counts["rows_expected"], title)
 
 
 def _draw_reliability(
@@ -462,8 +447,8 @@ def _draw_reliability(
         [one.confidence for one in predictions], [one.is_right_choice for one in predictions]
     )
     means, accuracies = [row[0] for row in rows], [row[1] for row in rows]
-    axes.plot([0, 1], [0, 1], linestyle="--", color="grey", label="perfectly calibrated")
-    axes.plot(means, accuracies, marker="o", label="model")
+    axes.plot([0, 1], [0, 1], linestyle="--", color=charts.INK, label="perfectly calibrated")
+    axes.plot(means, accuracies, color=charts.COLOURS[0], marker="o", label="model")
     for mean, accuracy, count in rows:
         axes.annotate(str(count), (mean, accuracy), textcoords="offset points", xytext=(5, -12))
     axes.set_xlim(0, 1)
@@ -472,6 +457,7 @@ def _draw_reliability(
     axes.set_ylabel("Share of right first choices")
     axes.set_title(f"Expected calibration error {figures['expected_calibration_error']:.1%}")
     axes.legend(loc="upper left")
+    charts.clear(axes)
 
 
 def _draw_confidence(
@@ -486,10 +472,11 @@ def _draw_confidence(
         bins=np.linspace(0, 1, 2 * BINS + 1).tolist(),
         stacked=True,
         label=[f"{name} ({len(values)})" for name, values in groups.items()],
-        color=["tab:blue", "tab:red"],
+        color=charts.COLOURS[:2],
     )
     axes.set_yscale("symlog")
     axes.set_xlabel("Confidence of the first choice")
     axes.set_ylabel("Examples")
     axes.set_title("Confidence on the held-out set")
     axes.legend(loc="upper left")
+    charts.clear(axes)

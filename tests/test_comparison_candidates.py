@@ -4,12 +4,14 @@ intents."""
 from __future__ import annotations
 
 import dataclasses
+import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from bot.comparison import candidates, jobs, performance
 from bot.comparison.settings import Settings, Spec, read
@@ -40,12 +42,6 @@ def spec(kind: str, model: Any, key: str = "one") -> Spec:
     return Spec(key, key, kind, model, None, None, {})
 
 
-def job(trained: Spec, *others: Spec, keep: dict[str, Path] | None = None) -> jobs.Job:
-    return jobs.Job(
-        trained, [trained, *others], EXAMPLES, EXAMPLES, 1, INTENTS, "off", 1, keep or {}
-    )
-
-
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(build_tiny_encoder(tmp_path_factory.mktemp("encoder"), EXAMPLES.texts))
@@ -69,7 +65,7 @@ def test_a_rasa_pipeline_is_trained_and_ranks_every_intent(tmp_path: Path) -> No
     assert facts.model_bytes > 1000
     assert facts.encoder is None
     assert candidates.read_facts(tmp_path) == facts
-    rankings = candidates.load(one, one, tmp_path, 1).rank(["bonjour", "qui est Ana ?"])
+    rankings = candidates.load(one, tmp_path, 1).rank(["bonjour", "qui est Ana ?"])
     assert [ranking[0][0] for ranking in rankings] == ["greet", "who"]
     for ranking in rankings:
         assert sorted(name for name, _ in ranking) == INTENTS
@@ -88,43 +84,13 @@ def test_the_seed_reaches_components_that_have_a_key_for_it(tmp_path: Path) -> N
     assert rasa_pipeline._parts(fixed, tmp_path, seed=7)[0].config["random_state"] == 3
 
 
-def test_one_training_serves_fp32_and_int8(
-    encoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from components.camembert import served_model
-
-    monkeypatch.setattr(served_model, "MINIMUM_AGREEMENT", 0.0)
-    full = spec("pipeline", camembert(encoder), "full")
-    small = spec("quantised", "full", "small")
-    keep = {key: tmp_path / key for key in ("full", "small")}
-    outcomes = jobs.run(job(full, small, keep=keep))
-    sizes = {}
-    for key in keep:
-        run, facts = outcomes[key]
-        assert isinstance(run, performance.Run)
-        assert isinstance(facts, candidates.Facts)
-        assert facts.encoder == encoder
-        sizes[key] = facts.model_bytes
-        (model,) = candidates.served_models(keep[key])
-        expected = "fp32" if key == "full" else "int8"
-        assert served_model.read_metadata(model).precision == expected
-    assert sizes["small"] < sizes["full"]
-    # What is kept answers as what was scored.
-    loaded = candidates.load(small, full, keep["small"], 1)
-    run, _ = outcomes["small"]
+def test_what_is_kept_answers_as_what_was_scored(encoder: str, tmp_path: Path) -> None:
+    one, keep = spec("pipeline", camembert(encoder)), tmp_path / "kept"
+    run, facts = jobs.run(jobs.Job(one, EXAMPLES, EXAMPLES, 1, INTENTS, "off", 1, keep))
+    assert facts.encoder == encoder
+    loaded = candidates.load(one, keep, 1)
     again = performance.score(loaded.rank(EXAMPLES.texts), EXAMPLES.intents, INTENTS, "off", 18)
-    assert isinstance(run, performance.Run)
     assert again.answered == run.answered
-
-
-def test_int8_that_does_not_agree_is_said(encoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from components.camembert import served_model
-
-    monkeypatch.setattr(served_model, "MINIMUM_AGREEMENT", 1.1)
-    full = spec("pipeline", camembert(encoder), "full")
-    _, facts = jobs.run(job(full, spec("quantised", "full", "small")))["small"]
-    assert isinstance(facts, candidates.Facts)
-    assert any("fp32 was kept" in note for note in facts.notes)
 
 
 def test_an_encoder_is_frozen_by_freezing_more_layers_than_it_has(
@@ -156,21 +122,11 @@ def test_a_transformers_pipeline_is_trained_and_answers(encoder: str, tmp_path: 
     one = spec("transformers", settings)
     facts = candidates.fit(one, EXAMPLES, 0, tmp_path)
     assert facts.encoder == encoder
-    classifier = candidates.load(one, one, tmp_path, 1)
+    classifier = candidates.load(one, tmp_path, 1)
     rankings = classifier.rank(["bonjour", "un texte bien plus long que le maximum " * 20])
     for ranking in rankings:
         assert sorted(name for name, _ in ranking) == INTENTS
         assert [value for _, value in ranking] == sorted((v for _, v in ranking), reverse=True)
-
-
-def test_what_fails_in_one_candidate_does_not_touch_its_sibling(encoder: str) -> None:
-    full = spec("pipeline", camembert(encoder), "full")
-    broken = dataclasses.replace(spec("transformers", {}, "broken"))
-    outcomes = jobs.run(job(full, broken))
-    assert isinstance(outcomes["full"][0], performance.Run)
-    error, where = outcomes["broken"]
-    assert isinstance(error, str)
-    assert "Traceback" in str(where)
 
 
 def test_sixty_intents_of_ten_thousand_sentences() -> None:
@@ -194,9 +150,7 @@ def test_sixty_intents_of_ten_thousand_sentences() -> None:
     )
     cut = 8000
     train, test = Labelled(texts[:cut], labels[:cut]), Labelled(texts[cut:], labels[cut:])
-    outcome = jobs.run(jobs.Job(one, [one], train, test, 0, intents, None, 1, {}))["one"]
-    run = outcome[0]
-    assert isinstance(run, performance.Run)
+    run, _ = jobs.run(jobs.Job(one, train, test, 0, intents, None, 1, None))
     found = performance.held_out([run], intents, None)
     assert found.accuracy.value > 0.9
     assert len(found.intents) == len(found.confusion.labels) == 60
@@ -234,13 +188,31 @@ def read_text(tmp_path: Path, text: str) -> Settings:
     return read(path)
 
 
-def test_the_configuration_of_the_project_has_all_candidates() -> None:
+def test_the_configuration_of_the_project_says_why_each_candidate_is_there() -> None:
     found = read(Path("compare.yml"))
-    assert len(found.candidates) == 9
+    assert all(one.why for one in found.candidates.values())
+    assert [key for key, one in found.candidates.items() if one.is_default] == ["camembert-int8"]
     assert (found.folds, found.seeds) == (5, [0, 1, 2])
     assert found.candidates["comprehend"].service == "comprehend"
-    written = found.candidates["camembert-int8"].definition["pipeline"]
-    assert written[0]["precision"] == "int8"
+
+
+def test_the_default_is_that_of_the_bot() -> None:
+    pipeline = yaml.safe_load(Path("config.yml").read_text(encoding="utf-8"))["pipeline"]
+    (default,) = (one for one in read(Path("compare.yml")).candidates.values() if one.is_default)
+    (measured,) = default.model
+    (ours,) = (one for one in pipeline if one["name"] == measured["name"])
+    shared = {key: value for key, value in ours.items() if key in measured}
+    assert measured == shared
+
+
+def test_an_encoder_goes_to_all_that_fine_tune_one() -> None:
+    asked = read(Path("compare.yml")).changed(encoder="some/encoder").candidates
+    with_it = {key for key, one in asked.items() if "some/encoder" in json.dumps(one.definition)}
+    assert with_it == {
+        "camembert-int8", "camembert-student", "camembert-sagemaker", "transformers",
+    }  # fmt: skip
+    assert asked["transformers"].model["encoder"] == "some/encoder"
+    assert asked["camembert-int8"].model[0]["encoder"] == "some/encoder"
 
 
 def test_a_candidate_is_a_few_lines_and_the_rest_has_defaults(tmp_path: Path) -> None:
@@ -261,7 +233,10 @@ def test_a_candidate_is_a_few_lines_and_the_rest_has_defaults(tmp_path: Path) ->
         ("candidates: {x: {name: X, pipeline: []}}", "a list of Rasa components"),
         ("candidates: {X y: {name: X, transformers: {}}}", "small letters"),
         ("candidates: {x: {name: X, transformers: {epoch: 1}}}", "'epochs'"),
-        ("candidates: {x: {name: X, quantised: y}}", "without service"),
+        (
+            "candidates: {x: {name: X, service: sagemaker, local_model: y, transformers: {}}}",
+            "without service",
+        ),
         ("candidates: {x: {name: X, transformers: {}, local_model: x}}", "with a 'service'"),
         ("candidates: {x: {name: X, transformers: {}}}\nsplits: {fold: 3}", "'folds'"),
         ("candidates: {x: {name: X, transformers: {}}}\nsplits: {seeds: [1, 1]}", "repetitions"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from bot.comparison.performance import Run
 from bot.comparison.results import CROSS_VALIDATION, HELD_OUT, Failure
 from bot.errors import UserError
 from bot.rasa_cli import PROJECT_ROOT
+from tests import comparison_results
 
 COUNTED = """
       - name: WhitespaceTokenizer
@@ -189,7 +191,7 @@ def comparison(folder: Path, **options: object) -> runner.Comparison:
 
 
 def planned(one: runner.Comparison) -> list[Cell]:
-    return [cell for step in one.plan() for cell in step.cells]
+    return one.plan()
 
 
 def finish(one: runner.Comparison, chosen: Sequence[Cell], failure: bool = False) -> None:
@@ -361,7 +363,7 @@ def test_what_is_of_earlier_code_is_reported_on_demand_and_marked(
     monkeypatch.chdir(tmp_path)
     refused = compare(tmp_path, "--report")
     assert "8 measurements are left out" in refused.output
-    assert "--outdated takes those that fit" in str(refused.exception)
+    assert "--outdated takes those that fit" in refused.output
     (counted,) = reported(tmp_path, monkeypatch, "--outdated").candidates
     assert counted.held_out is not None
     assert counted.notes == [
@@ -391,12 +393,11 @@ def test_one_candidate_and_one_kind_can_be_chosen(tmp_path: Path) -> None:
         comparison(tmp_path, only=["brokn"])
 
 
-SHARED = """
-  int8: {name: Int8, quantised: full}
+SERVED = """
   behind:
     name: Behind
     service: sagemaker
-    local_model: int8
+    local_model: full
     pipeline: [{name: components.camembert.CamembertIntentClassifier, sagemaker_endpoint: x}]
   full:
     name: Full
@@ -404,31 +405,19 @@ SHARED = """
 """
 
 
-def test_a_quantised_candidate_shares_the_training_of_its_source(tmp_path: Path) -> None:
-    config = CONFIG.partition("  counted:")[0] + SHARED
-    one = comparison(write_project(tmp_path, config))
-    steps = [step for step in one.plan() if step.cells[0].kind != SPEED]
-    for step in steps:
-        keys = [cell.candidate for cell in step.cells]
-        assert (step.spec.key, keys) in [("full", ["full", "int8"]), ("behind", ["behind"])]
-    # Only what was asked for is scored, whoever is trained for it.
-    (step,) = comparison(tmp_path, only=["int8"], kinds=[HELD_OUT]).plan()[:1]
-    assert (step.spec.key, [cell.candidate for cell in step.cells]) == ("full", ["int8"])
-
-
 def test_a_service_is_scored_on_the_held_out_set_alone_after_what_it_serves(
     tmp_path: Path,
 ) -> None:
-    config = CONFIG.partition("  counted:")[0] + SHARED
+    config = CONFIG.partition("  counted:")[0] + SERVED
     one = comparison(write_project(tmp_path, config))
     mine = [cell for cell in planned(one) if cell.candidate == "behind"]
     assert [cell.kind for cell in mine] == [HELD_OUT, SPEED]
-    steps = [step.spec.key for step in one.plan() if step.cells[0].kind == HELD_OUT]
-    assert steps == ["full", "full", "behind"]
+    trained = [cell.candidate for cell in one.plan() if cell.kind == HELD_OUT]
+    assert trained == ["full", "full", "behind"]
     # Its endpoint ends with the local AWS, and it needs the model that is served there.
     again = planned(comparison(tmp_path, only=["behind"], kinds=[SPEED]))
     assert [(cell.candidate, cell.kind) for cell in again] == [
-        ("int8", HELD_OUT),
+        ("full", HELD_OUT),
         ("behind", HELD_OUT),
         ("behind", SPEED),
     ]
@@ -470,4 +459,32 @@ def test_wrong_options_are_named_at_once(
     result = compare(tmp_path, *options)
     assert isinstance(result.exception, UserError)
     assert message in str(result.exception)
+    assert not (tmp_path / "out").exists()
+
+
+def test_where_nothing_is_measured_the_published_figures_are_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(write_project(tmp_path))
+    published = tmp_path / "docs" / "comparison"
+    published.mkdir(parents=True)
+    made = comparison_results
+    results.write(made.results(made.camembert(), made.diet()), published)
+
+    shown = compare(tmp_path, "--report")
+
+    assert shown.exit_code == 0, shown.output
+    assert "this is the report of docs/comparison/results.json" in shown.output
+    assert "CamemBERT int8 comes first" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_amazon_is_not_asked_before_somebody_has_agreed_to_pay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(write_project(tmp_path))
+
+    asked = compare(tmp_path, "--real-aws")
+
+    assert asked.exit_code == 1
+    assert re.search(r"\$1\.80 an hour for its endpoint", asked.output.replace("\n", " "))
     assert not (tmp_path / "out").exists()

@@ -120,7 +120,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def plan(folder: Path) -> speed.Plan:
-    return speed.Plan(COUNTED, COUNTED, folder, ["a", "c"], 1, [1, 3], 0.1, 0.001)
+    return speed.Plan(COUNTED, folder, ["a", "c"], 1, [1, 3], 0.1, 0.001)
 
 
 def test_a_candidate_is_measured_in_a_process_of_its_own(trained: Path, tmp_path: Path) -> None:

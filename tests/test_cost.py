@@ -12,6 +12,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from bot import charts
 from bot.cli import app
 from bot.comparison import cost, cost_report, prices
 from bot.comparison.profile import Profile
@@ -426,7 +427,7 @@ def test_the_curves_stand_in_a_page_in_its_colours_and_without_addresses(tmp_pat
     from bot.comparison import pictures
 
     result = cost_report.work_out(PRICES, Profile())
-    drawn = pictures.save(
+    drawn = charts.save(
         "curves", 'Say "<cost>"', lambda axes: pictures.draw_break_even(axes, result), tmp_path
     )
     element = drawn.inline()

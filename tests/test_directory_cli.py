@@ -82,11 +82,12 @@ def test_a_working_day(run: Run, directory_url: str, tmp_path: Path) -> None:
 
 def test_bad_rows_are_printed(run: Run, directory_url: str, tmp_path: Path) -> None:
     path = tmp_path / "people.csv"
-    bad = "C3,,Roux,[bold]Lyon,Dév,,,[bold]Java[/]:9"
+    bad = "C3,,,[bold]Lyon,Dév,,,[bold]Java[/]:9"
     path.write_text("\n".join((HEADER, *ROWS, bad)), encoding="utf-8")
     done = run("import", path, url=directory_url)
     assert done.returncode == 1
-    assert "line 4 ('C3'): first_name is empty; level 9 of skill '[bold]Java[/]'" in done.stderr
+    assert "line 4 ('C3'): level 9 of skill '[bold]Java[/]' is not" in done.stderr
+    assert "; first_name and last_name are empty" in done.stderr
     assert "nothing was changed. Rows to correct: 1." in done.stderr
     assert "Traceback" not in done.stderr
     assert "People      0" in run("stats", url=directory_url).stdout

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timezone
 from pathlib import Path
 
@@ -11,8 +11,8 @@ from sqlalchemy.engine import Connection
 
 from actions.directory import listing, search, skills, spotting, tables
 from actions.directory.database import Database
-from actions.directory.files import Progress, format_of, write_people
-from actions.directory.importer import import_file, remove_person
+from actions.directory.files import format_of, read_rows, write_people
+from actions.directory.importer import Confirm, import_people, remove_person, undo_import
 from actions.directory.model import (
     Collaborator,
     ExpertsFound,
@@ -21,8 +21,10 @@ from actions.directory.model import (
     PeopleFound,
     Stats,
 )
+from actions.directory.sources import rows_behind
 from actions.directory.spotting import Spotted
 from actions.query import Constraint, Query
+from bot.sheets import Progress, Say
 
 _EXPORT_BATCH = 500
 
@@ -168,24 +170,71 @@ class Directory:
         *,
         replace: bool = False,
         encoding: str | None = None,
+        sheet: str | None = None,
+        columns: Mapping[str, str] | None = None,
         progress: Progress | None = None,
+        say: Say | None = None,
+        confirm: Confirm | None = None,
     ) -> ImportResult:
-        """Add and change the people of a CSV or JSON file; all of it or nothing.
+        """Add and change the people of a CSV, .xlsx or JSON file; all of it or nothing.
 
         People are told apart by id. Those whom the file does not name stay, unless ``replace``.
 
         Args:
-            encoding: of the file; UTF-8 with or without byte order mark by default.
+            encoding: of a text file; found out where ``None``.
+            sheet: name or number (from 1) of a workbook's sheet, where several hold something.
+            columns: what headers mean that are not known (:func:`files.chosen_columns`).
             progress: called with the bytes read and the bytes in all.
+            say: called with how encoding and columns were understood.
+            confirm: called with what the import would do; nothing is changed unless it says so.
 
         Raises:
             InvalidFileError: nothing was changed; ``problems`` names every wrong row.
         """
-        result = import_file(
-            self.database, Path(path), replace=replace, encoding=encoding, progress=progress
+        rows = read_rows(
+            Path(path),
+            encoding=encoding,
+            sheet=sheet,
+            columns=columns,
+            progress=progress,
+            say=say,
         )
+        result = import_people(self.database, rows, str(path), replace=replace, confirm=confirm)
         assert result is not None
         return result
+
+    def sync(
+        self,
+        address: str,
+        query: str | None = None,
+        *,
+        token: str | None = None,
+        columns: Mapping[str, str] | None = None,
+        say: Say | None = None,
+        confirm: Confirm | None = None,
+    ) -> ImportResult:
+        """Make the directory what the one behind ``address`` is, by :meth:`import_`.
+
+        Args:
+            address: ``https://…`` of a file as :meth:`import_` takes it, or SQLAlchemy's of a
+                database, where ``query`` selects the columns.
+            token: sent to the server of the file as ``Authorization: Bearer``.
+
+        Raises:
+            InvalidFileError: it can't be had, or is wrong; nothing was changed.
+        """
+        with rows_behind(address, query, token=token, columns=columns, say=say) as (rows, name):
+            result = import_people(self.database, rows, name, replace=True, confirm=confirm)
+        assert result is not None
+        return result
+
+    def undo(self, *, confirm: Confirm | None = None) -> ImportResult:
+        """Make the directory what it was before the last import; another undo takes that back.
+
+        Raises:
+            DirectoryError: (also) there was none.
+        """
+        return undo_import(self.database, confirm=confirm)
 
     def forget(self, collaborator_id: str) -> bool:
         """Remove the person with this id, for good; returns whether they were there.
@@ -234,6 +283,8 @@ def ensure_sample(url: str | None, csv_path: str | Path) -> bool:
     try:
         if not directory.is_empty():
             return False
-        return import_file(directory.database, Path(csv_path), only_if_empty=True) is not None
+        rows = read_rows(Path(csv_path))
+        result = import_people(directory.database, rows, str(csv_path), only_if_empty=True)
+        return result is not None
     finally:
         directory.close()

@@ -1,34 +1,49 @@
-"""Bringing a file into the directory: one transaction, only what changed is written.
+"""Bringing people into the directory: one transaction, only what changed is written.
 
 The search indexes (tokens, hashes, counts) are kept up to date from the differences, so a small
-import into a large directory stays small.
+import into a large directory stays small. What an import changes is kept as it was before, until
+the next one, to go back to (:func:`undo_import`).
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime, timezone
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import date, datetime, timezone
 from typing import Any
 
-from sqlalchemy import Table, bindparam, delete, func, select, update
+from sqlalchemy import String, Table, bindparam, delete, func, select, update
 from sqlalchemy.engine import Connection
 from sqlalchemy.engine import Row as DatabaseRow
 
 from actions.directory import matching, skills, tables
 from actions.directory.database import Database
-from actions.directory.files import Progress, Row, read_rows
-from actions.directory.model import MAX_LEVEL, ImportResult, InvalidFileError
+from actions.directory.files import Row
+from actions.directory.model import (
+    MAX_LEVEL,
+    DirectoryError,
+    ImportResult,
+    InvalidFileError,
+    Skill,
+)
 
 BATCH = 2000
 NAME_BITS = 60
+_NAMES = ("first_name", "last_name")
 _INDEXED = ("job_title", "biography", "email", "phone")
 
 # (name, level) pairs as stored: (skill id, level), in the file's order.
 _Skills = tuple[tuple[int, int], ...]
+# Whether an import that would come out so may go on.
+Confirm = Callable[[ImportResult], bool]
+# What ``last_import`` remembers, beside the spelling of agencies and skills: somebody as they were,
+# or that nobody was there.
+_PERSON, _EMPTY = "person", "empty"
+# So many of a kind are told by name.
+_TOLD = 20
 
 
 def skill_rank(level: int, name_order: int) -> int:
@@ -36,58 +51,136 @@ def skill_rank(level: int, name_order: int) -> int:
     return (MAX_LEVEL - level) << NAME_BITS | name_order
 
 
-def import_file(
+def import_people(
     database: Database,
-    path: Path,
+    rows: Iterable[Row],
+    name: str,
     *,
     replace: bool = False,
-    encoding: str | None = None,
-    progress: Progress | None = None,
     only_if_empty: bool = False,
+    confirm: Confirm | None = None,
 ) -> ImportResult | None:
-    """Add and change the people of ``path``; with ``replace`` remove those whom it does not name.
+    """Add and change the people of ``rows``; with ``replace`` remove those whom they do not name.
 
-    ``None`` where ``only_if_empty`` and the directory holds people.
+    ``confirm`` is asked before anything is done for good, while nobody else can import; what it
+    raises ends the import, and ``False`` does so without an error. ``None`` where
+    ``only_if_empty`` and the directory holds people.
 
     Raises:
-        InvalidFileError: the file is wrong; nothing was changed.
+        InvalidFileError: the source is wrong; nothing was changed.
         DirectoryError: the database can't be reached, or another import is running.
     """
-    with database.write() as connection:
-        writer = _Writer(connection)
-        if only_if_empty and not writer.empty:
-            return None
-        lines: dict[str, int] = {}
-        problems: list[str] = []
-        batch: list[Row] = []
-        for row in read_rows(path, encoding=encoding, progress=progress):
-            identifier = row.values.get("id")
-            reasons = row.reasons
-            if identifier:
-                first = lines.setdefault(identifier, row.line)
-                if first != row.line:
-                    reasons = (*reasons, f"the id was used before, on line {first}")
-            if reasons:
-                problems.append(Row(row.line, row.values, reasons).problem)
-                batch.clear()
-            elif not problems:
-                batch.append(row)
-            if len(batch) == BATCH:
-                writer.write(batch)
-                batch.clear()
-        if problems:
-            raise InvalidFileError(
-                f"{path} was not imported, nothing was changed. Rows to correct: {len(problems)}.",
-                tuple(problems),
-            )
-        if not lines:
-            raise InvalidFileError(f"{path} names no collaborator; nothing was changed.")
-        writer.write(batch)
-        if replace:
-            writer.remove_others(lines.keys())
-        result = writer.finish()
-    database.after_import()
+    return _confirmed(
+        database,
+        confirm,
+        lambda connection: _import(connection, rows, name, replace, only_if_empty),
+    )
+
+
+def undo_import(database: Database, *, confirm: Confirm | None = None) -> ImportResult:
+    """Make the directory what it was before the last import; once more, and that is undone.
+
+    Raises:
+        DirectoryError: there was none, or as for :func:`import_people`.
+    """
+    result = _confirmed(database, confirm, _undo)
+    assert result is not None
     return result
+
+
+class _NotConfirmedError(Exception):
+    pass
+
+
+def _confirmed(
+    database: Database,
+    confirm: Confirm | None,
+    change: Callable[[Connection], ImportResult | None],
+) -> ImportResult | None:
+    result = None
+    try:
+        with database.write() as connection:
+            result = change(connection)
+            if result and confirm and not confirm(result):
+                raise _NotConfirmedError
+    except _NotConfirmedError:
+        return result
+    if result:
+        database.after_import()
+    return result
+
+
+def _import(
+    connection: Connection, rows: Iterable[Row], name: str, replace: bool, only_if_empty: bool
+) -> ImportResult | None:
+    writer = _Writer(connection)
+    if only_if_empty and not writer.empty:
+        return None
+    lines: dict[str, int] = {}
+    problems: list[str] = []
+    repairs: list[str] = []
+    batch: list[Row] = []
+    for row in rows:
+        identifier = row.values.get("id")
+        reasons = row.reasons
+        if identifier:
+            first = lines.setdefault(identifier, row.line)
+            if first != row.line:
+                reasons = (*reasons, f"the id was used before, on line {first}")
+        if reasons:
+            problems.append(row.says(reasons))
+            batch.clear()
+        elif not problems:
+            batch.append(row)
+        if row.repairs:
+            repairs.append(row.says(row.repairs))
+        if len(batch) == BATCH:
+            writer.write(batch)
+            batch.clear()
+    if problems:
+        raise InvalidFileError(
+            f"{name} was not imported, nothing was changed. Rows to correct: {len(problems)}.",
+            tuple(problems),
+        )
+    if not lines:
+        raise InvalidFileError(f"{name} names no collaborator; nothing was changed.")
+    writer.write(batch)
+    if replace:
+        writer.remove_others(lines.keys())
+    return writer.finish(repairs)
+
+
+def _undo(connection: Connection) -> ImportResult:
+    memory = tables.last_import.c
+    found = connection.execute(
+        select(memory.kind, memory.key, memory.data).order_by(memory.position)
+    )
+    remembered = found.all()
+    if not remembered:
+        raise DirectoryError("There is no import to undo.")
+    writer = _Writer(connection)
+    if remembered[0].kind == _EMPTY:
+        writer.remove_others(())
+    people = [row for row in remembered if row.kind == _PERSON]
+    for chunk in _chunks([_as_remembered(row.data) for row in people if row.data]):
+        writer.write(chunk)
+    for chunk in _chunks([row.key for row in people if not row.data]):
+        writer.remove(chunk)
+    result = writer.finish()
+    for row in remembered:
+        names = {table.name: table for table in (tables.agency, tables.skill)}.get(row.kind)
+        if names is not None:
+            writer.respell(names, row.key, row.data)
+    return result
+
+
+def _as_remembered(data: str) -> Row:
+    values = json.loads(data)
+    free = values["available_from"]
+    values["available_from"] = date.fromisoformat(free) if free else None
+    values["updated_at"] = datetime.fromisoformat(values["updated_at"])
+    values["skills"] = tuple(Skill(name, level) for name, level in values["skills"].items())
+    return Row(0, values)
 
 
 def remove_person(database: Database, identifier: str) -> bool:
@@ -98,8 +191,12 @@ def remove_person(database: Database, identifier: str) -> bool:
     """
     with database.write() as connection:
         writer = _Writer(connection)
-        writer.remove(identifier)
+        writer.remove([identifier], remember=False)
         removed = writer.finish().removed
+        memory = tables.last_import
+        connection.execute(
+            delete(memory).where(memory.c.kind == _PERSON, memory.c.key == identifier)
+        )
     database.after_removal()
     return removed > 0
 
@@ -120,10 +217,12 @@ def _bulk_insert(connection: Connection, table: Table, rows: Sequence[tuple[Any,
         connection.exec_driver_sql(f"INSERT INTO {table.name} ({names}) VALUES ({places})", rows)
         return
     buffer = io.StringIO()
-    csv.writer(buffer).writerows(rows)  # None becomes an unquoted nothing: NULL
+    csv.writer(buffer).writerows(rows)  # None becomes nothing: NULL, and so would an empty text
     buffer.seek(0)
+    texts = [f'"{c.name}"' for c in table.columns if isinstance(c.type, String) and not c.nullable]
+    options = f"FORMAT csv, FORCE_NOT_NULL ({', '.join(texts)})" if texts else "FORMAT csv"
     with connection.connection.cursor() as cursor:
-        cursor.copy_expert(f"COPY {table.name} ({names}) FROM STDIN (FORMAT csv)", buffer)
+        cursor.copy_expert(f"COPY {table.name} ({names}) FROM STDIN ({options})", buffer)
 
 
 class _Names:
@@ -152,17 +251,18 @@ class _Names:
         spellings[name] += 1
         return found
 
-    def correct_spelling(self, people: dict[int, int]) -> None:
-        """Take the file's most frequent spelling where it names most of those concerned.
+    def corrections(self, people: dict[int, int]) -> dict[str, str]:
+        """The file's most frequent spelling, by key, where it names most of those concerned.
 
         ``people``: how many the directory counts for an id, for those that :meth:`respelled`
         names. So a corrected file corrects the directory, and a stray row does not.
         """
-        for identifier, name in self.respelled().items():
-            if 2 * sum(self.seen[identifier].values()) > people.get(identifier, 0):
-                self.connection.execute(
-                    update(self.table).where(self.table.c.id == identifier).values(name=name)
-                )
+        wanted = {
+            identifier: name
+            for identifier, name in self.respelled().items()
+            if 2 * sum(self.seen[identifier].values()) > people.get(identifier, 0)
+        }
+        return {key: wanted[found] for key, found in self.ids.items() if found in wanted}
 
     def respelled(self) -> dict[int, str]:
         """Ids whose most frequent spelling in the file is not the directory's."""
@@ -178,6 +278,8 @@ class _Writer:
         people = tables.collaborator
         highest = connection.execute(select(func.max(people.c.pk))).scalar()
         self.empty = highest is None
+        counted = connection.execute(select(func.count()).select_from(people))
+        self.before = 0 if self.empty else int(counted.scalar_one())
         self.next_pk = (highest or 0) + 1
         self.now = datetime.now(timezone.utc).replace(microsecond=0, tzinfo=None)
         self.agencies = _Names(connection, tables.agency)
@@ -190,6 +292,9 @@ class _Writer:
         self.skill_change: Counter[tuple[int, int]] = Counter()
         self.left_agencies: set[int] = set()
         self.added = self.changed = self.unchanged = self.removed = 0
+        self.told: dict[str, list[str]] = {"+": [], "~": [], "-": []}
+        self.remembered = 0
+        self.arrived: set[str] = set()
 
     # -- batches ----------------------------------------------------------------------------------
 
@@ -199,20 +304,26 @@ class _Writer:
         skills_of = self._load_skills([person.pk for person in known.values()])
         insertions: list[tuple[int, dict[str, Any], _Skills]] = []
         outdated: list[DatabaseRow] = []
+        newcomers: list[str] = []
         for row in rows:
             old = known.get(row.values["id"])
             old_skills = skills_of.get(old.pk, ()) if old else ()
             values, skills = self._merge(row.values, old, old_skills)
             if old is None:
                 self.added += 1
+                newcomers.append(values["id"])
                 insertions.append((self.next_pk, values, skills))
                 self.next_pk += 1
-            elif self._same(values, skills, old, old_skills):
-                self.unchanged += 1
-            else:
+                self._tell("+", values)
+            elif different := self._different(values, skills, old, old_skills):
                 self.changed += 1
                 outdated.append(old)
                 insertions.append((old.pk, values, skills))
+                self._tell("~", values, f": {', '.join(different)}")
+            else:
+                self.unchanged += 1
+        self._remember(_PERSON, [(identifier, None) for identifier in newcomers])
+        self._remember_people(outdated, skills_of)
         self._delete(outdated, skills_of)
         self._insert(insertions)
 
@@ -241,7 +352,7 @@ class _Writer:
     ) -> tuple[dict[str, Any], _Skills]:
         """The person as the file wants it; a column that the file lacks keeps its value."""
         values: dict[str, Any] = {
-            name: given.get(name, getattr(old, name, None))
+            name: given.get(name, getattr(old, name, "" if name in _NAMES else None))
             for name in ("id", "first_name", "last_name", "job_title", "email", "phone",
                          "available_from", "biography")
         }  # fmt: skip
@@ -257,14 +368,67 @@ class _Writer:
         )
 
     @staticmethod
-    def _same(
+    def _different(
         values: dict[str, Any], skills: _Skills, old: DatabaseRow, old_skills: _Skills
-    ) -> bool:
-        return skills == old_skills and all(
-            value == getattr(old, name)
+    ) -> list[str]:
+        """The names of what changes."""
+        names = [
+            name.removesuffix("_id")
             for name, value in values.items()
-            if not (name == "updated_at" and value is None)
-        )
+            if value != getattr(old, name) and not (name == "updated_at" and value is None)
+        ]
+        return names if skills == old_skills else [*names, "skills"]
+
+    def _tell(self, sign: str, person: Any, what: str = "") -> None:
+        """Keep a line on somebody who is added (+), changed (~) or removed (-)."""
+        if len(self.told[sign]) < _TOLD:
+            given = person if isinstance(person, dict) else person._mapping
+            name = f"{given['first_name']} {given['last_name']}".strip()
+            agency = self.agencies.spelling[given["agency_id"]]
+            self.told[sign].append(f"{sign} {given['id']} {name} ({agency}){what}")
+
+    # -- memory -----------------------------------------------------------------------------------
+
+    def _remember(self, kind: str, items: Sequence[tuple[str, str | None]]) -> None:
+        """Keep the ``data`` that the directory held under keys; those before are forgotten."""
+        if items and not self.remembered:
+            self.connection.execute(delete(tables.last_import))
+            if self.empty:
+                kind, items = _EMPTY, [("", None)]
+        elif self.empty:
+            return  # nobody was there, which is remembered
+        rows = [(self.remembered + n, kind, key, data) for n, (key, data) in enumerate(items, 1)]
+        self.remembered += len(rows)
+        _bulk_insert(self.connection, tables.last_import, rows)
+
+    def _remember_people(
+        self, people: Sequence[DatabaseRow], skills_of: dict[int, _Skills]
+    ) -> None:
+        names = self.skills.spelling
+        items = []
+        for row in people:
+            person = {
+                "id": row.id,
+                "first_name": row.first_name,
+                "last_name": row.last_name,
+                "agency": self.agencies.spelling[row.agency_id],
+                "job_title": row.job_title,
+                "email": row.email,
+                "phone": row.phone,
+                "skills": {names[skill]: level for skill, level in skills_of.get(row.pk, ())},
+                "available_from": row.available_from and row.available_from.isoformat(),
+                "biography": row.biography,
+                "updated_at": row.updated_at.isoformat(),
+            }
+            items.append((row.id, json.dumps(person, ensure_ascii=False)))
+        self._remember(_PERSON, items)
+
+    def respell(self, table: Table, key: str, name: str) -> None:
+        """Spell an agency or a skill in another way, and remember the old one."""
+        old = self.connection.execute(select(table.c.name).where(table.c.key == key)).scalar()
+        if old is not None and old != name:
+            self._remember(table.name, [(key, old)])
+            self.connection.execute(update(table).where(table.c.key == key).values(name=name))
 
     def _insert(self, people: Sequence[tuple[int, dict[str, Any], _Skills]]) -> None:
         person_rows, skill_rows, token_rows, word_rows = [], [], [], []
@@ -276,6 +440,7 @@ class _Writer:
         for pk, values, skills in people:
             first, last, agency_id = values["first_name"], values["last_name"], values["agency_id"]
             order = matching.name_order(first, last)
+            self.arrived.add(matching.name_key(first, last))
             person_rows.append(
                 (
                     pk,
@@ -364,10 +529,17 @@ class _Writer:
         ):
             self.connection.execute(delete(column.table).where(column.in_(pks)))
 
-    def remove(self, identifier: str) -> None:
-        """Remove the person with that id, if there is one."""
-        leaving = list(self._load([identifier]).values())
-        self._delete(leaving, self._load_skills([row.pk for row in leaving]))
+    def remove(self, identifiers: Sequence[str], *, remember: bool = True) -> None:
+        """Remove the people with these ids who are there."""
+        self._remove(list(self._load(identifiers).values()), remember)
+
+    def _remove(self, leaving: Sequence[DatabaseRow], remember: bool = True) -> None:
+        skills_of = self._load_skills([row.pk for row in leaving])
+        if remember:
+            self._remember_people(leaving, skills_of)
+        for row in leaving:
+            self._tell("-", row)
+        self._delete(leaving, skills_of)
         self.removed += len(leaving)
 
     def remove_others(self, keep: Iterable[str]) -> None:
@@ -381,20 +553,50 @@ class _Writer:
             if not rows:
                 return
             last = rows[-1].pk
-            leaving = [row for row in rows if row.id not in kept]
-            self._delete(leaving, self._load_skills([row.pk for row in leaving]))
-            self.removed += len(leaving)
+            self._remove([row for row in rows if row.id not in kept])
 
     # -- derived tables ---------------------------------------------------------------------------
 
-    def finish(self) -> ImportResult:
+    def finish(self, repairs: Sequence[str] = ()) -> ImportResult:
         """Update counts and hashes, drop what nobody has any more."""
         self._finish_tokens()
         self._finish_skills()
         self._finish_agencies()
-        if self.added or self.changed or self.removed:
-            skills.renew(self.connection)
-        return ImportResult(self.added, self.changed, self.unchanged, self.removed)
+        skills.renew(self.connection)
+        return ImportResult(
+            self.added,
+            self.changed,
+            self.unchanged,
+            self.removed,
+            before=self.before,
+            people=tuple(line for lines in self.told.values() for line in lines),
+            warnings=(*repairs, *self._twins()),
+        )
+
+    def _twins(self) -> Iterator[str]:
+        """Warn of people who arrived and are like another one in everything but the id."""
+        person = tables.collaborator.c
+        alike = [getattr(person, name) for name in (
+            "name_key", "first_name", "last_name", "agency_id", "job_title", "email", "phone",
+            "available_from", "biography",
+        )]  # fmt: skip
+        for chunk in _chunks(sorted(self.arrived)):
+            query = select(person.name_key).where(person.name_key.in_(chunk))
+            query = query.group_by(*alike).having(func.count() > 1)
+            keys = sorted(set(self.connection.execute(query).scalars()))
+            found = self.connection.execute(
+                select(person.pk, person.id, *alike).where(person.name_key.in_(keys))
+            ).all()
+            skills_of = self._load_skills([row.pk for row in found])
+            groups: dict[Any, list[DatabaseRow]] = {}
+            for row in found:
+                skills = frozenset(skills_of.get(row.pk, ()))
+                groups.setdefault((*row[2:], skills), []).append(row)
+            for (_, first, last, *_), group in groups.items():
+                if len(group) > 1:
+                    ids = ", ".join(row.id for row in group)
+                    name = f"{first} {last}".strip()
+                    yield f"{name} is there {len(group)} times, alike but for the id: {ids}"
 
     def _finish_tokens(self) -> None:
         token = tables.name_token
@@ -460,7 +662,8 @@ class _Writer:
         for chunk in _chunks(respelled):
             found = self.connection.execute(query.where(count.c.skill_id.in_(chunk)))
             holders.update({row[0]: int(row[1]) for row in found})
-        self.skills.correct_spelling(holders)
+        for key, name in self.skills.corrections(holders).items():
+            self.respell(skill, key, name)
 
     def _finish_agencies(self) -> None:
         people = tables.collaborator
@@ -475,4 +678,5 @@ class _Writer:
         for agency_id in respelled:
             query = select(func.count()).where(people.c.agency_id == agency_id)
             sizes[agency_id] = int(self.connection.execute(query).scalar_one())
-        self.agencies.correct_spelling(sizes)
+        for key, name in self.agencies.corrections(sizes).items():
+            self.respell(tables.agency, key, name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from actions.query import Constraint, Query, Term
@@ -158,9 +158,16 @@ class Stats:
 
 @dataclass(frozen=True)
 class ImportResult:
-    """How many people an import added, changed, left as they were and removed."""
+    """How many people an import added, changed, left as they were and removed.
+
+    Of ``before`` people; ``people`` are lines on the first who are added (+), changed (~) and
+    removed (-), ``warnings`` what was read otherwise than it is written, and people twice.
+    """
 
     added: int = 0
     changed: int = 0
     unchanged: int = 0
     removed: int = 0
+    before: int = field(default=0, compare=False)
+    people: tuple[str, ...] = field(default=(), compare=False)
+    warnings: tuple[str, ...] = field(default=(), compare=False)

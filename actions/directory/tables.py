@@ -56,7 +56,7 @@ skill = Table(
     "skill",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
-    Column("name", String(100), nullable=False),
+    Column("name", String(200), nullable=False),
     Column("key", String(200), nullable=False, unique=True),
     Column("squashed", String(200), nullable=False),
 )
@@ -173,4 +173,15 @@ generation = Table(
     "generation",
     metadata,
     Column("number", BigInteger, primary_key=True, autoincrement=False),
+)
+
+# What the last import changed, as it was before: people (JSON; nothing for those who were added)
+# and spellings of agencies and skills, by id or key.
+last_import = Table(
+    "last_import",
+    metadata,
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("kind", String(10), nullable=False),
+    Column("key", String(200), nullable=False),
+    Column("data", Text),
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,9 +11,11 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from bot.comparison.cells import Record
-    from bot.comparison.runner import Comparison, Progress, Step
+    from bot.comparison.cells import Cell, Record
+    from bot.comparison.runner import Comparison, Progress
 
+# The figures that the repository keeps.
+PUBLISHED = Path("docs/comparison/results.json")
 # What --measure takes, and the kinds of cells that it stands for.
 _KINDS = {
     "held-out": "held-out",
@@ -74,16 +75,26 @@ def compare(
         Path | None,
         typer.Option(help="Also copy the Markdown report with its pictures there."),
     ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(help="For all that fine-tune one: a name on the model hub, or a folder."),
+    ] = None,
     real_aws: Annotated[
         bool,
-        typer.Option("--real-aws", help="Ask Amazon, with AWS's credentials; it charges for it."),
+        typer.Option(
+            "--real-aws", help="Ask Amazon, with AWS's credentials; tells the price first."
+        ),
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask whether that may be paid.")
     ] = False,
 ) -> None:
     """Measure intent classifiers on the same material and write one report.
 
     What is measured is kept: the same command goes on after an interruption, and measures again
     what has failed or changed. With --report, it only writes the report again, with other weights
-    or of a part of the measurements. Exit status 1 if a measurement failed.
+    or of a part of the measurements; where nothing is measured, of the published ones. Exit
+    status 1 if a measurement failed.
     """
 
     from rich.console import Console
@@ -92,8 +103,10 @@ def compare(
         assessment,
         cost_report,
         decision,
+        one_page,
         prices,
         report_page,
+        report_tables,
         runner,
         settings,
         summary,
@@ -114,7 +127,7 @@ def compare(
     if outdated and not report:
         raise UserError("--outdated goes with --report: a measurement is always of today's code.")
     chosen = settings.read(config).changed(
-        train=dataset, held_out=held_out, seeds=_numbers(seeds), folds=folds
+        train=dataset, held_out=held_out, seeds=_numbers(seeds), folds=folds, encoder=encoder
     )
     # Before the long work: what is wrong with these must not come out after it.
     importance = (
@@ -140,10 +153,18 @@ def compare(
     )
     for note in data.notes:
         console.print(f"Note: {note}", style="yellow", markup=False)
-    if report:
-        _require_some(comparison, console)
-    else:
-        out.mkdir(parents=True, exist_ok=True)
+    published = None
+    if report and not _has_some(comparison, console):
+        if outdated or not PUBLISHED.exists():
+            raise UserError(f"Nothing is measured in {out} for this configuration.")
+        console.print(f"Nothing is measured in {out}: this is the report of {PUBLISHED}.")
+        published = figures.read(PUBLISHED)
+    if real_aws and not report:
+        console.print(costs.real_run())
+        if not yes:
+            typer.confirm("Measure Amazon's services?", abort=True)
+    out.mkdir(parents=True, exist_ok=True)
+    if not report:
         try:
             with stopping_on_signals():
                 comparison.run(_Lines(console))
@@ -153,16 +174,15 @@ def compare(
                 "writes the report of what is there."
             )
             raise typer.Exit(130) from None
-    results = summary.results(comparison)
+    results = published or summary.results(comparison)
     files = [figures.write(results, out)]
     made = reports.build(results, costs, importance)
     files += report_page.write(made, out)
     if publish:
         files[4:4] = report_page.publish(out, publish)[:1]
-    for grid in report_page.summary(made):
-        console.print(grid.to_rich())
-        for note in grid.notes:
-            console.print(note, markup=False)
+    console.print(report_tables.matrix_grid(made).to_rich())
+    for paragraph in one_page.paragraphs(made, "en"):
+        console.print(paragraph.replace("**", "").replace("`", ""), markup=False)
     for path in files[: 5 if publish else 4]:
         console.print(str(path))
     failures = [
@@ -190,22 +210,18 @@ def _numbers(text: str | None) -> list[int] | None:
         raise UserError(f"--seeds {text}: it takes whole numbers, such as 0,1,2.") from None
 
 
-def _require_some(comparison: Comparison, console: Console) -> None:
-    """Say what a report leaves out because it is of other things; refuse to report nothing."""
-    from bot.errors import UserError
-
+def _has_some(comparison: Comparison, console: Console) -> bool:
+    """Whether there is something to report; say what is left out, being of other things."""
     left_out = Counter(
         cell.candidate for cell in comparison.outdated if cell not in comparison.records
     )
     for key, count in left_out.items():
         console.print(
             f"{key}: {count} measurements are left out, since they are of other code, settings, "
-            "libraries or examples.",
+            "libraries or examples; --outdated takes those that fit.",
             style="yellow",
         )
-    if not comparison.records:
-        hint = " --outdated takes those that fit." if left_out else ""
-        raise UserError(f"Nothing is measured in {comparison.out} for this configuration.{hint}")
+    return bool(comparison.records)
 
 
 class _Lines:
@@ -215,21 +231,19 @@ class _Lines:
         self._console = console
         self._status = console.status("")
 
-    def begins(self, step: Step) -> None:
-        self._status.update(f"{step.spec.name}, {step.cells[0].title} …")
+    def begins(self, cell: Cell) -> None:
+        self._status.update(f"{cell.candidate}, {cell.title} …")
         self._status.start()
 
-    def ends(self, step: Step, records: Sequence[Record], progress: Progress) -> None:
+    def ends(self, cell: Cell, record: Record, progress: Progress) -> None:
         self._status.stop()
-        for cell, record in zip(step.cells, records, strict=True):
-            self._console.print(
-                f"[{progress.done}/{progress.total}] {cell.candidate}, {cell.title}: "
-                f"{_outcome(record)}",
-                markup=False,
-            )
+        self._console.print(
+            f"[{progress.done}/{progress.total}] {cell.candidate}, {cell.title}: "
+            f"{_outcome(record)}",
+            markup=False,
+        )
         if progress.remaining:
-            seconds = sum(record.seconds for record in records)
-            left = f"{_duration(seconds)}; about {_duration(progress.remaining)} left"
+            left = f"{_duration(record.seconds)}; about {_duration(progress.remaining)} left"
             self._console.print(f"      ({left})", style="green")
 
 

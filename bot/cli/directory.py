@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,31 +15,133 @@ import typer
 from bot.cli.conversations import DEFAULT_ENDPOINTS, Endpoints, stored
 
 if TYPE_CHECKING:
-    from actions.directory import Collaborator
+    from actions.directory import Collaborator, Directory, ImportResult
+    from actions.directory.importer import Confirm
     from bot.channels.conversations import Person
+    from bot.sheets import Progress, Say
 
 app = typer.Typer(
     help="Import, export and look into the collaborator directory (DIRECTORY_URL).",
     no_args_is_help=True,
 )
 
+# Exit status of an import that would remove more people than it may.
+TOO_MANY_REMOVALS = 3
+# So many warnings are shown.
+_SHOWN = 20
+
 _Agency = Annotated[str | None, typer.Option(help="Only people of this agency.")]
+_Columns = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="HEADER=COLUMN",
+        help="What a column is that is not known by its name, once for each; docs/directory.md.",
+    ),
+]
+_MaxRemovals = Annotated[
+    float,
+    typer.Option(min=0, max=100, help="Stop where more than this percentage would be removed."),
+]
+_DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would change, no more.")]
+_Yes = Annotated[bool, typer.Option("--yes", help="Do not ask on a terminal.")]
 
 
 @app.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(help="CSV or JSON file; docs/directory.md says how.")],
+    file: Annotated[Path, typer.Argument(help="CSV, .xlsx or JSON; docs/directory.md says how.")],
     replace: Annotated[
         bool, typer.Option("--replace", help="Remove the people whom the file does not name.")
     ] = False,
     encoding: Annotated[
-        str | None,
-        typer.Option(help="Encoding of the file where it is not UTF-8, such as cp1252."),
+        str | None, typer.Option(help="Encoding of a text file, where it is not found out.")
     ] = None,
+    sheet: Annotated[str | None, typer.Option(help="Name or number of a workbook's sheet.")] = None,
+    columns: _Columns = None,
+    max_removals: _MaxRemovals = 10,
+    dry_run: _DryRun = False,
+    yes: _Yes = False,
 ) -> None:
     """Add and change people, told apart by id: the whole file or, with one bad row, nothing."""
+    from actions.directory.files import chosen_columns
+
+    chosen = chosen_columns(columns or ())
+    _change(
+        f"Importing {file.name}",
+        lambda directory, bar, say, confirm: directory.import_(
+            file,
+            replace=replace,
+            encoding=encoding,
+            sheet=sheet,
+            columns=chosen,
+            progress=bar,
+            say=say,
+            confirm=confirm,
+        ),
+        max_removals,
+        dry_run,
+        yes,
+    )
+
+
+@app.command()
+def sync(
+    source: Annotated[
+        str,
+        typer.Argument(
+            envvar="DIRECTORY_SOURCE",
+            help="https://… of a file, or SQLAlchemy's address of a database; may hold a password.",
+        ),
+    ],
+    query: Annotated[
+        str | None, typer.Option(envvar="DIRECTORY_QUERY", help="What to select in a database.")
+    ] = None,
+    columns: _Columns = None,
+    max_removals: _MaxRemovals = 10,
+    dry_run: _DryRun = False,
+    yes: _Yes = False,
+) -> None:
+    """Make the directory what another one is, as `import --replace` does with its file.
+
+    $DIRECTORY_SOURCE_TOKEN is sent to an address of HTTP as bearer token.
+    """
+    from actions.directory.files import chosen_columns
+
+    chosen = chosen_columns(columns or ())
+    token = os.environ.get("DIRECTORY_SOURCE_TOKEN")
+    _change(
+        "Reading the source",
+        lambda directory, bar, say, confirm: directory.sync(
+            source, query, token=token, columns=chosen, say=say, confirm=confirm
+        ),
+        max_removals,
+        dry_run,
+        yes,
+    )
+
+
+@app.command()
+def undo(dry_run: _DryRun = False, yes: _Yes = False) -> None:
+    """Go back to the directory before the last import or sync; again, and that is undone."""
+    _change(
+        "Going back",
+        lambda directory, bar, say, confirm: directory.undo(confirm=confirm),
+        100,
+        dry_run,
+        yes,
+    )
+
+
+def _change(
+    title: str,
+    change: Callable[[Directory, Progress, Say, Confirm], ImportResult],
+    max_removals: float,
+    dry_run: bool,
+    yes: bool,
+) -> None:
+    """Change the directory, show how, and ask on a terminal before it is done."""
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
 
     from actions.directory import Directory, InvalidFileError
     from bot.errors import UserError
@@ -44,25 +149,67 @@ def import_(
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     directory = Directory()
+    bar = Bar(*columns, console=console)
+    task = bar.add_task(title, total=None)
+    done = False
+
+    def say(line: str, style: str | None = None) -> None:
+        # Not interpreted: the rows may hold brackets, which are rich's markup.
+        console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+
+    def show(read: int, total: int) -> None:
+        text = "Finishing the search index" if read >= total else title
+        bar.update(task, completed=read, total=total, description=text)
+
+    def confirm(result: ImportResult) -> bool:
+        nonlocal done
+        bar.stop()
+        asks = sys.stdin.isatty() and not dry_run
+        for line in result.people if dry_run or (asks and not yes) else ():
+            say(line)
+        for line in result.warnings[:_SHOWN]:
+            say(line, "yellow")
+        if len(result.warnings) > _SHOWN:
+            say(f"… and {len(result.warnings) - _SHOWN} more", "yellow")
+        if too_many := 100 * result.removed > max_removals * result.before:
+            say(
+                f"{result.removed} of {result.before} people would be removed, more than "
+                f"{max_removals:g} %. Is the file whole? If so: --max-removals 100.",
+                "bold red",
+            )
+        if dry_run:
+            return False
+        if too_many and not asks:
+            raise _TooManyRemovalsError
+        if asks and (too_many or not yes) and result.added + result.changed + result.removed:
+            typer.confirm(f"{_counts(result)}: change {directory.database.name}?", abort=True)
+        done = True
+        return True
+
     try:
-        with Progress(*columns, console=console) as bar:
-            task = bar.add_task(f"Importing {file.name}", total=None)
-
-            def show(done: int, total: int) -> None:
-                text = "Finishing the search index" if done >= total else f"Importing {file.name}"
-                bar.update(task, completed=done, total=total, description=text)
-
-            result = directory.import_(file, replace=replace, encoding=encoding, progress=show)
+        with bar:
+            result = change(directory, show, say, confirm)
     except InvalidFileError as error:
         for problem in error.problems:
-            # Not interpreted: the rows may hold brackets, which are rich's markup.
-            console.print(problem, style="yellow", markup=False, highlight=False, soft_wrap=True)
+            say(problem, "yellow")
         raise UserError(error.summary) from None
+    except _TooManyRemovalsError:
+        say("Nothing was changed.", "bold red")
+        raise typer.Exit(TOO_MANY_REMOVALS) from None
     finally:
         directory.close()
-    typer.echo(
+    counts = f"{_counts(result)} in {directory.database.name}"
+    typer.echo(counts if done else f"Nothing was changed. It would be: {counts}")
+
+
+class _TooManyRemovalsError(Exception):
+    pass
+
+
+def _counts(result: ImportResult) -> str:
+    return (
         f"{result.added} added, {result.changed} changed, {result.unchanged} unchanged, "
-        f"{result.removed} removed in {directory.database.name}"
+        f"{result.removed} removed"
     )
 
 

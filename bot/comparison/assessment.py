@@ -45,13 +45,17 @@ class Assessment:
 
     @property
     def label(self) -> str:
-        """The candidate's name in tables, which says where something stands in for a service."""
+        """The candidate's name in tables, which says what stands in."""
         return label(self.candidate)
 
 
 def label(candidate: Candidate) -> str:
-    """Return a candidate's name, marked where something stands in for the service."""
-    return f"{candidate.name} (stand-in)" if candidate.stand_in else candidate.name
+    """Return a candidate's name, marked where its service or its encoder is not the real one."""
+    if candidate.stand_in:
+        return f"{candidate.name} (stand-in)"
+    if candidate.encoder_asked and candidate.encoder:
+        return f"{candidate.name} ({Path(candidate.encoder).name})"
+    return candidate.name
 
 
 def basis(candidates: Sequence[Candidate]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from bot import lazy_tensorflow
+from bot.comparison.results import ENCODER_STANDS_IN
 from bot.comparison.settings import Spec
 from bot.comparison.splits import Labelled
 from components.remote import Ranking
@@ -79,29 +79,11 @@ def fit(spec: Spec, examples: Labelled, seed: int, folder: Path) -> Facts:
     return facts
 
 
-def quantise(source: Path, examples: Labelled, folder: Path) -> Facts:
-    """Make the int8 form of a trained pipeline in the empty folder ``folder``.
-
-    Its facts count the training of the source as its own.
-    """
-    from bot.comparison import rasa_pipeline
-
-    begin = time.perf_counter()
-    shutil.copytree(source, folder, dirs_exist_ok=True)
-    (folder / _FACTS).unlink()
-    rasa_pipeline.quantise(served_models(folder), examples.texts)
-    seconds = read_facts(source).seconds + time.perf_counter() - begin
-    facts = _pipeline_facts(seconds, folder, wanted="int8")
-    _write(facts, folder)
-    return facts
-
-
-def load(spec: Spec, pipeline: Spec, folder: Path, threads: int) -> Classifier:
+def load(spec: Spec, folder: Path, threads: int) -> Classifier:
     """Return a trained candidate, ready to answer.
 
     Args:
         spec: The candidate.
-        pipeline: The one whose components it has: itself, or the one that it quantises.
         folder: Where it was trained.
         threads: Threads of a candidate without a key of its own for them.
     """
@@ -111,7 +93,7 @@ def load(spec: Spec, pipeline: Spec, folder: Path, threads: int) -> Classifier:
         return TorchPipeline(folder, threads)
     from bot.comparison.rasa_pipeline import RasaPipeline
 
-    return RasaPipeline(pipeline.model, folder)
+    return RasaPipeline(spec.model, folder)
 
 
 def rank_all(classifier: Classifier, spec: Spec, texts: Sequence[str]) -> list[Ranking]:
@@ -130,7 +112,7 @@ def rank_all(classifier: Classifier, spec: Spec, texts: Sequence[str]) -> list[R
 
 
 def read_facts(folder: Path) -> Facts:
-    """Return what :func:`fit` or :func:`quantise` has noted."""
+    """Return what :func:`fit` has noted."""
     return Facts(**json.loads((folder / _FACTS).read_text(encoding="utf-8")))
 
 
@@ -147,7 +129,7 @@ def _size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def _pipeline_facts(seconds: float, folder: Path, wanted: str | None = None) -> Facts:
+def _pipeline_facts(seconds: float, folder: Path) -> Facts:
     from components.camembert.served_model import read_metadata
 
     encoder: str | None = None
@@ -156,12 +138,10 @@ def _pipeline_facts(seconds: float, folder: Path, wanted: str | None = None) -> 
         metadata = read_metadata(model)
         encoder = metadata.encoder["used"]
         notes += _encoder_notes(metadata.encoder["name"], encoder)
-        if wanted and metadata.precision != wanted:
-            notes.append(f"In {wanted}, the model did not agree with itself: fp32 was kept.")
     return Facts(seconds, _size(folder), encoder, notes)
 
 
 def _encoder_notes(asked: str, used: str) -> list[str]:
     if used == asked:
         return []
-    return [f"The encoder {used} stands in for {asked}, which was out of reach."]
+    return [ENCODER_STANDS_IN.format(used=used, asked=asked)]

@@ -164,8 +164,7 @@ def fingerprint(spec: Spec, candidates: Mapping[str, Spec], facts: Mapping[str, 
         digest.update(json.dumps(description, sort_keys=True).encode())
         for path in _sources(chain):
             digest.update(path.read_bytes())
-        other = chain.model if chain.kind == "quantised" else chain.local_model
-        chain = candidates[other] if other else None
+        chain = candidates[chain.local_model] if chain.local_model else None
     return digest.hexdigest()[:32]
 
 

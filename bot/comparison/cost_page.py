@@ -6,13 +6,14 @@ import functools
 import json
 from pathlib import Path
 
+from bot import charts
 from bot.comparison import pictures
 from bot.comparison.cost_report import Costs
 
 
 def write(costs: Costs, folder: Path) -> list[Path]:
     """Write ``cost.json``, ``cost.md`` and the curves to ``folder``; return the files."""
-    drawn = pictures.save(
+    drawn = charts.save(
         "break-even",
         "Curves of the monthly cost of each way to serve against questions a day",
         functools.partial(pictures.draw_break_even, costs=costs),

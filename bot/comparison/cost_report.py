@@ -157,6 +157,23 @@ class Costs:
             frozenset({2, 3, 4, 5}),
         )
 
+    def real_run(self) -> str:
+        """Return in words what a comparison on the real AWS costs.
+
+        The endpoint of SageMaker is there already; its hours are on its own bill.
+        """
+        price = self.prices.dollars
+        training = price("comprehend-training") * self.profile.comprehend_training_minutes / 60
+        hourly = 3600 * price("comprehend-endpoint")
+        instance = self.profile.hosting_instance
+        return (
+            f"Amazon charges about {money(training)} to train Comprehend's model (half an hour), "
+            f"{money(hourly)} an hour for its endpoint of one unit until you delete it (`bot "
+            f"comprehend endpoint stop`), and {money(price('sagemaker-hosting', instance))} an "
+            f"hour for SageMaker's ({instance}). Measured in about two hours: "
+            f"{money(training + 2 * (hourly + price('sagemaker-hosting', instance)))}."
+        )
+
     def price_sentence(self) -> str:
         """Return in words which prices these are, where there is no room for the table."""
         chosen = self.prices.chosen()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import traceback
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,64 +13,47 @@ from bot.comparison.performance import Run
 from bot.comparison.settings import Spec
 from bot.comparison.splits import Labelled
 
-# What became of a candidate: its answers and facts, or error and traceback.
-Outcome = tuple[Run, Facts] | tuple[str, str]
-
 
 @dataclass(frozen=True)
 class Job:
-    """A training, and the candidates that share it.
+    """A training, and what is scored of it.
 
     Attributes:
-        spec: The candidate that is trained.
-        score: It and those that are made of its model; only these are scored.
+        spec: The candidate.
         train: Examples to train on.
         test: Examples to score.
         seed: Of the training.
         intents: All intents of the material.
         off_topic: The off-topic intent, where there is one.
         threads: Threads that the libraries may use.
-        keep: Where the models are to stay, by the key of the candidate.
+        keep: Where the model is to stay; None: nowhere.
     """
 
     spec: Spec
-    score: list[Spec]
     train: Labelled
     test: Labelled
     seed: int
     intents: list[str]
     off_topic: str | None
     threads: int
-    keep: Mapping[str, Path]
+    keep: Path | None
 
 
-def run(job: Job) -> dict[str, Outcome]:
-    """Train once, and score each candidate of the job; one that fails does not fail the others."""
-    outcomes: dict[str, Outcome] = {}
+def run(job: Job) -> tuple[Run, Facts]:
+    """Train, score, and keep the model if so asked."""
     with tempfile.TemporaryDirectory() as scratch:
-        source = Path(scratch) / job.spec.key
-        source.mkdir()
-        # A training that fails fails all that is made of it.
-        facts = candidates.fit(job.spec, job.train, job.seed, source)
-        for spec in job.score:
-            try:
-                folder = source
-                if spec.kind == "quantised":
-                    folder = Path(scratch) / spec.key
-                    folder.mkdir()
-                    facts = candidates.quantise(source, job.train, folder)
-                outcomes[spec.key] = _score(job, spec, folder), facts
-                if spec.key in job.keep:
-                    _keep(folder, job.keep[spec.key])
-            except Exception as error:
-                message = "".join(traceback.format_exception_only(type(error), error)).strip()
-                outcomes[spec.key] = message, traceback.format_exc()
-    return outcomes
+        folder = Path(scratch) / job.spec.key
+        folder.mkdir()
+        facts = candidates.fit(job.spec, job.train, job.seed, folder)
+        scores = _score(job, folder)
+        if job.keep:
+            _keep(folder, job.keep)
+    return scores, facts
 
 
-def _score(job: Job, spec: Spec, folder: Path) -> Run:
-    classifier = candidates.load(spec, job.spec, folder, job.threads)
-    rankings = candidates.rank_all(classifier, spec, job.test.texts)
+def _score(job: Job, folder: Path) -> Run:
+    classifier = candidates.load(job.spec, folder, job.threads)
+    rankings = candidates.rank_all(classifier, job.spec, job.test.texts)
     return performance.score(rankings, job.test.intents, job.intents, job.off_topic, len(job.train))
 
 

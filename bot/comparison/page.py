@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bot.comparison.pictures import Picture
+from bot.charts import Picture
 from bot.comparison.tables import Grid
 
 PICTURES = "pictures"
@@ -16,10 +17,9 @@ PICTURES = "pictures"
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph."""
+    """A paragraph; ``**…**`` in it is bold, `` `…` `` is code."""
 
     text: str
-    is_lead: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,15 +37,7 @@ class Matrix:
     criteria: dict[str, tuple[str, float]]
 
 
-@dataclass(frozen=True)
-class Details:
-    """Blocks that a page shows on demand."""
-
-    title: str
-    blocks: Sequence[Text | Grid | Picture]
-
-
-Block = Text | Grid | Picture | Matrix | Details
+Block = Text | Grid | Picture | Matrix
 
 
 @dataclass(frozen=True)
@@ -99,29 +91,22 @@ class Page:
 
 def _markdown(block: Block) -> str:
     if isinstance(block, Text):
-        return f"**{block.text}**" if block.is_lead else block.text
-    if isinstance(block, Grid):
-        return block.to_markdown()
+        return block.text
     if isinstance(block, Picture):
         return f"![{block.alternative}]({PICTURES}/{block.name}.svg)"
-    if isinstance(block, Matrix):
-        return block.grid.to_markdown()
-    inside = "\n\n".join(_markdown(one).strip() for one in block.blocks)
-    return f"<details><summary>{html.escape(block.title)}</summary>\n\n{inside}\n\n</details>"
+    return (block.grid if isinstance(block, Matrix) else block).to_markdown()
 
 
 def _html(block: Block) -> str:
     if isinstance(block, Text):
-        lead = ' class="lead"' if block.is_lead else ""
-        return f"<p{lead}>{html.escape(block.text)}</p>"
+        text = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", html.escape(block.text))
+        text = re.sub("`(.+?)`", r"<code>\1</code>", text)
+        return f"<p>{text}</p>"
     if isinstance(block, Grid):
         return block.to_html()
     if isinstance(block, Picture):
         return f'<figure><div class="picture">{block.inline()}</div></figure>'
-    if isinstance(block, Matrix):
-        return _html_matrix(block)
-    inside = "\n".join(_html(one) for one in block.blocks)
-    return f"<details><summary>{html.escape(block.title)}</summary>\n{inside}\n</details>"
+    return _html_matrix(block)
 
 
 def _html_matrix(matrix: Matrix) -> str:
@@ -161,7 +146,6 @@ h1 { font-size: 1.9rem; line-height: 1.2; margin: 1rem 0 .3rem; }
 h2 { font-size: 1.35rem; margin: 2.5rem 0 .6rem; padding-top: .8rem;
   border-top: 1px solid var(--line); }
 header p, .notes, caption { color: var(--soft); }
-.lead { font-size: 1.2rem; }
 nav { display: flex; flex-wrap: wrap; gap: .3rem 1.1rem; }
 a { color: var(--accent); }
 .table { overflow-x: auto; margin: 1.2rem 0 .4rem; }
@@ -178,9 +162,6 @@ tr.winner > * { background: var(--winner); font-weight: 650; }
 figure { margin: 1.2rem 0; }
 .picture { overflow-x: auto; }
 .picture svg { width: 100%; min-width: 30rem; max-width: 52rem; height: auto; }
-details { margin: 1rem 0; border: 1px solid var(--line); border-radius: .4rem;
-  padding: .5rem .8rem; }
-summary { cursor: pointer; font-weight: 600; }
 fieldset { border: 1px solid var(--line); border-radius: .4rem; display: grid; gap: .5rem 1.5rem;
   grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); margin: 1rem 0; padding: .8rem; }
 fieldset label { display: grid; grid-template-columns: 1fr 2.5rem; align-items: center; }

@@ -1,18 +1,14 @@
-"""The pictures of the comparison, as SVG and PNG; the same input gives the same bytes.
-
-Lines and points differ in shape as well as in colour, for those who do not see the colours.
-"""
+"""The pictures of the comparison: how each is drawn on the axes of a chart."""
 
 from __future__ import annotations
 
-import re
-import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from bot.charts import INK, PAPER, Style, clear, styles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,114 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.transforms import Bbox
 
     from bot.comparison.cost_report import Costs
-
-# Text, axes and grid, and what is behind them; in a page both give way to the page's own colours,
-# see Picture.inline. White that must stay is a shade off.
-_INK, _PAPER, _WHITE = "#3b3f46", "#ffffff", "#fefefe"
-# Okabe and Ito's palette, without its black and its yellow, which vanish on a dark or light page.
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6bb1", "#7f7f7f")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-_DASHES = ("-", "--", "-.", ":")
-# Above so many labels, a confusion matrix shows shades instead of numbers and fewer names.
-_NUMBERED_LABELS, _NAMED_LABELS = 16, 80
-
-
-# How a line or a point looks: matplotlib's color, marker and linestyle.
-Style = dict[str, str]
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A drawing that stands in files and in a page.
-
-    Attributes:
-        name: Its file name without ending; also what its parts are named after in a page.
-        alternative: What it shows, in words.
-        svg: The SVG document.
-    """
-
-    name: str
-    alternative: str
-    svg: str
-
-    def inline(self) -> str:
-        """Return an SVG element for a page: in the page's colours, no name used twice."""
-        element = self.svg[self.svg.index("<svg") :]
-        element = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", element, flags=re.DOTALL)
-        element = re.sub(r' xmlns(:xlink)?="[^"]*"', "", element).replace("xlink:href", "href")
-        element = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{self.name}-", element)
-        element = element.replace(_INK, "currentColor").replace(f"fill: {_PAPER}", "fill: none")
-        label = self.alternative.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
-        return element.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1).strip()
-
-
-def save(
-    name: str,
-    alternative: str,
-    draw: Callable[[Axes], None],
-    folder: Path,
-    size: tuple[float, float] = (7.0, 4.4),
-) -> Picture:
-    """Draw into ``folder`` as SVG and PNG.
-
-    Args:
-        name: File name without ending.
-        alternative: What the picture shows, in words.
-        draw: Draws on the axes that it is given.
-        folder: It is made where it is missing.
-        size: Width and height in inches.
-    """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    style = {
-        "svg.hashsalt": "comparison",
-        "figure.facecolor": _PAPER,
-        "savefig.facecolor": _PAPER,
-        "axes.facecolor": _PAPER,
-        "text.color": _INK,
-        "axes.labelcolor": _INK,
-        "axes.edgecolor": _INK,
-        "xtick.color": _INK,
-        "ytick.color": _INK,
-        "axes.titlesize": "medium",
-        "axes.titlelocation": "left",
-        "legend.frameon": False,
-        "legend.fontsize": "small",
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    with mpl.rc_context(style):
-        figure = Figure(figsize=size, layout="constrained")
-        draw(figure.add_subplot())
-        figure.savefig(folder / f"{name}.png", dpi=150, metadata={"Title": alternative})
-        vector = folder / f"{name}.svg"
-        figure.savefig(vector, metadata={"Date": None, "Title": alternative})
-    return Picture(name, alternative, vector.read_text(encoding="utf-8"))
-
-
-def styles(names: Sequence[str]) -> dict[str, Style]:
-    """Return looks that differ in colour and shape, so that a name looks the same everywhere."""
-    return {
-        name: {
-            "color": _COLOURS[index % len(_COLOURS)],
-            # One on in each round, so that a colour comes back with another shape.
-            "marker": _MARKERS[(index + index // len(_COLOURS)) % len(_MARKERS)],
-            "linestyle": _DASHES[index // len(_COLOURS) % len(_DASHES)],
-        }
-        for index, name in enumerate(names)
-    }
-
-
-def _clear(axes: Axes) -> None:
-    """Take away what carries nothing."""
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(True, color=_INK, alpha=0.15, linewidth=0.6)
-    axes.set_axisbelow(True)
-
-
-def _wrap(text: str, width: int) -> str:
-    """Break a text into lines, between words."""
-    return textwrap.fill(text, width, break_long_words=False)
 
 
 @dataclass(frozen=True)
@@ -177,7 +65,7 @@ def _write(
             box = text.get_window_extent().padded(1)
             hidden = sum(_overlap(box, other) for other in taken)
             outside = box.width * box.height - _overlap(box, frame)
-            cost = 4 * hidden + 8 * outside + 6 * rank
+            cost = 40 * hidden + 80 * outside + 6 * rank
             if best is None or cost < best[0]:
                 if best:
                     best[1].remove()
@@ -228,15 +116,15 @@ def draw_break_even(axes: Axes, costs: Costs) -> None:
     axes.set_ylim(low / 4, high)
     axes.minorticks_off()
     usage = costs.profile.questions_per_day
-    axes.axvline(usage, color=_INK, linewidth=0.8, linestyle=":")
+    axes.axvline(usage, color=INK, linewidth=0.8, linestyle=":")
     axes.set_xlabel("Questions a day")
     axes.set_ylabel("Euros a month")
     axes.set_title("What serving costs; rings: where one way starts to cost more than another")
-    _clear(axes)
+    clear(axes)
     rings = []
     for one in costs.break_even:
         x, y = one.questions_per_day, costs.prices.euros(one.dollars)
-        axes.plot(x, y, marker="o", markersize=8, markerfacecolor="none", color=_INK)
+        axes.plot(x, y, marker="o", markersize=8, markerfacecolor="none", color=INK)
         rings.append(Label(f"{x:,}", x, y))
     axes.figure.draw_without_rendering()  # which decides where the axes are
     lines = [_around(axes, x, y, y, 2) for x, y in shown]
@@ -245,36 +133,6 @@ def draw_break_even(axes: Axes, costs: Costs) -> None:
     at_usage = Label(f"this usage: {usage:,.0f} a day", usage, low / 2.6)
     taken = _write(axes, [*floor, at_usage], _BESIDE[:1], taken)
     _write(axes, rings, _BESIDE, taken)
-
-
-def draw_confusion(
-    axes: Axes, labels: Sequence[str], counts: Sequence[Sequence[int]], title: str
-) -> None:
-    """Draw a confusion matrix: a row is the true intent, a column the predicted one."""
-    matrix = np.asarray(counts)
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    if len(labels) <= _NUMBERED_LABELS:
-        for (row, column), count in np.ndenumerate(matrix):
-            colour = _WHITE if shares[row, column] > 0.5 else "black"
-            faint = 0.35 if count == 0 else 1
-            axes.text(column, row, str(count), ha="center", va="center", color=colour, alpha=faint)
-    # A name takes as much as the figure has for a row: some of it is for names and title.
-    row = 0.75 * min(axes.figure.get_size_inches()) * 72 / max(len(labels), 1)
-    size = max(4.0, min(9.0, 0.65 * row))
-    step = -(-len(labels) // _NAMED_LABELS)
-    ticks, names = range(0, len(labels), step), list(labels)[::step]
-    slope = 40 if len(labels) <= _NUMBERED_LABELS else 90
-    axes.set_xticks(
-        ticks, names, rotation=slope, ha="right", va="center" if slope == 90 else "top",
-        rotation_mode="anchor", fontsize=size,
-    )  # fmt: skip
-    axes.set_yticks(ticks, names, fontsize=size)
-    axes.set_xlabel("Predicted")
-    axes.set_ylabel("True")
-    axes.set_title(_wrap(title, 48))
-    for side in axes.spines.values():
-        side.set_visible(False)
 
 
 @dataclass(frozen=True)
@@ -307,7 +165,7 @@ def draw_learning_curves(
     axes.set_xlabel("Training examples a class")
     axes.set_ylabel("Macro-F1")
     axes.set_title("Learning curves, with 95 % intervals")
-    _clear(axes)
+    clear(axes)
     _name_ends(axes, ends)
 
 
@@ -343,7 +201,7 @@ def draw_latency_accuracy(
         axes: Where.
         points: By name.
         looks: By name.
-        hollow: The names whose figures are a stand-in's.
+        hollow: The names of those whose service or encoder is not the real one.
     """
     from matplotlib.ticker import LogLocator, NullFormatter
 
@@ -358,7 +216,7 @@ def draw_latency_accuracy(
             elinewidth=1.2,
             marker=style["marker"],
             markersize=8,
-            markerfacecolor=_PAPER if name in hollow else style["color"],
+            markerfacecolor=PAPER if name in hollow else style["color"],
             linestyle="none",
         )
     axes.set_xscale("log")
@@ -369,9 +227,9 @@ def draw_latency_accuracy(
     axes.yaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("Latency of a question, p95, milliseconds")
     axes.set_ylabel("Accuracy, %")
-    hollows = "; hollow: a stand-in's" if hollow else ""
+    hollows = "; hollow: something stands in" if hollow else ""
     axes.set_title(f"Up and to the left is better. Bars: 95 % intervals{hollows}")
-    _clear(axes)
+    clear(axes)
     axes.figure.draw_without_rendering()  # which decides where the axes are
     marks = [
         box
@@ -386,27 +244,3 @@ def draw_latency_accuracy(
         for name, point in points.items()
     ]
     _write(axes, labels, _BESIDE, marks)
-
-
-def draw_shares(
-    axes: Axes, names: Sequence[str], series: Mapping[str, Sequence[float]], title: str
-) -> None:
-    """Draw shares as bars, one group a name and one bar a series; the first name on top."""
-    height = 0.8 / len(series)
-    for index, (label, shares) in enumerate(series.items()):
-        at = [row + (index - (len(series) - 1) / 2) * height for row in range(len(names))]
-        bars = axes.barh(
-            at, [share * 100 for share in shares], height, label=label, color=_COLOURS[index]
-        )
-        axes.bar_label(
-            bars, [f"{share * 100:.1f} %" for share in shares], padding=3, fontsize="x-small"
-        )
-    axes.set_yticks(range(len(names)), [_wrap(name, 28) for name in names])
-    axes.invert_yaxis()
-    axes.set_xlim(0, 112)
-    axes.set_xlabel("Share of the weightings that it wins, %")
-    axes.set_title(title, pad=24)
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncol=2, borderaxespad=0.2)
-    _clear(axes)
-    axes.grid(False, axis="y")
-    axes.tick_params(axis="y", length=0)

@@ -7,7 +7,7 @@ The components are created, trained and called in the order and in the way of Ra
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from rasa.shared.nlu.constants import INTENT_RANKING_KEY, TEXT
 from rasa.shared.nlu.training_data.message import Message
 from rasa.shared.nlu.training_data.training_data import TrainingData
 
-from components.camembert import served_model
 from components.remote import Ranking
 
 # What components call the seed of their random choices.
@@ -143,19 +142,3 @@ class RasaPipeline:
             [(one["name"], float(one["confidence"])) for one in message.get(INTENT_RANKING_KEY, [])]
             for message in messages
         ]
-
-
-def quantise(models: Iterable[Path], texts: Sequence[str]) -> None:
-    """Turn CamemBERTs of trained pipelines into int8, in place.
-
-    The components' configuration stays, since the precision is a property of the stored model.
-
-    Args:
-        models: Folders of served models in fp32.
-        texts: Training sentences, on which int8 has to agree with fp32.
-    """
-    for model in models:
-        trained = served_model.read_trained(model)
-        metadata = served_model.read_metadata(model)
-        wanted = dataclasses.replace(metadata, precision="int8")
-        served_model.write(model, trained, wanted, model / "tokenizer.json", texts)

@@ -22,7 +22,8 @@ class Report:
         results: The raw figures.
         costs: The bills of all ways to serve.
         assessments: The candidates with their marks, in the order of the figures.
-        decision: The decision matrix; candidates go by their label.
+        decision: The decision matrix, of all that no stand-in answers for; candidates go by
+            their label.
     """
 
     results: Results
@@ -77,5 +78,9 @@ def build(
         root: The repository that the facts of ease are counted in.
     """
     assessments = assessment.assess(results.candidates, costs, root)
-    marks = {one.label: {key: mark.value for key, mark in one.marks.items()} for one in assessments}
+    marks = {
+        one.label: {key: mark.value for key, mark in one.marks.items()}
+        for one in assessments
+        if not one.candidate.stand_in
+    }
     return Report(results, costs, tuple(assessments), decision.decide(marks, weights))

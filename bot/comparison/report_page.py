@@ -9,13 +9,13 @@ import json
 import shutil
 from pathlib import Path
 
-from bot.comparison import report_pictures
+from bot.charts import Picture
+from bot.comparison import one_page, report_pictures
 from bot.comparison import report_tables as tables
-from bot.comparison.page import PICTURES, Block, Details, Matrix, Page, Section, Text
-from bot.comparison.pictures import Picture
+from bot.comparison.page import PICTURES, Block, Matrix, Page, Section, Text
 from bot.comparison.report import Report
 from bot.comparison.results import CROSS_VALIDATION, FILE, HELD_OUT
-from bot.comparison.rules import BEST, CRITERIA
+from bot.comparison.rules import CRITERIA
 from bot.comparison.tables import Grid
 
 TITLE = "Intent classifiers compared"
@@ -23,11 +23,6 @@ _PROTOCOLS = {
     CROSS_VALIDATION: "Cross-validation: repeated stratified splits",
     HELD_OUT: "Held-out set: trained on all examples",
 }
-
-
-def summary(report: Report) -> list[Grid]:
-    """Return the tables that the command shows at its end."""
-    return [tables.summary_grid(report), tables.matrix_grid(report)]
 
 
 def write(report: Report, folder: Path) -> list[Path]:
@@ -57,7 +52,7 @@ def publish(folder: Path, target: Path) -> list[Path]:
 
     Args:
         folder: Where ``bot compare`` has written it.
-        target: Gets ``report.md``, its pictures as SVG, and the raw figures.
+        target: Gets ``report.md``, its pictures as SVG, ``report.html`` and the raw figures.
 
     Returns:
         The files in ``target``.
@@ -65,7 +60,7 @@ def publish(folder: Path, target: Path) -> list[Path]:
     pictures = target / PICTURES
     shutil.rmtree(pictures, ignore_errors=True)
     pictures.mkdir(parents=True)
-    names = ["report.md", FILE]
+    names = ["report.md", "report.html", FILE]
     names += [f"{PICTURES}/{path.name}" for path in sorted((folder / PICTURES).glob("*.svg"))]
     return [Path(shutil.copy(folder / name, target / name)) for name in names]
 
@@ -82,11 +77,15 @@ def compose(report: Report, drawn: dict[str, Picture]) -> Page:
         + (" A quick run: shortened pauses and loads." if results.protocol.quick else "")
     )
     sections = [
+        *(
+            Section(key, title, [Text(one) for one in one_page.paragraphs(report, key)])
+            for key, title in one_page.TITLES.items()
+        ),
         Section("result", "The result", _result_blocks(report, drawn)),
         Section("performance", "Model performance", _performance_blocks(report, drawn)),
         Section("speed", "Inference speed", _speed_blocks(report)),
         Section("cost", "Cost", _cost_blocks(report, drawn)),
-        Section("ease", "Ease of creation and industrialisation", _ease_blocks(report)),
+        Section("ease", "Ease of creation and industrialisation", [tables.facts_grid(report)]),
         Section("rules", "How marks are given", [_rules_text(report), tables.rules_grid()]),
         Section("method", "How it was measured", _method_blocks(report)),
     ]
@@ -103,35 +102,15 @@ def _result_blocks(report: Report, drawn: dict[str, Picture]) -> list[Block]:
     ranked = report.decision
     marks = {one.candidate: dict(one.marks) for one in ranked.ranking}
     titles = {one.key: (one.title, ranked.weights[one.key]) for one in CRITERIA}
+    apart = tables.stand_ins_grid(report)
     return [
-        Text(verdict(report), is_lead=True),
-        *(Text(sentence) for sentence in tables.stand_ins(report.results)),
         tables.summary_grid(report),
+        *([apart] if apart.rows else []),
+        *_chosen(drawn, "latency-accuracy"),
         Matrix(tables.matrix_grid(report), marks, titles),
-        *_chosen(drawn, "latency-accuracy", "stability"),
         tables.stability_grid(report),
         tables.original_grid(),
     ]
-
-
-def verdict(report: Report) -> str:
-    """Say in a sentence or two who comes first, and how surely."""
-    ranked = report.decision
-    if not ranked.ranking:
-        return "No candidate could be ranked: each lacks a mark."
-    best, full = ranked.ranking[0], BEST * sum(ranked.weights.values())
-    total = tables.points(best.total)
-    if len(ranked.winners) > 1:
-        return f"{', '.join(ranked.winners)} share the first place with {total} points."
-    text = f"{best.candidate} comes first with {total} of {tables.points(full)} points"
-    if len(ranked.ranking) > 1:
-        second = ranked.ranking[1]
-        text += f", {tables.points(best.total - second.total)} before {second.candidate}"
-    return (
-        f"{text}. It wins {tables.percent(ranked.near[best.candidate])} of the weightings near the "
-        f"ones chosen, and {tables.percent(ranked.anywhere[best.candidate])} of all that there can "
-        "be."
-    )
 
 
 def _performance_blocks(report: Report, drawn: dict[str, Picture]) -> list[Block]:
@@ -142,18 +121,18 @@ def _performance_blocks(report: Report, drawn: dict[str, Picture]) -> list[Block
             blocks.append(grid)
     blocks.append(tables.significance_grid(report))
     blocks += _chosen(drawn, "learning-curves")
-    confusions = [report_pictures.confusion_name(one) for one in report.results.candidates]
-    blocks.append(Details("Confusion matrices", _chosen(drawn, *confusions)))
-    blocks.append(
-        Details(
-            "Precision and recall of each intent",
-            [
-                tables.intents_grid(one, scores, report.protocol)
-                for one in report.results.candidates
-                if (scores := report.scores(one))
-            ],
-        )
-    )
+    # Of those that somebody would take: the first, and the default.
+    chosen = [
+        one.candidate
+        for one in report.assessments
+        if one.label in report.decision.winners or one.candidate.is_default
+    ]
+    blocks += _chosen(drawn, *map(report_pictures.confusion_name, chosen))
+    blocks += [
+        tables.intents_grid(one, scores, report.protocol)
+        for one in chosen
+        if (scores := report.scores(one))
+    ]
     return blocks
 
 
@@ -167,20 +146,12 @@ def _speed_blocks(report: Report) -> list[Block]:
 
 
 def _cost_blocks(report: Report, drawn: dict[str, Picture]) -> list[Block]:
-    costs = report.costs
     return [
         tables.bills_grid(report),
-        costs.monthly_grid(),
+        report.costs.monthly_grid(),
         *_chosen(drawn, "break-even"),
-        costs.break_even_grid(),
-        costs.published_grid(),
-        Details("Prices, with source and date", [costs.price_grid()]),
+        Text(f"{report.costs.price_sentence()} `bot cost --markdown` lists them."),
     ]
-
-
-def _ease_blocks(report: Report) -> list[Block]:
-    sources = Details("Where the facts come from", [tables.sources_grid(report)])
-    return [tables.facts_grid(report), sources]
 
 
 def _rules_text(report: Report) -> Text:

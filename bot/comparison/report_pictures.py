@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bot import charts
+from bot.charts import Picture, Style
 from bot.comparison import pictures
 from bot.comparison.assessment import label
-from bot.comparison.pictures import Picture, Point, Style
+from bot.comparison.pictures import Point
 from bot.comparison.report import Report
 from bot.comparison.report_tables import percent
 from bot.comparison.results import Candidate
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Drawing:
-    """What :func:`bot.comparison.pictures.save` needs."""
+    """What :func:`bot.charts.save` needs."""
 
     name: str
     alternative: str
@@ -33,9 +35,8 @@ class _Drawing:
 def draw(report: Report, folder: Path) -> dict[str, Picture]:
     """Draw everything that there are figures for, as SVG and PNG; return the pictures by name."""
     return {
-        one.name: pictures.save(one.name, one.alternative, one.draw, folder, one.size)
+        one.name: charts.save(one.name, one.alternative, one.draw, folder, one.size)
         for one in (
-            *_stability(report),
             *_latency_accuracy(report),
             *_learning_curves(report),
             _break_even(report),
@@ -51,35 +52,7 @@ def confusion_name(candidate: Candidate) -> str:
 
 def _looks(report: Report) -> dict[str, Style]:
     """Return the looks of the candidates, the same in all pictures."""
-    return pictures.styles([label(one) for one in report.results.candidates])
-
-
-def _stability(report: Report) -> Iterator[_Drawing]:
-    ranked = report.decision
-    # Who never wins would only be an empty row.
-    names = [
-        one.candidate
-        for one in ranked.ranking
-        if max(ranked.near[one.candidate], ranked.anywhere[one.candidate]) >= 0.001
-    ]
-    if names:
-        others = len(ranked.ranking) - len(names)
-        rest = f" ({others} more: never)" if others else ""
-        series = {
-            "near the weights chosen": [ranked.near[name] for name in names],
-            "any weights": [ranked.anywhere[name] for name in names],
-        }
-        yield _Drawing(
-            "stability",
-            "Bars: how many of the sampled weightings each candidate wins",
-            functools.partial(
-                pictures.draw_shares,
-                names=names,
-                series=series,
-                title=f"Who wins when the weights vary{rest}",
-            ),
-            (7.0, 1.6 + 0.5 * len(names)),
-        )
+    return charts.styles([label(one) for one in report.results.candidates])
 
 
 def _latency_accuracy(report: Report) -> Iterator[_Drawing]:
@@ -89,7 +62,7 @@ def _latency_accuracy(report: Report) -> Iterator[_Drawing]:
         if one.speed and scores:
             right = scores.accuracy
             places[label(one)] = Point(one.speed.spaced.p95, right.value, right.low, right.high)
-            if one.stand_in:
+            if one.stand_in or one.encoder_asked:
                 hollow.add(label(one))
     if places:
         yield _Drawing(
@@ -136,16 +109,16 @@ def _break_even(report: Report) -> _Drawing:
 
 
 def _confusions(report: Report) -> Iterator[_Drawing]:
-    for one in report.results.candidates:
-        scores = report.scores(one)
-        if scores:
+    for assessed in report.assessments:
+        one, scores = assessed.candidate, report.scores(assessed.candidate)
+        if scores and (assessed.label in report.decision.winners or one.is_default):
             labels = [name or "(none)" for name in scores.confusion.labels]
             side = max(4.6, min(12.0, 2.6 + 0.42 * len(labels)))
             yield _Drawing(
                 confusion_name(one),
                 f"Confusion matrix of {label(one)}",
                 functools.partial(
-                    pictures.draw_confusion,
+                    charts.draw_confusion,
                     labels=labels,
                     counts=scores.confusion.counts,
                     title=f"{label(one)}: {percent(scores.accuracy.value)} right",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 
 from bot.comparison import assessment, decision, ease
+from bot.comparison.assessment import Assessment
 from bot.comparison.report import Report
 from bot.comparison.results import Candidate, Interval, Latency, Performance, Results
 from bot.comparison.rules import CRITERIA, MEASURES, Measure
@@ -71,58 +71,61 @@ def points(total: float) -> str:
 # --- the result ---
 
 
-def stand_ins(results: Results) -> list[str]:
-    """Return, for each candidate that Amazon did not serve, what stands in."""
-    return [f"{assessment.label(one)}: {one.stand_in}" for one in _replaced(results)]
-
-
-def _replaced(results: Results) -> list[Candidate]:
-    return [one for one in results.candidates if one.stand_in]
-
-
-def _with_notes(report: Report, grid: Grid, footnotes: Footnotes | None = None) -> Grid:
-    """Return the grid with its footnotes, and with what stands in for the services in it."""
-    shown = " ".join(cell for row in grid.rows for cell in row)
-    named = [
-        sentence
-        for one, sentence in zip(_replaced(report.results), stand_ins(report.results), strict=True)
-        if assessment.label(one) in shown
-    ]
-    notes = [*grid.notes, *named, *(footnotes.lines if footnotes else ())]
-    return dataclasses.replace(grid, notes=notes)
-
-
 def summary_grid(report: Report) -> Grid:
-    """Return one line a candidate: the table for the terminal and for whoever reads one only."""
+    """Return one line a candidate that is ranked, the best first."""
     sums = {one.candidate: one for one in report.decision.ranking}
+    own = [one for one in report.assessments if not one.candidate.stand_in]
     order = {name: position for position, name in enumerate(sums)}
-    assessments = sorted(report.assessments, key=lambda one: order.get(one.label, len(order)))
-    rows = []
-    for one in assessments:
-        scores, speed = report.scores(one.candidate), one.candidate.speed
-        live = one.facts.get("minutes_to_live")
-        ranked = sums.get(one.label)
-        rows.append(
-            (
-                one.label,
-                str(ranked.rank) if ranked else NOTHING,
-                points(ranked.total) if ranked else NOTHING,
-                percents(scores.accuracy) if scores else NOTHING,
-                duration(speed.spaced.p95) if speed else NOTHING,
-                f"{report.costs.prices.euros(report.costs.option(one.bill).dollars()):,.0f} €",
-                duration(live.value * 60) if live else NOTHING,
-            )
+    own.sort(key=lambda one: order.get(one.label, len(order)))
+    rows = [
+        (
+            one.label,
+            str(sums[one.label].rank) if one.label in sums else NOTHING,
+            points(sums[one.label].total) if one.label in sums else NOTHING,
+            *_at_a_glance(report, one),
+            one.candidate.why,
         )
-    header = ("Candidate", "Rank", "Points", "Right", "Answer, p95", "A month", "To go live")
+        for one in own
+    ]
+    header = ("Candidate", "Rank", "Points", *_GLANCE, "Why it is here")
     notes = [
         f"Right: share of right answers with its 95 % interval, {report.protocol}. Answer: one "
         "question a second. A month: marginal cost for "
         f"{report.costs.profile.questions:,.0f} questions."
     ]
     winners = frozenset(
-        index for index, one in enumerate(assessments) if one.label in report.decision.winners
+        index for index, one in enumerate(own) if one.label in report.decision.winners
     )
-    return _with_notes(report, Grid("At a glance", header, rows, notes, emphasised=winners))
+    return Grid("At a glance", header, rows, notes, frozenset({7}), winners)
+
+
+_GLANCE = ("Right", "Answer, p95", "A month", "To go live")
+
+
+def _at_a_glance(report: Report, one: Assessment) -> tuple[str, str, str, str]:
+    scores, speed = report.scores(one.candidate), one.candidate.speed
+    live = one.facts.get("minutes_to_live")
+    return (
+        percents(scores.accuracy) if scores else NOTHING,
+        duration(speed.spaced.p95) if speed else NOTHING,
+        f"{report.costs.prices.euros(report.costs.option(one.bill).dollars()):,.0f} €",
+        duration(live.value * 60) if live else NOTHING,
+    )
+
+
+def stand_ins_grid(report: Report) -> Grid:
+    """Return what was measured of the services that a stand-in answers for: never ranked."""
+    rows = [
+        (one.label, *_at_a_glance(report, one), one.candidate.stand_in)
+        for one in report.assessments
+        if one.candidate.stand_in
+    ]
+    notes = [
+        "No points: what answered here is not Amazon. The prices are, and so is the time to go "
+        "live, which the original measured (2022)."
+    ]
+    header = ("Answered by a stand-in", *_GLANCE, "What answered")
+    return Grid("Not ranked", header, rows, notes, frozenset({5}))
 
 
 def matrix_grid(report: Report) -> Grid:
@@ -162,7 +165,7 @@ def matrix_grid(report: Report) -> Grid:
         ),
     ]
     winners = frozenset(index for index, one in enumerate(ranked.ranking) if one.rank == 1)
-    return _with_notes(report, Grid("Decision matrix", header, rows, notes, emphasised=winners))
+    return Grid("Decision matrix", header, rows, notes, emphasised=winners)
 
 
 def _title(key: str) -> str:
@@ -187,7 +190,7 @@ def stability_grid(report: Report) -> Grid:
         *_holding(report),
     ]
     header = ("Candidate", "Wins near the weights chosen", "Wins of any weights")
-    return _with_notes(report, Grid("How stable the ranking is", header, rows, notes))
+    return Grid("How stable the ranking is", header, rows, notes)
 
 
 def _holding(report: Report) -> list[str]:
@@ -248,7 +251,7 @@ def scores_grid(report: Report, protocol: str, title: str) -> Grid:
         "In brackets: 95 % intervals. False accepts: off-topic messages accepted where 95 % of the "
         "others are. The two protocols do not compare with each other."
     ]
-    return _with_notes(report, Grid(title, header, rows, notes), footnotes)
+    return Grid(title, header, rows, [*notes, *footnotes.lines])
 
 
 def significance_grid(report: Report) -> Grid:
@@ -269,8 +272,7 @@ def significance_grid(report: Report) -> Grid:
     header = ("The first two", "Protocol", "Measure", "Difference", "p", "Significant (5 %)",
               "Test")  # fmt: skip
     notes = [] if rows else ["There were no two candidates to test."]
-    grid = Grid("Is the first really better?", header, rows, notes, frozenset({1, 2, 5, 6}))
-    return _with_notes(report, grid)
+    return Grid("Is the first really better?", header, rows, notes, frozenset({1, 2, 5, 6}))
 
 
 def intents_grid(candidate: Candidate, scores: Performance, protocol: str) -> Grid:
@@ -279,13 +281,8 @@ def intents_grid(candidate: Candidate, scores: Performance, protocol: str) -> Gr
         (intent, percents(one.precision), percents(one.recall), str(one.support))
         for intent, one in sorted(scores.intents.items())
     ]
-    notes = [candidate.stand_in] if candidate.stand_in else []
-    return Grid(
-        f"{assessment.label(candidate)}, {protocol}",
-        ("Intent", "Precision", "Recall", "Examples"),
-        rows,
-        notes,
-    )
+    header = ("Intent", "Precision", "Recall", "Examples")
+    return Grid(f"{assessment.label(candidate)}, {protocol}", header, rows)
 
 
 # --- speed, cost, ease ------------------------------------------------------------------------
@@ -320,30 +317,32 @@ def latency_grid(report: Report, title: str, series: str) -> Grid:
         f"{_UNANSWERED} The time until then counts as well. Of its own times the original tells "
         "mean and deviation alone."
     ]
-    return _with_notes(report, Grid(title, header, rows, notes))
+    return Grid(title, header, rows, notes)
 
 
 def load_grid(report: Report) -> Grid:
     """Return the times under load."""
-    rows = [
-        (
-            assessment.label(one),
-            str(load.clients),
-            f"{load.throughput:,.1f}",
-            *_spread(load.latency),
-            str(load.latency.unanswered),
+    measured = [(one, one.speed.load) for one in report.results.candidates if one.speed]
+    clients = sorted({load.clients for _, series in measured for load in series})
+    rows = []
+    for one, series in measured:
+        loads = {load.clients: load for load in series}
+        rows.append(
+            (
+                assessment.label(one),
+                f"{max((load.throughput for load in loads.values()), default=0):,.0f}",
+                *(duration(loads[n].latency.p95) if n in loads else NOTHING for n in clients),
+                str(sum(load.latency.unanswered for load in loads.values())),
+            )
         )
-        for one in report.results.candidates
-        if one.speed
-        for load in one.speed.load
-    ]
-    header = ("Candidate", "Clients", "Answers a second", "Mean ± sd", "p50", "p95", "p99",
+    header = ("Candidate", "Answers a second, at best",
+              *(f"p95, {count} client{'s' * (count > 1)}" for count in clients),
               "Unanswered")  # fmt: skip
     notes = [
         "Each client asks again when it is answered. One question at a time, as Rasa's server "
         f"does; the wait in line is in the latency. {_UNANSWERED}"
     ]
-    return _with_notes(report, Grid("Sustained load", header, rows, notes))
+    return Grid("Sustained load", header, rows, notes)
 
 
 def footprint_grid(report: Report) -> Grid:
@@ -370,7 +369,7 @@ def footprint_grid(report: Report) -> Grid:
     header = ("Candidate", "Memory", "Cold start", "Imports + loading + first answer",
               "Training", "Model")  # fmt: skip
     notes = ["Memory of the asking process alone where the answer comes from elsewhere."]
-    return _with_notes(report, Grid("Memory, cold start, training", header, rows, notes))
+    return Grid("Memory, cold start, training", header, rows, notes)
 
 
 def bills_grid(report: Report) -> Grid:
@@ -386,8 +385,7 @@ def bills_grid(report: Report) -> Grid:
         "Marked by a way to serve that answers at any hour, as the original did. In the bot's "
         "process there is no bill, but memory of its machine is taken: see the memory table."
     ]
-    grid = Grid("The bill of each candidate", header, rows, notes, frozenset({1}))
-    return _with_notes(report, grid)
+    return Grid("The bill of each candidate", header, rows, notes, frozenset({1}))
 
 
 def facts_grid(report: Report) -> Grid:
@@ -404,7 +402,7 @@ def facts_grid(report: Report) -> Grid:
         f"{', '.join(one.label for one in report.assessments if one.route == route)}."
         for route in routes
     ]
-    return _with_notes(report, Grid("What it takes", header, rows, notes))
+    return Grid("What it takes", header, rows, notes)
 
 
 def _fact_range(report: Report, route: str, measure: Measure) -> str:
@@ -419,26 +417,6 @@ def _fact_range(report: Report, route: str, measure: Measure) -> str:
     ends = [measure.show(value) for value in dict.fromkeys((values[0], values[-1]))]
     marks = sorted({measure.mark(value) for value in values})
     return f"{' to '.join(ends)} → {' to '.join(map(str, marks))}"
-
-
-def sources_grid(report: Report) -> Grid:
-    """Return where each of these facts comes from."""
-    rows = []
-    for measure in MEASURES:
-        groups: dict[ease.Fact, list[str]] = {}
-        for one in report.assessments:
-            if measure.criterion in ease.CRITERIA and measure.key in one.facts:
-                groups.setdefault(one.facts[measure.key], []).append(one.label)
-        for fact, names in groups.items():
-            listed = f": {', '.join(fact.items)}" if fact.items else ""
-            how = "counted" if fact.is_counted else "stated"
-            rows.append(
-                (measure.title, ", ".join(names), measure.show(fact.value), how,
-                 f"{fact.source}{listed}")
-            )  # fmt: skip
-    header = ("Fact", "Candidates", "Value", "How", "From")
-    grid = Grid("Where the facts come from", header, rows, (), frozenset({1, 3, 4}))
-    return _with_notes(report, grid)
 
 
 # --- rules and method -------------------------------------------------------------------------
@@ -478,6 +456,5 @@ def candidates_grid(results: Results) -> Grid:
         )
         for one in results.candidates
     ]
-    notes = stand_ins(results)
     header = ("Candidate", "Encoder", "Definition", "To know")
-    return Grid("Candidates", header, rows, notes, frozenset({1, 2, 3}))
+    return Grid("Candidates", header, rows, (), frozenset({1, 2, 3}))

@@ -7,6 +7,7 @@ in seconds, memory in bytes, shares from 0 to 1. What was not measured is null, 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
@@ -17,6 +18,8 @@ from bot.errors import UserError
 FORMAT_VERSION = 1
 FILE = "results.json"
 CROSS_VALIDATION, HELD_OUT = "cross-validation", "held-out"
+#: The note of a candidate whose encoder was out of reach.
+ENCODER_STANDS_IN = "The encoder {used} stands in for {asked}, which was out of reach."
 
 
 @dataclass(frozen=True)
@@ -212,12 +215,10 @@ class Training:
     Attributes:
         seconds: Mean time of a training on all examples.
         model_bytes: Size of the stored model; for one served elsewhere, of what the bot keeps.
-        measured_by: Name of the candidate whose training it is, where it is another one's.
     """
 
     seconds: float
     model_bytes: int
-    measured_by: str | None = None
 
 
 @dataclass(frozen=True)
@@ -246,6 +247,8 @@ class Candidate:
         stand_in: What stands in for Amazon's service where that was not asked; every table that
             shows the candidate says so. Null: nothing does.
         definition: Its lines in the configuration.
+        why: Why a reader wants to know about it.
+        is_default: Whether config.yml has it.
         encoder: The pretrained encoder that was really used; null where there is none.
         notes: What a reader of its figures must know.
         cross_validation: Scores on the repeated splits; null for a fixed endpoint, which has seen
@@ -262,6 +265,8 @@ class Candidate:
     service: str | None
     stand_in: str | None
     definition: dict[str, Any]
+    why: str = ""
+    is_default: bool = False
     encoder: str | None = None
     notes: list[str] = field(default_factory=list)
     cross_validation: Performance | None = None
@@ -270,6 +275,13 @@ class Candidate:
     speed: Speed | None = None
     training: Training | None = None
     failures: list[Failure] = field(default_factory=list)
+
+    @property
+    def encoder_asked(self) -> str | None:
+        """The encoder that was asked for, where another one stands in."""
+        pattern = re.escape(ENCODER_STANDS_IN).replace(r"\{used\}", ".+")
+        found = (re.fullmatch(pattern.replace(r"\{asked\}", "(.+)"), one) for one in self.notes)
+        return next((one[1] for one in found if one), None)
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,15 @@ import shutil
 import statistics
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bot.comparison import candidates, cells, jobs, speed, splits, stand_in
+from bot.comparison.candidates import Facts
 from bot.comparison.cells import SPEED, Cell, Record, Store
+from bot.comparison.performance import Run
 from bot.comparison.results import CROSS_VALIDATION, HELD_OUT, Failure
 from bot.comparison.settings import Settings, Spec
 from bot.comparison.splits import Data, Labelled
@@ -46,8 +48,8 @@ _THREAD_VARIABLES = (
 )
 
 
-# The content of the record of each cell of a step.
-_Found = dict[Cell, dict[str, Any]]
+# The content of the record of a cell.
+_Content = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -75,11 +77,11 @@ class Options:
 class Reporter(Protocol):
     """Is told how a run goes."""
 
-    def begins(self, step: Step) -> None:
-        """A step begins."""
+    def begins(self, cell: Cell) -> None:
+        """A measurement begins."""
 
-    def ends(self, step: Step, records: Sequence[Record], progress: Progress) -> None:
-        """A step has ended."""
+    def ends(self, cell: Cell, record: Record, progress: Progress) -> None:
+        """A measurement has ended."""
 
 
 @dataclass(frozen=True)
@@ -95,19 +97,6 @@ class Progress:
     done: int
     total: int
     remaining: float | None
-
-
-@dataclass(frozen=True)
-class Step:
-    """What is measured together: one training and all that is scored of it, or a speed.
-
-    Attributes:
-        spec: The candidate that is trained or asked.
-        cells: One a candidate.
-    """
-
-    spec: Spec
-    cells: list[Cell]
 
 
 class Comparison:
@@ -185,31 +174,18 @@ class Comparison:
 
     # --- the plan -----------------------------------------------------------------------------
 
-    def plan(self) -> list[Step]:
+    def plan(self) -> list[Cell]:
         """Return what is to be measured, in order."""
         pending = self._pending()
-        steps = []
         # What services need of others is there before them.
         specs = sorted(self._specs.values(), key=lambda spec: spec.service is not None)
-        for phase in cells.PHASES:
-            for spec in specs:
-                mine = [cell for cell in self.cells_of(spec) if cell.kind in phase]
-                if SPEED in phase:
-                    steps += [Step(spec, [cell]) for cell in mine if cell in pending]
-                elif spec.kind != "quantised":
-                    steps += self._trainings(spec, mine, pending)
-        return steps
-
-    def _trainings(
-        self, spec: Spec, mine: Sequence[Cell], pending: Collection[Cell]
-    ) -> Iterator[Step]:
-        """Yield the trainings of a candidate whose cells, or those made of them, are pending."""
-        family = [spec.key, *(one.key for one in self._specs.values() if one.model == spec.key)]
-        for cell in mine:
-            together = [Cell(key, cell.kind, cell.seed, cell.fold, cell.size) for key in family]
-            wanted = [one for one in together if one in pending]
-            if wanted:
-                yield Step(spec, wanted)
+        return [
+            cell
+            for phase in cells.PHASES
+            for spec in specs
+            for cell in self.cells_of(spec)
+            if cell.kind in phase and cell in pending
+        ]
 
     def _pending(self) -> set[Cell]:
         """Return the cells to measure: missing, failed, or needed again by one of those."""
@@ -291,86 +267,85 @@ class Comparison:
         Raises:
             UserError: The local AWS is needed and not there.
         """
-        steps = self.plan()
-        timed = [step for step in steps if step.cells[0].kind in _TIMED]
-        others = deque(step for step in steps if step.cells[0].kind not in _TIMED)
-        pending = dict.fromkeys(cell for step in steps for cell in step.cells)
-        total = len(pending)
+        planned = self.plan()
+        timed = [cell for cell in planned if cell.kind in _TIMED]
+        others = deque(cell for cell in planned if cell.kind not in _TIMED)
+        pending = dict.fromkeys(planned)
 
-        def finish(step: Step, found: _Found, seconds: float) -> None:
-            for cell, content in found.items():
-                share = seconds / len(step.cells)
-                record = Record(self._fingerprint(cell), share, cells.today(), **content)
-                self._store.put(cell, record)
-                self.records[cell] = record
-                del pending[cell]
-            progress = Progress(total - len(pending), total, _remaining([*pending], self.records))
-            reporter.ends(step, [self.records[cell] for cell in step.cells], progress)
+        def finish(cell: Cell, content: _Content, seconds: float) -> None:
+            record = Record(self._fingerprint(cell), seconds, cells.today(), **content)
+            self._store.put(cell, record)
+            self.records[cell] = record
+            del pending[cell]
+            done = len(planned) - len(pending)
+            remaining = _remaining([*pending], self.records)
+            reporter.ends(cell, record, Progress(done, len(planned), remaining))
 
         with contextlib.ExitStack() as stack:
-            aws = self._start_aws(steps, stack)
+            aws = self._start_aws(planned, stack)
             environ = self._environment(aws, self.settings.threads)
             workers = stack.enter_context(_Workers(self.out / "logs", environ))
-            for step in timed:
-                reporter.begins(step)
+            for cell in timed:
+                reporter.begins(cell)
                 begin = time.monotonic()
-                if step.cells[0].kind == SPEED:
+                if cell.kind == SPEED:
                     workers.close()  # nothing else shall run beside it
-                    found = self._measure_speed(step, aws, environ)
+                    content = self._measure_speed(cell, aws, environ)
                 else:
-                    found = self._train(step, workers, aws)
-                finish(step, found, time.monotonic() - begin)
+                    content = self._train(cell, workers, aws)
+                finish(cell, content, time.monotonic() - begin)
             workers.close()
             self._train_side_by_side(others, reporter, finish)
 
     def _train_side_by_side(
         self,
-        steps: deque[Step],
+        planned: deque[Cell],
         reporter: Reporter,
-        finish: Callable[[Step, _Found, float], None],
+        finish: Callable[[Cell, _Content, float], None],
     ) -> None:
         """Train and score, several at once if so asked; none of a service, none whose time counts.
 
         Arithmetic on one thread each is faster in all than one after the other on several.
         """
-        count = min(self.options.jobs, len(steps))
+        count = min(self.options.jobs, len(planned))
         threads = max(1, self.settings.threads // max(1, count))
         environ = self._environment(None, threads)
         with contextlib.ExitStack() as stack:
             free = [stack.enter_context(_Workers(self.out / "logs", environ)) for _ in range(count)]
-            running: dict[Worker, tuple[Step, _Workers, float]] = {}
+            running: dict[Worker, tuple[Cell, _Workers, float]] = {}
 
-            def end(step: Step, workers: _Workers, begin: float, found: _Found) -> None:
-                finish(step, found, (time.monotonic() - begin) / count)
+            def end(cell: Cell, workers: _Workers, begin: float, content: _Content) -> None:
+                finish(cell, content, (time.monotonic() - begin) / count)
                 free.append(workers)
 
-            while steps or running:
-                while steps and free:
-                    step, workers = steps.popleft(), free.pop()
-                    reporter.begins(step)
+            while planned or running:
+                while planned and free:
+                    cell, workers = planned.popleft(), free.pop()
+                    reporter.begins(cell)
                     begin = time.monotonic()
                     try:
-                        worker = workers.of(step.spec)
+                        worker = workers.of(self._specs[cell.candidate])
                     except WorkerError as error:
-                        end(step, workers, begin, _failed(step, error))
+                        end(cell, workers, begin, _failed(cell, error))
                     else:
-                        worker.begin(jobs.run, self._job(step, threads))
-                        running[worker] = step, workers, begin
+                        worker.begin(jobs.run, self._job(cell, threads))
+                        running[worker] = cell, workers, begin
                 # Of nobody, select would wait for ever.
                 for worker in select.select([*running], [], [])[0] if running else []:
-                    step, workers, begin = running.pop(worker)
+                    cell, workers, begin = running.pop(worker)
                     try:
-                        found = _scored(step, worker.result())
+                        content = _scored(worker.result())
                     except WorkerError as error:
-                        found = _failed(step, error)
-                    end(step, workers, begin, found)
+                        content = _failed(cell, error)
+                    end(cell, workers, begin, content)
 
-    def _start_aws(self, steps: Sequence[Step], stack: contextlib.ExitStack) -> LocalAWS | None:
-        specs = {step.spec.key: step.spec for step in steps if self._uses_stand_in(step.spec)}
+    def _start_aws(self, planned: Sequence[Cell], stack: contextlib.ExitStack) -> LocalAWS | None:
+        asked = dict.fromkeys(cell.candidate for cell in planned)
+        specs = [self._specs[key] for key in asked if self._uses_stand_in(self._specs[key])]
         if not specs:
             return None
         log = self.out / "logs" / "local-aws.log"
-        return stack.enter_context(stand_in.started(list(specs.values()), log))
+        return stack.enter_context(stand_in.started(specs, log))
 
     def _environment(self, aws: LocalAWS | None, threads: int) -> dict[str, str | None]:
         """Return the environment variables of the processes that train and answer."""
@@ -380,31 +355,27 @@ class Comparison:
             **(stand_in.environment(aws) if aws else {}),
         }
 
-    def _train(self, step: Step, workers: _Workers, aws: LocalAWS | None) -> _Found:
-        """Train and score; return the content of each cell's record."""
+    def _train(self, cell: Cell, workers: _Workers, aws: LocalAWS | None) -> _Content:
+        """Train and score; return the content of the record."""
         # First, since it removes the models of earlier, whatever fails then.
-        job = self._job(step, self.settings.threads)
+        job, spec = self._job(cell, self.settings.threads), self._specs[cell.candidate]
         try:
-            self._prepare_service(step.spec, aws, limited=False)
-            return _scored(step, workers.of(step.spec).call(jobs.run, job))
+            self._prepare_service(spec, aws, limited=False)
+            return _scored(workers.of(spec).call(jobs.run, job))
         except WorkerError as error:
-            return _failed(step, error)
+            return _failed(cell, error)
 
-    def _job(self, step: Step, threads: int) -> jobs.Job:
-        """Return what a worker is told; models to be kept again are removed first."""
-        by_key = {cell.candidate: cell for cell in step.cells}
-        train, test = self._examples(step.cells[0])
-        keep = {
-            key: self._model(key) for key, cell in by_key.items() if cell == self._model_cell(key)
-        }
-        for folder in keep.values():  # lest an older one be taken for it when the training fails
-            shutil.rmtree(folder, ignore_errors=True)
+    def _job(self, cell: Cell, threads: int) -> jobs.Job:
+        """Return what a worker is told; a model to be kept again is removed first."""
+        train, test = self._examples(cell)
+        keep = self._model(cell.candidate) if cell == self._model_cell(cell.candidate) else None
+        if keep:  # lest an older one be taken for it when the training fails
+            shutil.rmtree(keep, ignore_errors=True)
         return jobs.Job(
-            spec=step.spec,
-            score=[self._specs[key] for key in by_key],
+            spec=self._specs[cell.candidate],
             train=train,
             test=test,
-            seed=step.cells[0].seed,
+            seed=cell.seed,
             intents=self.data.intents,
             off_topic=self.off_topic,
             threads=threads,
@@ -422,15 +393,13 @@ class Comparison:
         return train, self.data.held_out
 
     def _measure_speed(
-        self, step: Step, aws: LocalAWS | None, environ: dict[str, str | None]
-    ) -> _Found:
-        (cell,) = step.cells
-        settings, options, spec = self.settings, self.options, step.spec
+        self, cell: Cell, aws: LocalAWS | None, environ: dict[str, str | None]
+    ) -> _Content:
+        settings, options, spec = self.settings, self.options, self._specs[cell.candidate]
         questions = list(self.data.held_out.texts)
         random.Random(_QUESTIONS_SEED).shuffle(questions)
         plan = speed.Plan(
             spec=spec,
-            pipeline=self._specs[spec.model] if spec.kind == "quantised" else spec,
             folder=self._model(spec.key),
             questions=questions,
             threads=settings.threads,
@@ -444,9 +413,9 @@ class Comparison:
             if not plan.folder.is_dir():
                 raise WorkerError("There is no trained model: its training has failed.", "")
             self._prepare_service(spec, aws, limited=True)
-            return {cell: {"speed": speed.measure(plan, environ, self._log(spec))}}
+            return {"speed": speed.measure(plan, environ, self._log(spec))}
         except WorkerError as error:
-            return _failed(step, error)
+            return _failed(cell, error)
 
     def _log(self, spec: Spec) -> Path:
         return self.out / "logs" / f"{spec.key}.log"
@@ -505,19 +474,13 @@ class _Workers:
         self.close()
 
 
-def _scored(step: Step, outcomes: dict[str, jobs.Outcome]) -> _Found:
-    return {cell: _content(cell, outcomes[cell.candidate]) for cell in step.cells}
+def _scored(outcome: tuple[Run, Facts]) -> _Content:
+    run, facts = outcome
+    return {"run": run, "facts": facts}
 
 
-def _failed(step: Step, error: WorkerError) -> _Found:
-    return {cell: _content(cell, (error.error, error.traceback)) for cell in step.cells}
-
-
-def _content(cell: Cell, outcome: jobs.Outcome) -> dict[str, Any]:
-    first, second = outcome
-    if isinstance(first, str):
-        return {"failure": Failure(cell.title, first, str(second))}
-    return {"run": first, "facts": second}
+def _failed(cell: Cell, error: WorkerError) -> _Content:
+    return {"failure": Failure(cell.title, error.error, error.traceback)}
 
 
 def _remaining(pending: Sequence[Cell], records: dict[Cell, Record]) -> float | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.comparison import checks
-from components.validation import Rule, integer, number, one_of, optional, text
+from components.validation import Rule, boolean, integer, number, one_of, optional, text
 
 DEFAULT = Path("compare.yml")
 SERVICES = ("comprehend", "sagemaker")
@@ -23,12 +23,14 @@ class Spec:
     Attributes:
         key: Its key.
         name: Its name in tables.
-        kind: ``pipeline``, ``transformers`` or ``quantised``; which key describes the model.
-        model: What stands under that key: a list of Rasa components, the settings of a
-            ``transformers`` pipeline, or the key of the candidate whose model is quantised.
+        kind: ``pipeline`` or ``transformers``; which key describes the model.
+        model: What stands under that key: a list of Rasa components, or the settings of a
+            ``transformers`` pipeline.
         service: The AWS service that answers; None where it answers in process.
         local_model: Key of the candidate whose model the local AWS serves in its place.
         definition: What a user would write for it.
+        why: Why a reader wants to know about it.
+        is_default: Whether config.yml has it.
     """
 
     key: str
@@ -38,6 +40,8 @@ class Spec:
     service: str | None
     local_model: str | None
     definition: dict[str, Any]
+    why: str = ""
+    is_default: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,8 +84,11 @@ class Settings:
         held_out: Path | None = None,
         seeds: list[int] | None = None,
         folds: int | None = None,
+        encoder: str | None = None,
     ) -> Settings:
         """Return the settings with what the command line says; None stays as it is.
+
+        An encoder goes to all candidates that fine-tune one.
 
         Raises:
             UserError: Seeds or folds cannot be.
@@ -95,7 +102,24 @@ class Settings:
             material = {"train": train, "held_out": None}
         if held_out:
             material["held_out"] = held_out
-        return dataclasses.replace(self, **splits, **material)
+        candidates = {
+            key: _with_encoder(spec, encoder) if encoder else spec
+            for key, spec in self.candidates.items()
+        }
+        return dataclasses.replace(self, **splits, **material, candidates=candidates)
+
+
+def _with_encoder(spec: Spec, encoder: str) -> Spec:
+    model: Any
+    if spec.kind == "transformers":
+        model = {**spec.model, "encoder": encoder}
+    else:
+        model = [
+            {**one, "encoder": encoder} if one["name"].startswith("components.camembert.") else one
+            for one in spec.model
+        ]
+    written = {**spec.definition, spec.kind: model}
+    return dataclasses.replace(spec, model=model, definition=written)
 
 
 def _list_of(rule: Rule) -> Rule:
@@ -149,10 +173,11 @@ _KINDS = {
         ),
     ),
     "transformers": _MAPPING,
-    "quantised": text(),
 }
 _CANDIDATE = {
     "name": text(),
+    "why": text(),
+    "default": boolean(),
     **_KINDS,
     "service": one_of(*SERVICES),
     "local_model": text(),
@@ -226,15 +251,10 @@ def _candidate_faults(key: str, definition: Any, candidates: Mapping[str, Any]) 
         faults += checks.faults(where, definition["transformers"], _TRANSFORMERS)
     if "local_model" in definition and "service" not in definition:
         faults.append(f"{where}: 'local_model' is for candidates with a 'service'.")
-    for reference in ("quantised", "local_model"):
-        other = definition.get(reference)
-        if other is None:
-            continue
-        target = candidates.get(other)
-        if not isinstance(target, Mapping) or "service" in target:
-            faults.append(f"{where}: '{reference}' must be the key of a candidate without service.")
-        elif reference == "quantised" and "pipeline" not in target:
-            faults.append(f"{where}: '{other}' has no pipeline whose model could be quantised.")
+    local = definition.get("local_model")
+    target = candidates.get(local)
+    if local and (not isinstance(target, Mapping) or "service" in target):
+        faults.append(f"{where}: 'local_model' must be the key of a candidate without service.")
     return faults
 
 
@@ -244,11 +264,8 @@ def _spec(key: str, candidates: Mapping[str, Any]) -> Spec:
     model = definition[kind]
     if kind == "transformers":
         model = {**TRANSFORMERS_DEFAULTS, **model}
-    written = {name: value for name, value in definition.items() if name != "local_model"}
-    if kind == "quantised":
-        pipeline = [{**one, "precision": "int8"} for one in candidates[model]["pipeline"]]
-        del written["quantised"]
-        written["pipeline"] = pipeline
+    about = ("local_model", "why", "default")
+    written = {name: value for name, value in definition.items() if name not in about}
     return Spec(
         key,
         definition["name"],
@@ -257,4 +274,6 @@ def _spec(key: str, candidates: Mapping[str, Any]) -> Spec:
         definition.get("service"),
         definition.get("local_model"),
         written,
+        definition.get("why", ""),
+        definition.get("default", False),
     )

@@ -41,7 +41,6 @@ class Plan:
 
     Attributes:
         spec: The candidate.
-        pipeline: The one whose components it has, see ``candidates.load``.
         folder: Where it was trained.
         questions: Asked in turn.
         threads: Threads that its libraries may use.
@@ -51,7 +50,6 @@ class Plan:
     """
 
     spec: Spec
-    pipeline: Spec
     folder: Path
     questions: list[str]
     threads: int
@@ -105,9 +103,9 @@ def main(plan_path: Path, answer_path: Path, started: float) -> None:
     plan: Plan = pickle.loads(plan_path.read_bytes())
     from bot.comparison import candidates
 
-    candidates.prepare(plan.pipeline)
+    candidates.prepare(plan.spec)
     imported = time.monotonic()
-    classifier = candidates.load(plan.spec, plan.pipeline, plan.folder, plan.threads)
+    classifier = candidates.load(plan.spec, plan.folder, plan.threads)
     loaded = time.monotonic()
 
     def ask(text: str) -> bool:

@@ -101,6 +101,8 @@ def _candidate(comparison: Comparison, spec: Spec) -> Candidate:
             STAND_INS[spec.service] if spec.service and not comparison.options.real_aws else None
         ),
         definition=spec.definition,
+        why=spec.why,
+        is_default=spec.is_default,
         encoder=next((one.encoder for one in facts), None),
         notes=list(notes),
         cross_validation=performance.cross_validated(splits, intents, off_topic)
@@ -184,7 +186,6 @@ def _training(comparison: Comparison, spec: Spec) -> Training | None:
     return Training(
         seconds=statistics.median(one.seconds for one in facts),
         model_bytes=facts[0].model_bytes,
-        measured_by=spec.model if spec.kind == "quantised" else None,
     )
 
 
