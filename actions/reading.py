@@ -20,24 +20,29 @@ _GUESSED = _NAMES | {"unknown", "unsupported", "level", "limit", "rank", "date"}
 _OF_SKILLS = frozenset(("technology", "family"))
 
 _ARTICLES = r"(?:\s*\b(?:bien|de|du|des|le|la|les|l|d|un|une|en|a|au|fait|faire)\b['’]?)*\s*"
-_EXCLUDED = re.compile(
-    rf"(?:\b(?:sauf|hors|hormis|sans|excepte|ni|jamais|a part|en dehors)|(?<!pourquoi )\bpas)\b{_ARTICLES}$"
-)
+_NOT = r"(?:sauf|hors|hormis|sans|excepte|ni|jamais|a part|en dehors|(?<!pourquoi )pas)"
+_EXCLUDED = re.compile(rf"\b{_NOT}\b{_ARTICLES}$")
 _OR = re.compile(rf"\s*\bou\b{_ARTICLES}")
 
 # Words of a question about a person that are nobody's name.
-_FRAME = frozenset(
-    "qui que quoi est c ce cet cette ca le la les l un une de du des d a au en et ou tu vous on je "
-    "nous il elle ils elles y moi toi lui me te se s t m n ne pas connais connaissez connait sais "
-    "savez sait donc alors bonjour bonsoir salut stp svp plait merci dis dites donne donnez parle "
-    "parlez cherche trouve montre affiche veux voudrais peux pouvez mail email adresse numero tel "
-    "telephone portable nom prenom fiche profil monsieur madame mr mme mlle quel quelle son sa ses "
-    "mon ma mes avoir ai as pour sur avec chez dans ki kel cest comment joindre contacter "
+# fmt: off
+_FRAME = frozenset((
+    "qui", "que", "quoi", "est", "c", "ce", "cet", "cette", "ca", "le", "la", "les", "l", "un",
+    "une", "de", "du", "des", "d", "a", "au", "en", "et", "ou", "tu", "vous", "on", "je", "nous",
+    "il", "elle", "ils", "elles", "y", "moi", "toi", "lui", "me", "te", "se", "s", "t", "m", "n",
+    "ne", "pas", "j", "connais", "connaissez", "connait", "sais", "savez", "sait", "donc", "alors",
+    "bonjour", "bonsoir", "salut", "stp", "svp", "plait", "merci", "dis", "dites", "donne",
+    "donnez", "parle", "parlez", "cherche", "trouve", "montre", "affiche", "veux", "voudrais",
+    "peux", "pouvez", "mail", "email", "adresse", "numero", "tel", "telephone", "portable", "nom",
+    "prenom", "fiche", "profil", "monsieur", "madame", "mr", "mme", "mlle", "quel", "quelle", "son",
+    "sa", "ses", "mon", "ma", "mes", "avoir", "ai", "as", "pour", "sur", "avec", "chez", "dans",
+    "ki", "kel", "cest", "comment", "joindre", "contacter",
     # of one about skills
-    "quelqu qqn quelque personne personnes gens monde connaissent maitrise maitrisent maitriser "
-    "fait font faire pratique pratiquent utilise competence competences expert experts experte "
-    "specialiste specialistes".split()
-)
+    "quelqu", "qqn", "quelque", "personne", "personnes", "gens", "monde", "connaissent", "maitrise",
+    "maitrisent", "maitriser", "fait", "font", "faire", "pratique", "pratiquent", "utilise",
+    "competence", "competences", "expert", "experts", "experte", "specialiste", "specialistes",
+))
+# fmt: on
 
 
 class Spotter(Protocol):
@@ -53,21 +58,22 @@ class Spotter(Protocol):
 
 
 def reread(message: Mapping[str, Any], directory: Spotter) -> Mapping[str, Any]:
-    """Return ``message`` with the names of ``directory`` among its entities; a button's as it is."""
+    """Return ``message`` with the names of ``directory`` among its entities, unless a button's."""
     text = message.get("text")
     if not isinstance(text, str) or text.lstrip().startswith("/"):
         return message
     entities = [_with_version(entity, text) for entity in message.get("entities") or []]
-    placed = [entity for entity in entities if _is_placed(entity)]
+    if not all(map(_is_placed, entities)):
+        return message  # whoever gave them knows what the message says
     found: list[dict[str, Any]] = []
     gone: list[Mapping[str, Any]] = []
     for name in directory.spot(text):
-        there = [e for e in placed if e["start"] < name.end and name.start < e["end"]]
+        there = [e for e in entities if e["start"] < name.end and name.start < e["end"]]
         if all(_gives_way(entity, name, directory) for entity in there):
             gone += there
             found.append(_entity(name, there, text))
     kept = [entity for entity in entities if entity not in gone]
-    merged = sorted([*kept, *found], key=lambda e: e["start"] if _is_placed(e) else -1)
+    merged = sorted([*kept, *found], key=lambda e: e["start"])
     return {**message, "entities": _joined(merged, text)}
 
 
@@ -104,17 +110,14 @@ def _gives_way(entity: Mapping[str, Any], name: Spotted, directory: Spotter) -> 
     covers = entity["start"] <= name.start and name.end <= entity["end"]
     if not covers:
         return name.end - name.start >= entity["end"] - entity["start"]
-    # « maîtrise des marchés publics »: a guess with more in it than the directory knows.
-    if kind == "person":
-        return name.kind == "person"
+    # « maîtrise des marchés publics »: a guess with more in it than the directory knows. Words
+    # around a name do no harm to whoever looks it up.
     return kind in ("technology", "unknown", "topic") and not directory.knows_skill(
         str(entity.get("value"))
     )
 
 
-def _entity(
-    name: Spotted, instead_of: Sequence[Mapping[str, Any]], text: str
-) -> dict[str, Any]:
+def _entity(name: Spotted, instead_of: Sequence[Mapping[str, Any]], text: str) -> dict[str, Any]:
     entity: dict[str, Any] = {
         "entity": name.kind, "start": name.start, "end": name.end, "value": name.value,
     }  # fmt: skip
@@ -130,10 +133,9 @@ def _joined(entities: list[Any], text: str) -> list[Any]:
     """Make skills with « ou » between them alternatives, where nobody has grouped them."""
     result: list[Any] = []
     for entity in entities:
-        last = result[-1] if result else None
+        last: Any = result[-1] if result else None
         if (
-            _is_placed(entity)
-            and _is_placed(last)
+            last is not None
             and {entity["entity"], last["entity"]} <= _OF_SKILLS
             and not (entity.get("group") and last.get("group"))
             and _OR.fullmatch(fold(text[last["end"] : entity["start"]]))

@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from actions.directory import Directory
-from actions.directory.files import REQUIRED_COLUMNS
+from actions.directory.files import COLUMNS
 from actions.query import Constraint, Query, Term
 
 SKILLS_EACH = 12
@@ -274,7 +274,7 @@ def main() -> None:
             rows = []
             with path.open("w", encoding="utf-8", newline="") as stream:
                 writer = csv.writer(stream)
-                writer.writerow((*REQUIRED_COLUMNS, "available_from", "biography"))
+                writer.writerow(COLUMNS[:-1])
                 for number, row in enumerate(people(size)):
                     writer.writerow(row)
                     if number % step == 0:

@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy import func, select
 from sqlalchemy.engine import Connection
 
-from actions.directory import listing, search, skills, spotting, tables
+from actions.directory import listing, reach, search, skills, spotting, tables
 from actions.directory.database import Database
 from actions.directory.files import format_of, read_rows, write_people
 from actions.directory.importer import Confirm, import_people, remove_person, undo_import
@@ -235,6 +235,24 @@ class Directory:
             DirectoryError: (also) there was none.
         """
         return undo_import(self.database, confirm=confirm)
+
+    def take_synonyms(self, path: str | Path) -> int:
+        """Make the names of a file (``synonym,skill``) the company's own; returns how many.
+
+        They count from the next question on, instead of those taken before.
+
+        Raises:
+            InvalidFileError: nothing was changed; ``problems`` names every wrong line.
+        """
+        names = reach.read_synonyms(Path(path))
+        with self.database.write() as connection:
+            skills.replace_synonyms(connection, names)
+        return len(names)
+
+    def unreached(self) -> list[reach.Unreached]:
+        """The skills that users cannot reach by a name that they would type."""
+        with self.database.read(patient=True) as connection:
+            return list(reach.unreached(connection))
 
     def forget(self, collaborator_id: str) -> bool:
         """Remove the person with this id, for good; returns whether they were there.

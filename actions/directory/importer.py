@@ -19,7 +19,7 @@ from sqlalchemy import String, Table, bindparam, delete, func, select, update
 from sqlalchemy.engine import Connection
 from sqlalchemy.engine import Row as DatabaseRow
 
-from actions.directory import matching, skills, tables
+from actions.directory import matching, tables
 from actions.directory.database import Database
 from actions.directory.files import Row
 from actions.directory.model import (
@@ -29,6 +29,7 @@ from actions.directory.model import (
     InvalidFileError,
     Skill,
 )
+from actions.directory.skills import renew
 
 BATCH = 2000
 NAME_BITS = 60
@@ -562,7 +563,7 @@ class _Writer:
         self._finish_tokens()
         self._finish_skills()
         self._finish_agencies()
-        skills.renew(self.connection)
+        renew(self.connection)
         return ImportResult(
             self.added,
             self.changed,

@@ -113,9 +113,7 @@ def _meaning(connection: Connection, constraint: Constraint) -> _Meaning:
     )
 
 
-def _skills(
-    connection: Connection, term: Term
-) -> tuple[Term, Meant, tuple[tuple[str, ...], ...]]:
+def _skills(connection: Connection, term: Term) -> tuple[Term, Meant, tuple[tuple[str, ...], ...]]:
     """The skills and titles that a technology or a family stands for.
 
     In turn: the skills of that name, the family of that name (with them), skills that it is a slip
@@ -232,7 +230,8 @@ class _Statement:
             self.conditions.append(skill_id == meaning.skills[0])
             self.conditions += _level(meaning, held.c.level)
             return held
-        exact = case((_held.skill_id.in_(meaning.exact), 1), else_=0).label("exact")
+        # The level in the very version that is asked for: whoever has that comes first.
+        exact = case((_held.skill_id.in_(meaning.exact), _held.level), else_=0).label("exact")
         parts = [
             select(_held.collaborator_pk, _held.level, exact).where(
                 _held.skill_id.in_(meaning.skills),
@@ -270,7 +269,6 @@ class _Statement:
             for level in levels[1:]:
                 lowest = case((level < lowest, level), else_=lowest)
             best = [lowest.desc(), sum(levels[1:], levels[0]).desc(), name]
-        # Whoever has the very version that is asked for comes first.
         best = [*(source.c.exact.desc() for source in sources if "exact" in source.c), *best]
         if order == "name":
             best = [name]
@@ -334,9 +332,7 @@ def _holders(connection: Connection, ids: tuple[int, ...]) -> Mapping[int, int]:
     return counts[ids]
 
 
-def _first_holders(
-    connection: Connection, meanings: Sequence[_Meaning], end: int
-) -> list[int]:
+def _first_holders(connection: Connection, meanings: Sequence[_Meaning], end: int) -> list[int]:
     """The first ``end`` of those who are :func:`_is_counted`, from the head of each skill's list.
 
     Whoever is among the first of all is among the first of their best skill.

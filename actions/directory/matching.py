@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
 from rapidfuzz.distance import OSA
 
@@ -43,6 +44,7 @@ _PREFIX = 7  # letters of a word that take part in its deletion neighbourhood (S
 _SAME_SOUND = 0.9
 
 _WORD = re.compile(r"[^\W_]+")
+_T = TypeVar("_T")
 
 
 def _fold(text: str) -> str:
@@ -489,6 +491,6 @@ def agency_key(text: str) -> str:
     return " ".join(words(text))[:_MAX_KEY]
 
 
-def unique(items: Iterable[str]) -> list[str]:
+def unique(items: Iterable[_T]) -> list[_T]:
     """``items`` without repeats, in order."""
     return list(dict.fromkeys(items))

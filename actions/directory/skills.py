@@ -1,9 +1,9 @@
 """What skills are called, on both sides: in the question, and in the directory as it stands.
 
-Each skill of the directory is found by its spelling, by every spelling that ``data/lookups.yml`` and
-the company's own synonyms know for it, whatever its number (*gestion de projet(s)*), by its name
-without version, and by the parts of a list (*C/C++*) or what follows a vendor (*SAP ABAP*). The
-same is done to what a question says, so both meet wherever one of them has the canonical name.
+Each skill of the directory is found by its spelling, by every spelling that ``data/lookups.yml``
+and the company's own synonyms know for it, whatever its number (*gestion de projet(s)*), by its
+name without version, and by the parts of a list (*C/C++*) or what follows a vendor (*SAP ABAP*).
+The same is done to what a question says, so both meet wherever one of them has the canonical name.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from __future__ import annotations
 import re
 import secrets
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 from weakref import WeakKeyDictionary
 
 import yaml
@@ -29,11 +28,15 @@ from actions.directory.matching import loose_key, skill_key, squash, unique, wit
 LOOKUPS_PATH = Path(__file__).resolve().parents[2] / "data" / "lookups.yml"
 
 # Makers in front of a product's name, which people leave out.
-_VENDORS = frozenset(
-    "adobe amazon apache atlassian autodesk aws cegid cisco dassault esri google hashicorp hp ibm "
-    "jetbrains microsoft ms oracle redhat sage salesforce sap schneider siemens vmware".split()
-)
+# fmt: off
+_VENDORS = frozenset((
+    "adobe", "amazon", "apache", "atlassian", "autodesk", "aws", "cegid", "cisco", "dassault",
+    "esri", "google", "hashicorp", "hp", "ibm", "jetbrains", "microsoft", "ms", "oracle", "redhat",
+    "sage", "salesforce", "sap", "schneider", "siemens", "vmware",
+))
+# fmt: on
 _LIST = re.compile(r"\s*[/|]\s*|\s+&\s+|\s*;\s*")
+_BRACKETS = re.compile(r"(.+?)\s*\(([^()]+)\)")
 
 
 def _squashed(text: str) -> str:
@@ -98,7 +101,7 @@ class Names:
             names.append(skill_key(canonical))
         return unique(k for name in names for k in (squash(name) or name, loose_key(name)) if k)
 
-    def parts(self, text: str, skills: Mapping[str, Any] = {}) -> list[str]:  # noqa: B006
+    def parts(self, text: str, skills: Container[str] = ()) -> list[str]:
         """The names that ``text`` is made of, in a list or behind a vendor; none where it is one.
 
         ``CI/CD`` is known as a whole, and ``TCP/IP`` is no list: its parts are no skills. They are
@@ -108,6 +111,8 @@ class Names:
         key = skill_key(text)
         if (squash(key) or key) in self.known:
             return []
+        if bracketed := _BRACKETS.fullmatch(key):  # « Dessin assisté par ordinateur (DAO) »
+            return [bracketed[1], bracketed[2]]
         head, _, rest = key.partition(" ")
         vendor = head if head in _VENDORS and len(rest) > 1 else ""
         listed = [part for part in _LIST.split(rest if vendor else key) if part]

@@ -16,10 +16,13 @@ from bot.text import fold_aligned
 _MAX_WORDS, _MAX_SKILL_WORDS, _MAX_NAME_WORDS = 60, 8, 6
 _WORD = re.compile(r"[^\W_]+[+#]*")
 # Words that no skill begins or ends with. « C » and « R » are left to those who see the context.
-_EDGES = matching.PARTICLES | frozenset(
-    "a au aux en et ou un une sur dans par pour chez avec sans qui que qu quoi est ce ne pas y il "
-    "elle on je tu nous vous c j m n s t".split()
-)
+# fmt: off
+_EDGES = matching.PARTICLES | frozenset((
+    "a", "au", "aux", "en", "et", "ou", "un", "une", "sur", "dans", "par", "pour", "chez", "avec",
+    "sans", "qui", "que", "qu", "quoi", "est", "ce", "ne", "pas", "y", "il", "elle", "on", "je",
+    "tu", "nous", "vous", "c", "j", "m", "n", "s", "t",
+))
+# fmt: on
 # Signs that may stand within a name.
 _INSIDE = re.compile(r"[\s\-'/.&|,_+]*")
 
@@ -45,7 +48,7 @@ def spot(connection: Connection, text: str) -> list[Spotted]:
     words = [match.span() for match in _WORD.finditer(folded)][:_MAX_WORDS]
     found = [("person", *span) for span in _people(connection, folded, words)]
     known = skills.vocabulary(connection)
-    for start, end in _windows(folded, words, _MAX_SKILL_WORDS):
+    for start, end in _windows(folded, words, _MAX_SKILL_WORDS, _EDGES):
         written = folded[start:end]
         if written.isascii() and len(written) < 2:
             continue
@@ -67,17 +70,19 @@ def spot(connection: Connection, text: str) -> list[Spotted]:
     ]
 
 
-def _windows(text: str, words: list[tuple[int, int]], most: int) -> Iterator[tuple[int, int]]:
-    """Runs of words that a name may be, without joining words at their ends."""
+def _windows(
+    text: str, words: list[tuple[int, int]], most: int, edges: frozenset[str] = frozenset()
+) -> Iterator[tuple[int, int]]:
+    """Runs of words that a name may be, without the words ``edges`` at their ends."""
     for first, (start, stop) in enumerate(words):
-        if text[start:stop] in _EDGES:
+        if text[start:stop] in edges:
             continue
         end = start
         for begin, last in words[first : first + most]:
             if begin > start and not _INSIDE.fullmatch(text, end, begin):
                 break
             end = last
-            if text[begin:last] not in _EDGES or first + 1 == len(words):
+            if text[begin:last] not in edges:
                 yield start, end
 
 

@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from actions.directory import Directory
-from actions.directory.files import REQUIRED_COLUMNS
+from actions.directory.files import COLUMNS
 from bot.dialogues import Answer, Talk, in_process
 from bot.text import fold
 
@@ -237,7 +237,7 @@ async def measure(
     for number, (name, spellings) in enumerate(companies.items()):
         rows = company(list(spellings), people)
         with tempfile.NamedTemporaryFile("w", suffix=".csv", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, REQUIRED_COLUMNS)
+            writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
             writer.writerows(rows)
             file.flush()
