@@ -69,7 +69,8 @@ def reread(message: Mapping[str, Any], directory: Spotter) -> Mapping[str, Any]:
     gone: list[Mapping[str, Any]] = []
     for name in directory.spot(text):
         there = [e for e in entities if e["start"] < name.end and name.start < e["end"]]
-        if all(_gives_way(entity, name, directory) for entity in there):
+        said = any(e["entity"] == name.kind and _same(e, name) for e in entities if e not in there)
+        if not said and all(_gives_way(entity, name, directory) for entity in there):
             gone += there
             found.append(_entity(name, there, text))
     kept = [entity for entity in entities if entity not in gone]
@@ -115,6 +116,10 @@ def _gives_way(entity: Mapping[str, Any], name: Spotted, directory: Spotter) -> 
     return kind in ("technology", "unknown", "topic") and not directory.knows_skill(
         str(entity.get("value"))
     )
+
+
+def _same(entity: Mapping[str, Any], name: Spotted) -> bool:
+    return fold(str(entity.get("value"))) == fold(name.value)
 
 
 def _entity(name: Spotted, instead_of: Sequence[Mapping[str, Any]], text: str) -> dict[str, Any]:
