@@ -8,12 +8,12 @@ of them: all by default where the server answers this machine only, else none.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
 import os
 import threading
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
@@ -48,6 +48,9 @@ AUDIT_DAYS_VARIABLE = "AUDIT_DAYS"
 AUDIT_OFF = "off"
 AUDIT_FOLDER = Path(__file__).resolve().parent.parent / "audit"
 AUDIT_DAYS = 365.0
+
+QUOTA_VARIABLE = "PEOPLE_PER_DAY"
+QUOTA = 200
 
 
 # --- who asks ---------------------------------------------------------------------------------
@@ -242,7 +245,7 @@ class AuditLog:
 
     Several processes may write to one folder. Fields: ``at`` (UTC), ``caller`` (the token's
     subject, or null), ``conversation``, ``trace_id``, ``action``, ``people`` (ids), ``hidden``
-    (fields that were withheld).
+    (fields that were withheld), ``refused`` (ids that were withheld by the quota, if so).
 
     Args:
         folder: made if it is not there, for the owner alone to read.
@@ -255,8 +258,12 @@ class AuditLog:
         self._day: date | None = None
         self._file = -1
 
-    def record(self, caller: Caller, action: str, people: Iterable[str]) -> None:
-        """Append a line.
+    def path(self, day: date) -> Path:
+        """Return the file of a day."""
+        return self.folder / f"{day.isoformat()}.jsonl"
+
+    def record(self, caller: Caller, action: str, people: Iterable[str], **more: Any) -> None:
+        """Append a line, with ``more`` fields.
 
         Raises:
             OSError: it could not be written: then nothing is to be shown.
@@ -270,6 +277,7 @@ class AuditLog:
             "action": action,
             "people": list(people),
             "hidden": list(caller.hidden),
+            **more,
         }
         data = f"{json.dumps(line, ensure_ascii=False)}\n".encode()
         with self._lock:
@@ -284,12 +292,11 @@ class AuditLog:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
-        path = self.folder / f"{day.isoformat()}.jsonl"
-        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        self._file = os.open(self.path(day), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         self._day = day
-        oldest = time.time() - timedelta(days=self.days).total_seconds()
+        oldest = self.path(day - timedelta(days=self.days))
         for old in self.folder.glob("????-??-??.jsonl"):
-            if old.stat().st_mtime < oldest:
+            if old < oldest:  # by its name: what was restored is as new as its file
                 old.unlink(missing_ok=True)
 
 
@@ -311,6 +318,68 @@ def audit_log() -> AuditLog | None:
             f"{AUDIT_DAYS_VARIABLE} must be a number of days above 0, not {text!r}."
         ) from None
     return None if folder == AUDIT_OFF else AuditLog(Path(folder), days)
+
+
+class Quota:
+    """How many people one user may be shown in a day (UTC); to be shown one again costs nothing.
+
+    Action servers that share an audit log share it, and a restart forgets nothing; without an audit
+    log each process counts by itself.
+
+    Args:
+        limit: of people.
+        log: read for what other processes have shown.
+    """
+
+    def __init__(self, limit: int, log: AuditLog | None) -> None:
+        self.limit, self._log = limit, log
+        self._lock = threading.Lock()
+        self._day: date | None = None
+        self._read = 0
+        self._shown: dict[str, set[str]] = {}
+
+    def admits(self, caller: Caller, people: Iterable[str]) -> bool:
+        """Whether ``caller`` may be shown ``people``, who then count as shown."""
+        with self._lock:
+            day = datetime.now(timezone.utc).date()
+            if day != self._day:
+                self._day, self._read, self._shown = day, 0, {}
+            if self._log is not None:
+                self._catch_up(self._log.path(day))
+            shown = self._shown.setdefault(caller.subject or caller.conversation, set())
+            after = shown.union(people)
+            if len(after) > max(self.limit, len(shown)):
+                return False
+            shown |= after
+            return True
+
+    def _catch_up(self, path: Path) -> None:
+        """Read the lines of ``path`` that are new."""
+        if not path.exists():
+            return
+        with path.open("rb") as file:
+            file.seek(self._read)
+            for data in file:
+                if not data.endswith(b"\n"):  # being written
+                    break
+                self._read += len(data)
+                with contextlib.suppress(ValueError):  # half of a line: the disk was full
+                    line = json.loads(data)
+                    user = line["caller"] or line["conversation"]
+                    self._shown.setdefault(user, set()).update(line["people"])
+
+
+@functools.cache
+def quota() -> Quota:
+    """Return the quota of ``$PEOPLE_PER_DAY``.
+
+    Raises:
+        UserError: that is no number of people; or as of :func:`audit_log`.
+    """
+    text = os.environ.get(QUOTA_VARIABLE) or str(QUOTA)
+    if not (text.isascii() and text.isdigit() and 0 < len(text) < 10 and int(text)):
+        raise UserError(f"{QUOTA_VARIABLE} must be a number of people above 0, not {text[:20]!r}.")
+    return Quota(int(text), audit_log())
 
 
 def people_shown(messages: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -24,7 +24,14 @@ from rasa_sdk.events import EventType, SlotSet
 from rasa_sdk.executor import CollectingDispatcher
 from rasa_sdk.types import DomainDict
 
-from actions.access import Caller, CallerDirectory, audit_log, people_shown, traceparent_of
+from actions.access import (
+    Caller,
+    CallerDirectory,
+    audit_log,
+    people_shown,
+    quota,
+    traceparent_of,
+)
 from actions.cards import label
 from actions.directory import Directory, DirectoryError
 from actions.query import MAX_OFFSET, Constraint, Query
@@ -274,6 +281,13 @@ class Question(Action, ABC):
         after = self.answer(context)
         _name_the_rest(context)
         log, people = audit_log(), people_shown(reply.messages)
+        if people and not quota().admits(caller, people):
+            logger.warning("%s: a user was shown as many people today as may be.", self.name())
+            if log is not None:
+                log.record(caller, self.name(), [], refused=people)
+            reply.messages.clear()
+            reply("utter_quota", people=quota().limit)
+            return memory
         if log is not None and people:
             log.record(caller, self.name(), people)
         return after

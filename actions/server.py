@@ -18,6 +18,10 @@ import logging
 import os
 import sys
 import warnings
+import zlib
+from collections.abc import Callable
+from json import JSONDecodeError
+from typing import Any
 
 import pluggy
 from rasa_sdk import utils
@@ -30,7 +34,8 @@ from sanic.response import HTTPResponse, json
 from actions import access
 from actions.conversation import shared_directory
 from actions.directory import DirectoryError
-from bot import exposure
+from bot import exposure, http_guard
+from bot.disk import require_space
 from bot.errors import UserError, describe
 from bot.observability import logs, steps, trace_context
 from bot.observability.setup import ACTIONS, Observability
@@ -39,7 +44,21 @@ logger = logging.getLogger(__name__)
 
 # Whether the process lives, and whether it can answer: for probes, which know no secret.
 HEALTH_PATH, READY_PATH = "/health", "/ready"
+CALL_PATH = "/webhook"
 READY_SECONDS = 2.0
+# What rasa_sdk and the actions read of a call, and of the conversation in it.
+CALL = {"next_action": str, "sender_id": str, "tracker": dict, "domain": dict, "version": str}
+TRACKER = {
+    "sender_id": str,
+    "slots": dict,
+    "latest_message": dict,
+    "events": list,
+    "active_loop": dict,
+    "latest_action_name": str,
+    "followup_action": str,
+}
+# A call brings the conversation along.
+BODY_BYTES = 8 * 1024 * 1024
 # Where rasa_sdk listens; all interfaces unless set.
 HOST_VARIABLE = "SANIC_HOST"
 
@@ -55,7 +74,7 @@ def attach_sanic_app_extensions(app: Sanic) -> None:
         require_secret(os.environ.get(HOST_VARIABLE), secret)
         # To hear of wrong settings now, not at the first question.
         access.visibility()
-        access.audit_log()
+        access.quota()
         observability = Observability.of(ACTIONS, os.environ)
     except UserError as error:
         sys.exit(str(error))
@@ -92,16 +111,19 @@ def _protect(app: Sanic, secret: str) -> None:
     """Have ``app`` ask for ``secret``, or, without one, refuse what comes from elsewhere."""
     expected = f"Bearer {secret}".encode()
 
+    def admits(request: Request) -> bool:
+        if request.path in (HEALTH_PATH, READY_PATH):
+            return True
+        given = request.headers.get("authorization", "").encode(errors="surrogateescape")
+        if secret:
+            return hmac.compare_digest(given, expected)
+        # No page of a browser has business here.
+        return exposure.is_local(request) and "origin" not in request.headers
+
     @app.middleware("request")
     async def authenticate(request: Request) -> HTTPResponse | None:
         steps.enter(trace_context.parse(request.headers.get("traceparent")))
-        if request.path in (HEALTH_PATH, READY_PATH):
-            return None
-        given = str(request.headers.get("authorization", "")).encode()
-        if secret and hmac.compare_digest(given, expected):
-            return None
-        # No page of a browser has business here.
-        if not secret and exposure.is_local(request) and "origin" not in request.headers:
+        if admits(request):
             return None
         with steps.step("refusal"):
             pass
@@ -111,9 +133,39 @@ def _protect(app: Sanic, secret: str) -> None:
         )
         return json({"error": "the secret of the bot is missing"}, status=401)
 
+    @app.middleware("request")
+    async def check(request: Request) -> HTTPResponse | None:
+        # Without a body: one that could not be read is on its way to the handler of errors.
+        if request.path != CALL_PATH or not request.body:
+            return None
+        if request.headers.get("content-encoding") == "deflate":
+            return None
+        reason = call_problem(request.json)
+        return json({"error": reason}, status=400) if reason else None
+
+    http_guard.protect(app, BODY_BYTES, admits)
+
+
+def call_problem(call: Any) -> str | None:
+    """Return what is wrong with the body of a call of an action, None where nothing is."""
+    if not isinstance(call, dict):
+        return "send an object with next_action and tracker, as Rasa does"
+    tracker = call.get("tracker") or {}
+    for given, kinds in ((call, CALL), (tracker, TRACKER)):
+        if not isinstance(given, dict):
+            return "tracker must be an object"
+        for name, kind in kinds.items():
+            if given.get(name) is not None and not isinstance(given[name], kind):
+                return f"{name} must be of the type {kind.__name__}"
+    if not all(isinstance(event, dict) for event in tracker.get("events") or ()):
+        return "events must be objects"
+    return None
+
 
 def _handle_error(request: Request, error: Exception) -> HTTPResponse:
     # rasa_sdk's own handler sends the request back: the conversation, into the bot's log.
+    if isinstance(error, (zlib.error, JSONDecodeError)):  # of a compressed body
+        return json({"error": "the body cannot be read"}, status=400)
     if isinstance(error, SanicException):
         return json({"error": type(error).__name__}, status=error.status_code)
     logger.error("%s", describe(error))
@@ -121,18 +173,28 @@ def _handle_error(request: Request, error: Exception) -> HTTPResponse:
 
 
 async def _ready(_: Request) -> HTTPResponse:
-    directory = await _directory_answers()
-    checks = {"directory": "ok" if directory else "failing"}
-    status = "ready" if directory else "unavailable"
-    return json({"status": status, "checks": checks}, status=200 if directory else 503)
+    # Without an audit log, nobody is shown anybody.
+    passed = await asyncio.gather(
+        _passes(lambda: shared_directory().is_empty()), _passes(_require_audit_log)
+    )
+    named = zip(("directory", "audit_log"), passed, strict=True)
+    checks = {name: "ok" if good else "failing" for name, good in named}
+    ready = all(passed)
+    body = {"status": "ready" if ready else "unavailable", "checks": checks}
+    return json(body, status=200 if ready else 503)
 
 
-async def _directory_answers() -> bool:
-    """Return whether the directory answers in time."""
-    answer = asyncio.to_thread(lambda: shared_directory().is_empty())
+def _require_audit_log() -> None:
+    if (log := access.audit_log()) is not None:
+        log.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        require_space(log.folder)
+
+
+async def _passes(check: Callable[[], object]) -> bool:
+    """Return whether ``check`` ends well, and in time."""
     try:
-        await asyncio.wait_for(answer, READY_SECONDS)
-    except (DirectoryError, asyncio.TimeoutError):
+        await asyncio.wait_for(asyncio.to_thread(check), READY_SECONDS)
+    except (DirectoryError, OSError, asyncio.TimeoutError):
         return False
     return True
 

@@ -26,7 +26,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bot.errors import UserError
+from bot.errors import COMMAND, UserError
+from bot.sheets import clean, legacy_encoding
 from bot.text import fold
 
 if TYPE_CHECKING:
@@ -128,11 +129,43 @@ def read(path: Path) -> Dataset:
     text = _read_text(path)
     suffix = path.suffix.lower()
     if suffix == ".json":
-        dataset, problems = parse_json(text)
+        dataset, problems = parse_json(text, path.name)
+    elif suffix == ".md":
+        advice = f"{COMMAND} dataset convert {path.name} {path.stem}.yml"
+        raise DatasetError(path, [Problem(1, f"this is Rasa 1's Markdown. Convert it: {advice}")])
     elif suffix in (".yml", ".yaml"):
         dataset, problems = parse_yaml(text)
     else:
         raise UserError(f"{path}: a dataset is a .json or a .yml file.")
+    if problems:
+        raise DatasetError(path, problems)
+    return dataset
+
+
+def read_markdown(path: Path) -> Dataset:
+    """Read the Markdown of Rasa 1, which Rasa 3 no longer does; its examples are annotated alike.
+
+    Raises:
+        DatasetError: something in it is not understood; every line that isn't.
+    """
+    dataset, problems = Dataset(), []
+    kind, name = "", ""
+    for number, line in enumerate(_read_text(path).splitlines(), 1):
+        line = re.sub(r"<!--.*?-->", "", line).strip()
+        if heading := re.fullmatch(rf"##\s*(intent|{'|'.join(SECTIONS)})\s*:\s*(.+)", line):
+            kind, name = heading.groups()
+        elif kind and (item := re.fullmatch(r"[-*+]\s+(.+)", line)):
+            try:
+                if kind == "intent":
+                    example = _example_from_yaml(item[1], name, None, None, number)
+                    dataset.examples.append(example)
+                else:
+                    getattr(dataset, SECTIONS[kind]).setdefault(name, []).append(item[1])
+            except _YamlError as problem:
+                problems.append(problem.problem)
+        elif line:
+            message = "expected ## intent:NAME (or synonym, lookup, regex), then lines with a dash"
+            problems.append(Problem(number, f"{message}: {line!r}"))
     if problems:
         raise DatasetError(path, problems)
     return dataset
@@ -155,25 +188,27 @@ def _read_text(path: Path) -> str:
         advice = f"iconv -f UTF-16 -t UTF-8 {path.name} > utf8-{path.name}"
         raise DatasetError(path, [Problem(1, f"this is UTF-16, not UTF-8. Convert it: {advice}")])
     problems = []
+    legacy = legacy_encoding(data)
+    name = {"mac_roman": "Macintosh", "cp850": "CP850"}.get(legacy or "", "Windows-1252")
     for number, line in enumerate(data.split(b"\n"), start=1):
         try:
             line.decode("utf-8")
         except UnicodeDecodeError as error:
             byte = line[error.start]
-            likely = bytes([byte]).decode("cp1252", errors="replace")
+            likely = bytes([byte]).decode(legacy or "cp1252", errors="replace")
             message = f"byte 0x{byte:02X} at position {error.start + 1} is not UTF-8"
-            problems.append(Problem(number, f"{message} (in Windows-1252 it is « {likely} »)"))
+            problems.append(Problem(number, f"{message} (in {name} it is « {likely} »)"))
     if problems:
-        advice = f"iconv -f WINDOWS-1252 -t UTF-8 {path.name} > utf8-{path.name}"
+        advice = f"iconv -f {name.upper()} -t UTF-8 {path.name} > utf8-{path.name}"
         problems.append(
             Problem(
                 0,
-                "the file is not UTF-8, most likely it was saved as Windows-1252. Save it as "
+                f"the file is not UTF-8, most likely it was saved as {name}. Save it as "
                 f"UTF-8, or convert it: {advice}",
             )
         )
         raise DatasetError(path, problems)
-    return data.decode("utf-8-sig")
+    return re.sub("\r\n?", "\n", data.decode("utf-8-sig"))
 
 
 class _Located(dict[str, Any]):
@@ -216,7 +251,7 @@ def _schema_validator() -> Any:
     return jsonschema.Draft7Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
 
 
-def parse_json(text: str) -> tuple[Dataset, list[Problem]]:
+def parse_json(text: str, name: str = "dataset.json") -> tuple[Dataset, list[Problem]]:
     """Parse the JSON form; the problems are those that make it unreadable."""
     try:
         document = _LocatingDecoder().decode(text)
@@ -227,6 +262,9 @@ def parse_json(text: str) -> tuple[Dataset, list[Problem]]:
         return Dataset(), [Problem(1, "not a dataset: nested too deeply")]
     if not isinstance(document, _Located):
         return Dataset(), [Problem(1, 'a dataset is an object: {"version": 1, "examples": […]}')]
+    if "rasa_nlu_data" in document:
+        advice = f"rasa data convert nlu --data {name} --out {Path(name).stem}.yml -f yaml"
+        return Dataset(), [Problem(1, f"this is Rasa 1's JSON. Convert it: {advice}")]
     version = document.get("version")
     if version is True or version != VERSION:
         found = "no version is given" if version is None else f"version {version!r} is unknown"
@@ -672,12 +710,14 @@ def validate(dataset: Dataset, labels: Labels | None = None) -> list[Problem]:
     """Return everything that is wrong with a dataset, in the order of its lines.
 
     Errors: an empty or wrongly encoded text, a label that ``labels`` does not know, entity
-    positions outside the text or overlapping, the same text twice, or with two labels, something
-    that Rasa's YAML cannot say. Warnings: texts that differ in case, accents and punctuation alone,
-    or in names alone and have different labels; an intent with few examples beside others.
+    positions outside the text, inside a word or overlapping, the same text twice, or with two
+    labels, something that Rasa's YAML cannot say. Warnings: texts that differ in case, accents and
+    punctuation alone, or in names alone and have different labels; an intent with few examples
+    beside others.
     """
     problems = [
         *_unsayable(dataset),
+        *_cut_words(dataset),
         *_encoding(dataset),
         *_repeated(dataset),
         *_alike(dataset),
@@ -739,7 +779,9 @@ def _wrong_entities(example: Example) -> Iterator[Problem]:
         span = f"entity {entity.entity} at {entity.start}–{entity.end}"
         if not 0 <= entity.start < entity.end <= length:
             message = f"is not inside the text, which has {length} characters: {example.text!r}"
-            yield Problem(example.line, f"{span} {message}")
+            yield Problem(
+                example.line, f"{span} {message}{_otherwise_counted(example.text, entity)}"
+            )
             continue
         covered = example.text[entity.start : entity.end]
         if covered != covered.strip():
@@ -752,19 +794,56 @@ def _wrong_entities(example: Example) -> Iterator[Problem]:
         previous = entity
 
 
+def _cut_words(dataset: Dataset) -> Iterator[Problem]:
+    """Find entities that begin or end inside a word, which training would leave out."""
+    for example in dataset.examples:
+        text = example.text
+        for one in example.entities:
+            inside = 0 <= one.start < one.end <= len(text)
+            if inside and _cuts_a_word(text, one.start, one.end):
+                covered = text[one.start : one.end]
+                yield Problem(
+                    example.line,
+                    f"entity {one.entity} at {one.start}–{one.end} cuts a word: {covered!r} of "
+                    f"{text!r}{_otherwise_counted(text, one)}",
+                )
+
+
+def _cuts_a_word(text: str, start: int, end: int) -> bool:
+    return any(text[place - 1 : place].isalnum() and text[place : place + 1].isalnum()
+               for place in (start, end) if place)  # fmt: skip
+
+
+def _otherwise_counted(text: str, entity: Entity) -> str:
+    """Say what a span covers that was counted in other units than characters, if it makes sense."""
+    for unit, encoding, size in (("UTF-16", "utf-16-le", 2), ("bytes of UTF-8", "utf-8", 1)):
+        data = text.encode(encoding, "surrogatepass")
+        try:
+            start, end = (
+                len(data[: place * size].decode(encoding)) for place in (entity.start, entity.end)
+            )
+        except UnicodeDecodeError:
+            continue
+        covered = text[start:end]
+        moved = (start, end) != (entity.start, entity.end) and entity.end * size <= len(data)
+        if moved and covered == covered.strip() != "" and not _cuts_a_word(text, start, end):
+            return f"; it was counted in {unit}: in characters, {covered!r} is at {start}–{end}"
+    return ""
+
+
 def _encoding(dataset: Dataset) -> Iterator[Problem]:
-    """Find texts that were decoded with the wrong encoding before they were saved as UTF-8."""
+    """Find texts that were decoded wrongly before they were saved, or copied out of a page."""
     for example in dataset.examples:
         if "\ufffd" in example.text:
             message = "a character was lost in a conversion (U+FFFD)"
             yield Problem(example.line, f"{message}: {example.text!r}")
             continue
-        try:
-            repaired = example.text.encode("cp1252").decode("utf-8")
-        except UnicodeError:
-            continue
-        if repaired != example.text:
-            message = f"wrong encoding: {example.text!r} is probably {repaired!r}"
+        repaired = clean(example.text)
+        if repaired != unicodedata.normalize("NFC", example.text.strip()):
+            message = (
+                f"wrong encoding, HTML or an invisible character: {example.text!r} is probably "
+                f"{repaired!r}"
+            )
             yield Problem(example.line, message)
 
 

@@ -9,6 +9,9 @@ IS_PLUGIN = __name__.startswith("skills_bot.")
 #: What our command line is called: in other projects, `bot` could be theirs.
 COMMAND = "skills-bot" if IS_PLUGIN else "bot"
 
+# What of an error is said in a log.
+FRAMES, CAUSES = 15, 3
+
 
 class UserError(Exception):
     """Something that the caller can put right; the message says how.
@@ -22,7 +25,11 @@ def describe(error: BaseException) -> str:
 
     Not its message, which may quote what a user has typed; nor those of the errors behind it.
     """
-    where = "".join(traceback.format_tb(error.__traceback__))
-    cause = error.__cause__ or error.__context__
-    behind = f"\nbecause of {describe(cause)}" if cause is not None else ""
-    return f"{type(error).__qualname__}\n{where}{behind}".rstrip()
+    parts: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None and len(parts) < CAUSES:
+        # The innermost frames: of a recursion there would be a thousand.
+        where = "".join(traceback.format_tb(cause.__traceback__, -FRAMES))
+        parts.append(f"{type(cause).__qualname__}\n{where}".rstrip())
+        cause = cause.__cause__ or cause.__context__
+    return "\nbecause of ".join(parts)

@@ -4,13 +4,17 @@ What has no authentication (Rasa's ``rest`` channel, development tokens, an acti
 a secret) answers callers of this machine only. The caller of each request is judged, not where the
 server listens: plain ``rasa run`` listens on all interfaces. Behind a proxy on the same machine
 every caller looks local, so ``BOT_PRODUCTION`` closes such routes to everybody.
+What is written down about people is for the servers' own user to read.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from sanic.request import Request
@@ -56,9 +60,39 @@ def is_development(host: str | None = None) -> bool:
 
 
 def is_local(request: Request) -> bool:
-    """Return whether ``request`` comes from this machine, and not through a proxy."""
+    """Return whether ``request`` comes from this machine, to one of its own names, and not through
+    a proxy: a page elsewhere can give its own name the address of this machine."""
     forwarded = any(header in request.headers for header in FORWARDING_HEADERS)
-    return not is_production() and not forwarded and is_loopback(request.ip)
+    if is_production() or forwarded or not is_loopback(request.ip):
+        return False
+    host = request.headers.get("host")
+    return not host or _names_this_machine(f"//{host}")
+
+
+def is_from_own_page(request: Request) -> bool:
+    """Return whether ``request`` comes from a page of this machine, or from no page at all."""
+    origin = request.headers.get("origin")
+    return origin is None or _names_this_machine(str(origin))
+
+
+def _names_this_machine(address: str) -> bool:
+    try:
+        return is_loopback(urlsplit(address).hostname or "")
+    except ValueError:
+        return False
+
+
+def keep_private(path: Path) -> None:
+    """Have the file at ``path``, made empty unless it is there, belong to its owner alone.
+
+    So do the files that SQLite keeps beside a database. What cannot be done is left: whoever opens
+    the file next says why.
+    """
+    with contextlib.suppress(OSError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+    for beside in ("", "-wal", "-shm"):
+        with contextlib.suppress(OSError):
+            os.chmod(f"{path}{beside}", 0o600)
 
 
 def probe_address(host: str) -> str:

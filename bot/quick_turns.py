@@ -30,6 +30,7 @@ _STATES = "_past_states"
 def install() -> None:
     """Make turns of this process quick; call it once, before a model is loaded."""
     check_answers_quickly()
+    send_last_turn()
     find_events_quickly()
     run_graphs_quickly()
     remember_states()
@@ -67,6 +68,38 @@ def check_answers_quickly() -> None:
         return is_valid(answer) or thorough(action, answer)
 
     RemoteAction._validate_action_result = validate
+
+
+class _LastTurn:
+    """A tracker for the action server: of the events, those since the user's last message."""
+
+    def __init__(self, tracker: Any) -> None:
+        self._tracker, self.sender_id = tracker, tracker.sender_id
+
+    def current_state(self, *_: Any) -> dict[str, Any]:
+        events: list[dict[str, Any]] = []
+        for event in reversed(self._tracker.events):
+            events.insert(0, event.as_dict())
+            if event.type_name == "user":
+                break
+        return {**self._tracker.current_state(), "events": events}
+
+
+def send_last_turn() -> None:
+    """Have Rasa send the action server the events of the last turn, with slots and all else.
+
+    It sends all of the session, for actions that look at ``slots`` and
+    ``latest_message``.
+    """
+    from rasa.core.actions.action import RemoteAction
+
+    thorough = RemoteAction._action_call_format
+
+    def call(action: RemoteAction, tracker: Any, domain: Any) -> dict[str, Any]:
+        called: dict[str, Any] = thorough(action, _LastTurn(tracker), domain)
+        return called
+
+    RemoteAction._action_call_format = call
 
 
 def find_events_quickly() -> None:

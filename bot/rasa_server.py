@@ -15,12 +15,23 @@ from sanic import Sanic
 from sanic.exceptions import SanicException
 from sanic.request import Request
 from sanic.response import HTTPResponse, json
+from sanic_routing import Route
 
-from bot import exposure
+from bot import exposure, http_guard
+from bot.channels import commands, contract
+from bot.channels.problems import ProblemError, invalid
 from bot.errors import IS_PLUGIN
 
 # Rasa's server without its HTTP API, and with it.
 WITHOUT_API, WITH_API = "rasa_core_no_api", "rasa_server"
+# What its HTTP API reads of a body.
+API_FIELDS: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("text", "sender", "name", "policy", "message_id", "event", "model_file"), str),
+    "entities": (list, dict),
+    "parse_data": dict,
+    "confidence": (int, float),
+    "timestamp": (int, float),
+}
 
 
 def prepare() -> None:
@@ -39,13 +50,51 @@ def prepare() -> None:
         if not getattr(app.ctx, "is_prepared", False):
             app.ctx.is_prepared = True
             app.register_middleware(_refuse_others, "request")
+            app.register_middleware(_check_body, "request")
+            http_guard.protect(app)
 
 
 async def _refuse_others(request: Request) -> HTTPResponse | None:
-    if not _is_open(request) or exposure.is_local(request):
+    own = exposure.is_local(request) and exposure.is_from_own_page(request)
+    if own or not _is_open(request):
         return None
-    reason = "without authentication, only this machine is answered (docs/mobile.md)"
+    reason = (
+        "without authentication, only this machine is answered: 127.0.0.1 or localhost, and no "
+        "page of another host (docs/mobile.md)"
+    )
     return json({"status": "failure", "reason": reason}, status=403)
+
+
+async def _check_body(request: Request) -> HTTPResponse | None:
+    """Refuse a body that Rasa's HTTP API would answer with an error of its own, 500."""
+    if not request.body or not _is_of_api(request.route):
+        return None
+    if "yaml" in request.headers.get("content-type", "").lower():
+        return None
+    try:
+        # Some routes take several events.
+        wrapped = contract.parse_json(b'{"body": %b}' % request.body)["body"]
+        for body in wrapped if isinstance(wrapped, list) and _takes_several(request) else [wrapped]:
+            if not isinstance(body, dict):
+                raise invalid("", "an object is needed")
+            for name, kind in API_FIELDS.items():
+                if body.get(name) is not None and not isinstance(body[name], kind):
+                    raise invalid(name, "it is of another type")
+            commands.require_sound(str(body.get("text") or ""))
+    except ProblemError as problem:
+        (error,) = problem.fields["errors"]
+        reason = f"{error['pointer'] or 'body'}: {error['detail']}"
+        return json({"status": "failure", "reason": reason}, status=400)
+    return None
+
+
+def _takes_several(request: Request) -> bool:
+    return request.route is not None and request.route.path.endswith(("events", "model/predict"))
+
+
+def _is_of_api(route: Route | None) -> bool:
+    # Routes of channels carry the name of their blueprint as well.
+    return route is not None and route.name.count(".") == 1 and route.path != ""
 
 
 def _is_open(request: Request) -> bool:
@@ -55,9 +104,7 @@ def _is_open(request: Request) -> bool:
         return False
     if route.path.startswith(tuple(f"webhooks/{name}" for name in exposure.OPEN_CHANNELS)):
         return True
-    # Routes of channels carry the name of their blueprint as well.
-    of_api = route.name.count(".") == 1 and route.path != ""
-    return of_api and not _has_authentication(request.app)
+    return _is_of_api(route) and not _has_authentication(request.app)
 
 
 def _has_authentication(app: Sanic) -> bool:

@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,11 +18,11 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from rich.console import Console
 
 from bot import comprehend, exposure
@@ -40,6 +41,8 @@ SAMPLE = PROJECT_ROOT / "data" / "directory.csv"
 CONFIG = Path("config.yml")
 STOP_SECONDS = 10.0
 START_SECONDS = 300.0
+# A server that does not answer for so long, so many times, is started again.
+PROBE_SECONDS, SILENT_TRIES = 5.0, 4
 
 # What a model is made from, besides its configuration and the versions of these packages.
 MODEL_INPUTS = (
@@ -107,7 +110,10 @@ def start(
     The terminal's Ctrl-C thus reaches only us, and we stop the children in order.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as output:
+    exposure.keep_private(log)
+    os.truncate(log, 0)
+    # To its end, also after a rotation that empties it.
+    with log.open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, *arguments],
             cwd=PROJECT_ROOT,
@@ -197,10 +203,24 @@ def _answers(url: str) -> bool:
             return bool(response.status == 200)
     except urllib.error.HTTPError as error:
         if error.code == 409:
-            raise UserError("The bot could not load its model.") from error
+            raise UserError(
+                "The bot could not load its model. Delete it (rm models/*.tar.gz), and start "
+                "again: it is made anew."
+            ) from error
         return False
     except OSError:
         return False
+
+
+def _is_silent(url: str) -> bool:
+    """Return whether nobody answers at ``url``, be it with an error."""
+    try:
+        urllib.request.urlopen(url, timeout=PROBE_SECONDS).close()
+    except urllib.error.HTTPError:
+        return False
+    except OSError:
+        return True
+    return False
 
 
 def wait_until_ready(
@@ -222,6 +242,38 @@ def wait_until_ready(
         if waiting and time.monotonic() > deadline:
             raise UserError(f"Not ready after {seconds:.0f} s.\n{_logs(children)}")
         time.sleep(0.1)
+
+
+def keep_answering(
+    children: list[Child],
+    urls: list[str],
+    again: list[Callable[[], Child]],
+    say: Callable[[str], None],
+    tries: int = SILENT_TRIES,
+) -> None:
+    """Start a child again that answers nobody at its address; ends by an exception alone.
+
+    Args:
+        children: that run; one that is started again takes the place of the other.
+        urls, again: the address of each, and what starts it.
+        say: is told of it.
+        tries: after how many in vain.
+
+    Raises:
+        UserError: a child ended by itself, or does not start again.
+    """
+    silent = [0] * len(children)
+    while True:
+        for number, url in enumerate(urls):
+            require_alive(children)
+            silent[number] = silent[number] + 1 if _is_silent(url) else 0
+            if silent[number] == tries:
+                say(f"The {children[number].name} answers nobody, and is started again.")
+                stop([children[number]], seconds=0)
+                children[number] = again[number]()
+                wait_until_ready(children, urls)
+                silent[number] = 0
+        time.sleep(0.5)
 
 
 def require_alive(children: list[Child]) -> None:
@@ -278,16 +330,37 @@ def model_fingerprint(root: Path = PROJECT_ROOT, config: Path = CONFIG, endpoint
     return digest.hexdigest()
 
 
+def _digest(model: Path) -> str:
+    return hashlib.sha256(model.read_bytes()).hexdigest()
+
+
 def fresh_model(config: Path = CONFIG, endpoint: str = "") -> Path | None:
     """Return the model that was trained from the present inputs, if there is one."""
     model = model_path(config)
     try:
         stamp = json.loads(_stamp_path(model).read_text(encoding="utf-8"))
-        size = model.stat().st_size
+        # Stamps of older versions have the size alone.
+        known = {"sha256": _digest(model)}, {"size": model.stat().st_size}
     except (OSError, ValueError):
         return None
-    fresh = {"fingerprint": model_fingerprint(config=config, endpoint=endpoint), "size": size}
-    return model if stamp == fresh else None
+    fingerprint = model_fingerprint(config=config, endpoint=endpoint)
+    return model if stamp in [{"fingerprint": fingerprint, **one} for one in known] else None
+
+
+@contextlib.contextmanager
+def training() -> Iterator[None]:
+    """Hold the lock of the models: who comes while another process trains waits, and says so."""
+    MODELS.mkdir(exist_ok=True)
+    lock = FileLock(MODELS / ".lock", is_singleton=True)  # so this process may take it twice
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        print("      another process trains; waiting for its model …", file=sys.stderr, flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def train(config: Path = CONFIG, arguments: list[str] | None = None, endpoint: str = "") -> Path:
@@ -299,11 +372,18 @@ def train(config: Path = CONFIG, arguments: list[str] | None = None, endpoint: s
     Raises:
         UserError: the training failed.
     """
-    model = model_path(config)
+    with training():
+        return _train(model_path(config), config, arguments or [], endpoint)
+
+
+def _train(model: Path, config: Path, arguments: list[str], endpoint: str) -> Path:
     # Before: what is edited meanwhile is not in the model.
     fingerprint = model_fingerprint(config=config, endpoint=endpoint)
-    command = ["-m", "bot.rasa_cli", "train", "--config", str(config), "--out", str(MODELS)]
-    arguments = arguments or []
+    # Beside the model, which is there whole or not at all; what was left there is of a process that
+    # was killed.
+    folder = MODELS / ".training"
+    shutil.rmtree(folder, ignore_errors=True)
+    command = ["-m", "bot.rasa_cli", "train", "--config", str(config), "--out", str(folder)]
     if not {"--debug", "-vv", "--verbose", "-v"}.intersection(arguments):
         arguments = [*arguments, "--quiet"]
     options = ["--fixed-model-name", model.name.removesuffix(".tar.gz"), *arguments]
@@ -318,25 +398,24 @@ def train(config: Path = CONFIG, arguments: list[str] | None = None, endpoint: s
         process.terminate()
         process.wait()
         raise
-    if status != 0 or not model.exists():
+    trained = folder / model.name
+    if status != 0 or not trained.exists():
         raise UserError(f"The training failed (exit status {status}); its output is above.")
+    trained.replace(model)
+    folder.rmdir()
     write_stamp(model, fingerprint)
     return model
 
 
 def write_stamp(model: Path, fingerprint: str) -> None:
-    """Note beside the model what it was made from, and its size, to know it again."""
-    stamp = json.dumps({"fingerprint": fingerprint, "size": model.stat().st_size})
+    """Note beside the model what it was made from, and its digest, to know it again."""
+    stamp = json.dumps({"fingerprint": fingerprint, "sha256": _digest(model)})
     _stamp_path(model).write_text(f"{stamp}\n", encoding="utf-8")
 
 
 def ensure_model(config: Path = CONFIG) -> Path:
-    """Return a model of the present inputs, trained now unless there is one.
-
-    Who comes while another process trains waits for that model.
-    """
-    MODELS.mkdir(exist_ok=True)
-    with FileLock(MODELS / ".lock"):
+    """Return a model of the present inputs, trained now unless there is one."""
+    with training():
         return fresh_model(config) or train(config)
 
 
@@ -422,15 +501,16 @@ def _prepare(steps: Steps, config: Path) -> Path:
         with steps.step("Amazon Comprehend", live=False):
             found = comprehend.ensure_endpoint(PROJECT_ROOT / config, steps.console)
             endpoint = f"{found.arn} {found.model_arn}" if found else ""
-    model = fresh_model(config, endpoint)
     trainable = asks_comprehend or can_train()
-    if model is None and not trainable and model_path(config).exists():
-        with steps.step("Model") as notes:
-            notes.append("as it is, trained elsewhere")
-        return model_path(config)
-    with steps.step("Model", live=model is not None) as notes:
-        notes.append("trained" if model is None else "up to date")
-        return model or train(config, endpoint=endpoint)
+    with training():
+        model = fresh_model(config, endpoint)
+        if model is None and not trainable and model_path(config).exists():
+            with steps.step("Model") as notes:
+                notes.append("as it is, trained elsewhere")
+            return model_path(config)
+        with steps.step("Model", live=model is not None) as notes:
+            notes.append("trained" if model is None else "up to date")
+            return model or train(config, endpoint=endpoint)
 
 
 def can_train() -> bool:
@@ -491,19 +571,15 @@ def run(
         model = _prepare(steps, config)
         with steps.step(f"Starting action server and bot (logs: {os.path.relpath(LOGS)})"):
             token = os.environ.get(API_TOKEN_VARIABLE) or secrets.token_urlsafe()
-            children.append(start_action_server(at))
-            children.append(start_bot(at, model, token))
-            wait_until_ready(
-                children,
-                [
-                    f"http://{HOST}:{actions_port}/health",
-                    f"http://{exposure.probe_address(host)}:{port}/status?token={token}",
-                ],
-            )
+            starts = [lambda: start_action_server(at), lambda: start_bot(at, model, token)]
+            children.extend(start() for start in starts)
+            urls = [
+                f"http://{HOST}:{actions_port}/health",
+                f"http://{exposure.probe_address(host)}:{port}/status?token={token}",
+            ]
+            wait_until_ready(children, urls)
         console.print(_ready_message(at), highlight=False, soft_wrap=True)
-        while True:
-            require_alive(children)
-            time.sleep(0.5)
+        keep_answering(children, urls, starts, console.print)
 
 
 @contextlib.contextmanager

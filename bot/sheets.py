@@ -12,6 +12,7 @@ import re
 import unicodedata
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
 from itertools import chain
@@ -151,11 +152,11 @@ def legacy_encoding(data: bytes) -> str | None:
     """Return the only one of the older encodings in which ``data`` look like French, if any."""
     likely = []
     for encoding in _LEGACY:
-        try:
-            if not _UNLIKELY.search(data.decode(encoding)):
+        with suppress(UnicodeDecodeError):
+            text = data.decode(encoding)
+            # The æ of DOS is the ë of the Mac, and rarer.
+            if not _UNLIKELY.search(text.replace("æ", "╬") if encoding == "cp850" else text):
                 likely.append(encoding)
-        except UnicodeDecodeError:
-            continue
     return likely[0] if len(likely) == 1 else None
 
 

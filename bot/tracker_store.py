@@ -1,10 +1,16 @@
-"""The tracker store: Rasa's on SQL, with less work a turn, and none of it on the event loop.
+"""The tracker store: Rasa's on SQL, with less work a turn, however long a conversation is.
 
 Rasa's ``SQL`` store asks the database on the event loop, where every other user waits; before it
 saves a turn it counts what is stored; and on SQLite it connects anew each time, and has the disk
 confirm each save several times over. This one asks in a thread, remembers how much of a
 conversation it has read (nobody else adds to it: the caller holds the conversation's lock), and
 inserts the rest. Table and rows are Rasa's, so that either store can follow the other.
+
+Rasa loads, replays and sends to the action server all of a session, and a session of somebody who
+keeps asking never ends. Here a session is followed by another after :data:`SESSION_TURNS` turns,
+one that begins with the same slots and that no user notices; so a turn costs the same at turn 2,000
+as at turn 20. Which session is the last one is told by the order of the rows, not by their time: a
+clock may go back.
 
 ``endpoints.yml``, with the settings of Rasa's ``SQL``::
 
@@ -21,37 +27,41 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from rasa.core.tracker_store import SQLTrackerStore
-from rasa.shared.core.events import Event, SessionStarted
+from rasa.shared.core.constants import ACTION_LISTEN_NAME, ACTION_SESSION_START_NAME
+from rasa.shared.core.events import ActionExecuted, Event, SessionStarted, SlotSet, UserUttered
 from rasa.shared.core.trackers import DialogueStateTracker
 from rasa.shared.nlu.constants import INTENT_NAME_KEY
-from sqlalchemy import bindparam, create_engine, event, func, or_, select
+from sqlalchemy import bindparam, create_engine, event, func, literal_column, select
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import sessionmaker
 from sqlalchemy.pool import QueuePool
 
-from bot import rasa_server
+from bot import exposure, rasa_server
 
 # As long as Rasa lets a lock be held.
 SQLITE_WAIT_SECONDS = 60.0
-# On a tracker: how many of its events are stored.
-_STORED = "_events_stored"
+# After so many turns another session begins; policies that look back further are not known.
+SESSION_TURNS = 20
+# On a tracker: how many of its events are stored, and the slots then.
+_STORED, _SLOTS = "_events_stored", "_slots_stored"
 
 _events = SQLTrackerStore.SQLEvent.__table__
 _of_sender = _events.c.sender_id == bindparam("sender_id")
 _session_start = (
-    select(func.max(_events.c.timestamp))
-    .where(_of_sender, _events.c.type_name == SessionStarted.type_name)
+    select(_events.c.id)
+    # No parameter, or the index that bot/channels/conversations.py makes is not seen to fit.
+    .where(_of_sender, literal_column(f"type_name = '{SessionStarted.type_name}'"))
+    .order_by(_events.c.id.desc())
+    .limit(1)
     .scalar_subquery()
 )
 _all_sessions = select(_events.c.data).where(_of_sender).order_by(_events.c.id)
-_last_session = _all_sessions.where(
-    or_(_events.c.timestamp >= _session_start, _session_start.is_(None))
-)
+_last_session = _all_sessions.where(_events.c.id >= func.coalesce(_session_start, 0))
 
 
 class QuickSqlTrackerStore(SQLTrackerStore):
@@ -77,36 +87,54 @@ class QuickSqlTrackerStore(SQLTrackerStore):
             return None
         listed = [json.loads(row) for row in rows]
         tracker = DialogueStateTracker.from_dict(sender_id, listed, self.domain.slots)
-        setattr(tracker, _STORED, len(tracker.events))
+        _note_stored(tracker)
         return tracker
 
     async def save(self, tracker: DialogueStateTracker) -> None:
         """Store what is new in ``tracker``, and send it to the event broker, if there is one."""
-        stored = getattr(tracker, _STORED, None if tracker.events else 0)
-        if stored is None:  # it is not one of ours
+        if getattr(tracker, _STORED, None) is None and tracker.events:  # it is not one of ours
             await super().save(tracker)
-        elif stored < len(tracker.events):
-            await self.stream_events(tracker)
-            rows = [_row(tracker.sender_id, one) for one in _new(tracker, stored)]
+        elif new := _new(tracker):
+            if self.event_broker is not None:
+                await self._stream_new_events(self.event_broker, new, tracker.sender_id)
+            rows = [_row(tracker.sender_id, one) for one in new]
             await asyncio.to_thread(self._insert, rows)
-        setattr(tracker, _STORED, len(tracker.events))
-
-    async def stream_events(self, tracker: DialogueStateTracker) -> None:
-        """Send what is new in ``tracker`` to the event broker, if there is one."""
-        stored = getattr(tracker, _STORED, None)
-        if self.event_broker is None or stored is None:
-            await super().stream_events(tracker)
-        else:
-            new = list(_new(tracker, stored))
-            await self._stream_new_events(self.event_broker, new, tracker.sender_id)
+        _note_stored(tracker)
 
     def _insert(self, rows: list[dict[str, Any]]) -> None:
         with self.engine.begin() as connection:
             connection.execute(_events.insert(), rows)
 
 
-def _new(tracker: DialogueStateTracker, stored: int) -> Iterable[Event]:
-    return islice(tracker.events, stored, None)
+def _note_stored(tracker: DialogueStateTracker) -> None:
+    setattr(tracker, _STORED, len(tracker.events))
+    setattr(tracker, _SLOTS, tracker.current_slot_values())
+
+
+def _new(tracker: DialogueStateTracker) -> list[Event]:
+    """Return what is not stored yet: after a long session, with the beginning of another."""
+    stored = getattr(tracker, _STORED, 0)
+    new = list(islice(tracker.events, stored, None))
+    last = tracker.events[stored - 1] if stored else None
+    listens = isinstance(last, ActionExecuted) and last.action_name == ACTION_LISTEN_NAME
+    if not (new and listens and tracker.active_loop is None and not tracker.is_paused()):
+        return new
+    turns = sum(isinstance(one, UserUttered) for one in islice(tracker.events, stored))
+    if turns < SESSION_TURNS or any(isinstance(one, SessionStarted) for one in new):
+        return new
+    # Before the new turn: of the last message Rasa must know when it was.
+    slots = getattr(tracker, _SLOTS)
+    return [
+        ActionExecuted(ACTION_SESSION_START_NAME, timestamp=new[0].timestamp),
+        SessionStarted(timestamp=new[0].timestamp),
+        *(
+            SlotSet(name, slots[name], timestamp=new[0].timestamp)
+            for name, slot in tracker.slots.items()
+            if slots[name] != slot.initial_value
+        ),
+        ActionExecuted(ACTION_LISTEN_NAME, timestamp=new[0].timestamp),
+        *new,
+    ]
 
 
 def _row(sender_id: str, stored: Event) -> dict[str, Any]:
@@ -131,6 +159,7 @@ def _better(engine: Engine) -> Engine:
     if not engine.url.database or engine.url.database == ":memory:":
         return engine
     engine.dispose()
+    exposure.keep_private(Path(engine.url.database))
     options = {"check_same_thread": False, "timeout": SQLITE_WAIT_SECONDS}
     quick = create_engine(engine.url, poolclass=QueuePool, connect_args=options)
 

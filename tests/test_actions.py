@@ -122,9 +122,9 @@ def action_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ActionSe
 
 
 def entities(**values: str | list[str]) -> list[dict[str, Any]]:
-    """Return entities as Rasa's extractors give them."""
+    """Return entities as Rasa's extractors give them, beside the names that stand in the text."""
     return [
-        {"entity": name, "value": value, "start": 0, "end": 1, "extractor": "test"}
+        {"entity": name, "value": value, "start": 1000, "end": 1001, "extractor": "test"}
         for name, given in values.items()
         for value in ([given] if isinstance(given, str) else given)
     ]
@@ -797,6 +797,50 @@ def test_directory_that_breaks_and_is_mended(tmp_path: Path) -> None:
             connection.execute("ALTER TABLE hidden RENAME TO collaborator")
         connection.close()
         assert talk.who_is(detail="email").said == ["utter_person_email"]
+
+
+def test_a_directory_that_is_removed_is_not_an_empty_one(tmp_path: Path) -> None:
+    path = tmp_path / "directory.db"
+    fill(f"sqlite:///{path}", tmp_path)
+    for server in start_action_server(f"sqlite:///{path}", tmp_path):
+        talk = Conversation(server)
+        path.rename(tmp_path / "away.db")
+        assert talk.who_is(person="Inès Zeroual").said == ["utter_unavailable"]
+        assert CLIENT.get(f"{server.url}/ready").status_code == 503
+        assert not path.exists()
+        (tmp_path / "away.db").rename(path)
+        assert CLIENT.get(f"{server.url}/ready").status_code == 200
+        assert talk.who_is(person="Inès Zeroual").said == ["utter_person_card"]
+
+
+# --- a user who asks for too many -------------------------------------------------------------
+
+
+def test_a_user_is_shown_so_many_people_a_day(tmp_path: Path) -> None:
+    """Also after a restart; whoever was shown stays so, and the conversation goes on from there."""
+    fill(f"sqlite:///{tmp_path / 'directory.db'}", tmp_path)
+    url, settings = f"sqlite:///{tmp_path / 'directory.db'}", {"PEOPLE_PER_DAY": "3"}
+    for server in start_action_server(url, tmp_path, **settings):
+        talk = Conversation(server)
+        assert len(listed(talk.who_knows(technology="Kotlin"))) == 1
+        assert len(listed(talk.who_knows(technology="COBOL"))) == 2
+        before = talk.slots
+        for _ in range(2):
+            assert talk.who_knows(technology="Java").said == ["utter_quota"]
+            assert talk.slots == before
+            assert (talk.cards, talk.suggestions) == ([], [])
+    for server in start_action_server(url, tmp_path, **settings):
+        talk = Conversation(server, before)
+        assert talk.who_is(person="Anna Kowalczyk").said == ["utter_quota"]
+        assert talk.who_is(person="Inès Zeroual").said == ["utter_person_card"]
+        log = server.log.read_text(encoding="utf-8")
+        assert "as many people today" in log
+        assert "Kowalczyk" not in log
+    (file,) = (tmp_path / "audit").iterdir()
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [(len(line["people"]), len(line.get("refused", ()))) for line in lines] == [
+        (1, 0), (2, 0), (0, 5), (0, 5), (0, 1), (1, 0),
+    ]  # fmt: skip
 
 
 # --- suggestions ------------------------------------------------------------------------------

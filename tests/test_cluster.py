@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 import pytest
 
+from benchmarks.load import raw_http
 from infra.cluster import Cluster, engines
 from infra.localaws.launcher import LocalAWS
 from tests.mobile_server import User, conforming, problem
@@ -216,6 +217,15 @@ def test_the_broker_gets_the_events_of_a_conversation(cluster: Cluster) -> None:
 
     for turn in (unheard, phone.ask(phone.questions[1])):
         asyncio.run(asyncio.wait_for(find(turn), PATIENCE_SECONDS))
+
+
+def test_whatever_is_sent_is_answered(cluster: Cluster) -> None:
+    def pids() -> list[int]:
+        return [cluster.parts[name].pid for name in (*cluster.bots, *cluster.actions)]
+
+    target = raw_http.bot("cluster", cluster.parts["nginx"].port, pids, cluster.token)
+    raw_http.speak(target, 150)
+    assert not target.problems, "\n".join(target.problems)
 
 
 def test_what_nginx_says_itself_keeps_to_the_contract(cluster: Cluster) -> None:

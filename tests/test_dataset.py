@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -251,6 +253,25 @@ def person(start: int, end: int, **more: str) -> dict[str, object]:
         ({"text": "Qui ?", "intent": "nlu_fallback"}, "unknown intent nlu_fallback"),
         ({"text": "MaÃ«lys", "intent": "WHO_IS"}, "probably 'Maëlys'"),
         ({"text": "Ma\ufffdlys", "intent": "WHO_IS"}, "lost in a conversion"),
+        ({"text": "Qui ?&nbsp;Ali", "intent": "WHO_IS"}, "HTML or an invisible character"),
+        ({"text": "Qui est Al\u200bi", "intent": "WHO_IS"}, "is probably 'Qui est Ali'"),
+        ({"text": "Alice", "intent": "WHO_IS", "entities": [person(0, 3)]}, "cuts a word: 'Ali'"),
+        (
+            {"text": "😀 Qui est Ali Ba?", "intent": "WHO_IS", "entities": [person(11, 17)]},
+            "counted in UTF-16: in characters, 'Ali Ba' is at 10–16",
+        ),
+        (
+            {"text": "😀😀 Qui est Ali ?", "intent": "WHO_IS", "entities": [person(13, 16)]},
+            "cuts a word: 'i ?'",
+        ),
+        (
+            {"text": "😀 Ali", "intent": "WHO_IS", "entities": [person(3, 6)]},
+            "has 5 characters: '😀 Ali'; it was counted in UTF-16: in characters, 'Ali' is at 2–5",
+        ),
+        (
+            {"text": "À é Zoé ?", "intent": "WHO_IS", "entities": [person(6, 10)]},
+            "has 9 characters: 'À é Zoé ?'; it was counted in bytes of UTF-8",
+        ),
         ({"text": "a\u0007b", "intent": "WHO_IS"}, "U+0007"),
         ({"text": "a\ud800b", "intent": "WHO_IS"}, "U+D800"),
         ({"text": "voir [x](y)", "intent": "WHO_IS"}, "square brackets"),
@@ -259,7 +280,7 @@ def person(start: int, end: int, **more: str) -> dict[str, object]:
         ({"text": "Ali B", "intent": "WHO_IS", "entities": [person(0, 4)]}, "with a space"),
         ({"text": "Ali", "intent": "WHO_IS", "entities": [person(0, 3, value="")]}, "empty value"),
         (
-            {"text": "Ali", "intent": "WHO_IS", "entities": [person(0, 2), person(1, 3)]},
+            {"text": "Ali B C", "intent": "WHO_IS", "entities": [person(0, 5), person(4, 7)]},
             "overlaps",
         ),
         (
@@ -313,6 +334,64 @@ def test_a_file_of_windows_1252_is_named_line_by_line(tmp_path: Path) -> None:
     assert particular.line == 5
     assert "0xEB" in particular.message
     assert "« ë »" in particular.message
+
+
+def test_a_file_of_a_mac_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "dataset.json"
+    text = delivered(GREETING, {"text": "Qui est Maëlys", "intent": "WHO_IS"})
+    path.write_bytes(text.encode("mac_roman"))
+    with pytest.raises(datasets.DatasetError, match="iconv -f MACINTOSH") as caught:
+        datasets.read(path)
+    assert "in Macintosh it is « ë »" in caught.value.problems[1].message
+    path.write_bytes(text.replace("\n", "\r").encode())
+    assert [example.line for example in datasets.read(path).examples] == [4, 5]
+
+
+MARKDOWN = """<!-- of 2019 -->
+## intent:WHO_IS
+- qui est [Ali](person) ?
+- et [k8s](technology:Kubernetes)
+
+## synonym:Kubernetes
+- kube
+
+## lookup:person
+- Zoé
+## regex:postcode
+- [0-9]{5}
+"""
+
+
+def test_formats_of_rasa_1_are_named_with_what_converts_them(tmp_path: Path) -> None:
+    source, target = tmp_path / "nlu.md", tmp_path / "nlu.yml"
+    source.write_text(MARKDOWN, encoding="utf-8")
+    with pytest.raises(datasets.DatasetError, match=r"bot dataset convert nlu.md nlu.yml"):
+        datasets.read(source)
+    run = CliRunner().invoke(app, ["dataset", "convert", str(source), str(target)])
+    assert run.exit_code == 0, run.output
+    read = datasets.read(target)
+    assert read.examples == [
+        Example("qui est Ali ?", "WHO_IS", (Entity(8, 11, "person"),)),
+        Example("et k8s", "WHO_IS", (Entity(3, 6, "technology", "Kubernetes"),)),
+    ]
+    assert (read.synonyms, read.lookups) == ({"Kubernetes": ["kube"]}, {"person": ["Zoé"]})
+    assert read.regexes == {"postcode": ["[0-9]{5}"]}
+    source.write_text(MARKDOWN + "## story\n* greet\n", encoding="utf-8")
+    with pytest.raises(datasets.DatasetError, match=r"nlu.md:13: error: expected ## intent:NAME"):
+        datasets.read_markdown(source)
+
+    source, target = tmp_path / "old.json", tmp_path / "old.yml"
+    entity = {"start": 8, "end": 11, "value": "Ali", "entity": "person"}
+    example = {"text": "qui est Ali ?", "intent": "WHO_IS", "entities": [entity]}
+    source.write_text(json.dumps({"rasa_nlu_data": {"common_examples": [example]}}))
+    with pytest.raises(
+        datasets.DatasetError, match=r"this is Rasa 1's JSON\. Convert it: "
+    ) as found:
+        datasets.read(source)
+    command = found.value.problems[0].message.partition("Convert it: ")[2].split()
+    rasa = Path(sys.executable).with_name(command[0])
+    subprocess.run([rasa, *command[1:]], cwd=tmp_path, check=True, capture_output=True)
+    assert datasets.read(target).examples == read.examples[:1]
 
 
 def test_other_encodings(tmp_path: Path) -> None:

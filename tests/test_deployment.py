@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.main import get_command
 
 from actions import server as action_server
-from bot import rasa_cli
+from bot import cli, rasa_cli
 from bot.channels import contract, mobile
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,11 +25,12 @@ CONTAINER = ROOT / "infra" / "container"
 NGINX = (ROOT / "infra" / "nginx" / "nginx.conf.template").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yml").read_text())
 
+BOT_IMAGE = "skills-bot"
 BOT, ACTIONS, WEB = "bot", "actions", "nginx"
 PORTS = {BOT: 5005, ACTIONS: 5055}
 # Of AWS's own tools, and of Rasa's access to S3.
 OF_OTHERS = re.compile(r"AWS_\w+|BUCKET_NAME|NGINX_ENTRYPOINT_LOCAL_RESOLVERS|NGINX_ENVSUBST_\w+")
-SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|_PASS$|(TRACKER|DIRECTORY|REDIS|BROKER)_URL")
+SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|_PASS$|_SOURCE$|(TRACKER|DIRECTORY|REDIS|BROKER)_URL")
 # What Sanic gives connections to end, in seconds.
 GRACEFUL_SECONDS = 15.0
 
@@ -58,13 +60,17 @@ CONFIGURATION = variables(
 @pytest.fixture(scope="module", params=["base", "trial"])
 def resources(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
     """What `kubectl apply --kustomize` would send."""
+    return built(request.param)
+
+
+def built(name: str) -> list[dict[str, Any]]:
     if shutil.which("kubectl") is None:
         pytest.skip("not installed: kubectl, which has kustomize")
-    folder = ROOT / "infra" / "k8s" / request.param
-    built = subprocess.run(
+    folder = ROOT / "infra" / "k8s" / name
+    made = subprocess.run(
         ["kubectl", "kustomize", folder], capture_output=True, text=True, check=True
     )
-    return list(yaml.safe_load_all(built.stdout))
+    return list(yaml.safe_load_all(made.stdout))
 
 
 def pods(resources: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -72,6 +78,9 @@ def pods(resources: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]
     for one in resources:
         if one["kind"] in ("Deployment", "StatefulSet"):
             yield one["metadata"]["name"], one["spec"]["template"]["spec"]
+        elif one["kind"] == "CronJob":
+            template = one["spec"]["jobTemplate"]["spec"]["template"]
+            yield one["metadata"]["name"], template["spec"]
 
 
 def pod(resources: list[dict[str, Any]], name: str) -> dict[str, Any]:
@@ -121,6 +130,27 @@ def test_secrets_are_references(resources: list[dict[str, Any]]) -> None:
         for variable, value in environment(resources, name).items():
             if SECRET.search(variable):
                 assert value["secretKeyRef"]["name"] == "skills-bot", (name, variable)
+
+
+def test_the_nightly_sync_runs_what_is_there() -> None:
+    resources = built("sync")
+    ((name, spec),) = pods(resources)
+    test_pods_are_confined(resources)
+    test_secrets_are_references(resources)
+    (job,) = resources
+    assert job["spec"]["concurrencyPolicy"] == "Forbid"
+    assert job["spec"]["jobTemplate"]["spec"]["backoffLimit"] == 0  # a refusal stays one
+    command, told = container(resources, name), environment(resources, name)
+    assert command["image"] == BOT_IMAGE
+    group = get_command(cli.app)
+    *_, last = command["command"][3:]
+    sync = group.commands["directory"].commands[last]
+    assert command["command"][:3] == ["python", "-m", "bot"]
+    known = {variable for option in sync.params for variable in [option.envvar] if variable}
+    assert told.keys() == known | {"DIRECTORY_URL", "DIRECTORY_SOURCE_TOKEN"}
+    for variable in told:
+        assert f'"{variable}"' in python_sources()
+    assert {volume["name"] for volume in spec["volumes"]} == {"tmp", "work"}
 
 
 def test_probes_ask_what_is_there(resources: list[dict[str, Any]]) -> None:

@@ -387,6 +387,32 @@ def test_sqlite_file_removed_and_brought_back(tmp_path: Path, sample: Path) -> N
     directory.close()
 
 
+def test_sqlite_file_removed_while_in_use(tmp_path: Path, sample: Path) -> None:
+    """No empty directory takes its place, which would know nobody; what is brought back is used."""
+    path = tmp_path / "moving.db"
+    directory = Directory(f"sqlite:///{path}")
+    directory.import_(sample)
+    path.rename(tmp_path / "away.db")
+    for _ in range(2):
+        assert "was removed while in use" in str(fails(lambda: directory.find_people("Paul")))
+        assert "was removed while in use" in str(fails(directory.is_empty))
+        assert not path.exists()
+    (tmp_path / "away.db").rename(path)
+    assert directory.find_people("Paul").total == 1
+    directory.close()
+
+
+def test_sqlite_files_are_for_their_owner_alone(tmp_path: Path, sample: Path) -> None:
+    path = tmp_path / "people.db"
+    path.touch(mode=0o644)  # of an older version
+    directory = Directory(f"sqlite:///{path}")
+    directory.import_(sample)
+    with directory.database.read():
+        modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.glob("people.db*")}
+    assert modes == dict.fromkeys(["people.db", "people.db-wal", "people.db-shm"], 0o600)
+    directory.close()
+
+
 # --- threads --------------------------------------------------------------------------------------
 
 

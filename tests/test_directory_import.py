@@ -318,6 +318,9 @@ def refused(directory: Directory, path: Path, **options: Any) -> InvalidFileErro
         ("C7,Paul,Martin,Nantes", "job_title is empty"),
         (f"C7,{'P' * 101},Martin,Nantes,Dév,,,", "first_name is longer than 100 characters"),
         ("C7,Pa\x07ul,Martin,Nantes,Dév,,,", "control character U+0007"),
+        ("C[7],Paul,Martin,Nantes,Dév,,,", "id 'C[7]' holds one of"),
+        ("C{7},Paul,Martin,Nantes,Dév,,,", "id 'C{7}' holds one of"),
+        (f"C7,Paul,Martin,Nantes,Dév,,,Java:{'9' * 5000}", "level '9999"),
         ("C1,Paul,Autre,Nantes,Dév,,,", "the id was used before, on line 2"),
     ],
 )
@@ -398,6 +401,7 @@ def test_unreadable_csv(directory: Directory, tmp_path: Path, content: bytes, re
         ('[{"id": "C1",}]', "not valid JSON: line 1"),
         ('[\n{"id": "C1"', "not valid JSON: line 2"),
         ("[" * 100_000, "nested too deeply"),
+        ('[{"skills": {"Java": ' + "9" * 5000 + "}}]", "thousands of digits"),
         ("[] []", "Extra data"),
         ("nul", "not valid JSON"),
     ],

@@ -240,8 +240,8 @@ def test_a_sync_only_reads(mirror: Directory, personnel: str) -> None:
         ("{personnel}", "SELECT nothing", 'column "nothing" does not exist'),
         ("{personnel}", "SET search_path = public", "selects nothing"),
         ("{personnel}", "SELECT 1 AS matricule", "column 'agency' is missing"),
-        ("postgresql://bob:hunter2@127.0.0.1:1/people", "SELECT 1", "Connection refused"),
-        ("nosuch://bob:hunter2@host/people", "SELECT 1", "driver"),
+        ("postgresql://{login}@127.0.0.1:1/people", "SELECT 1", "Connection refused"),
+        ("nosuch://{login}@host/people", "SELECT 1", "driver"),
         ("people.csv", "SELECT 1", "is no address"),
         ("https://host/people.json", "SELECT 1", "A query is for a database"),
     ],
@@ -250,7 +250,7 @@ def test_sources_that_can_not_be_asked(
     mirror: Directory, personnel: str, address: str, query: str | None, reason: str
 ) -> None:
     with pytest.raises(InvalidFileError) as caught:
-        mirror.sync(address.format(personnel=personnel), query)
+        mirror.sync(address.format(personnel=personnel, login="bob:hunter2"), query)
     assert reason in str(caught.value)
     assert "hunter2" not in str(caught.value)
 
@@ -372,4 +372,4 @@ def test_answers_that_are_no_directory(mirror: Directory, source: Source) -> Non
     source.server.shutdown()
     source.server.server_close()
     with pytest.raises(InvalidFileError, match=r"did not answer.*ConnectionError"):
-        mirror.sync(source.url.replace("://", "://bob:hunter2@"))
+        mirror.sync(source.url)

@@ -18,11 +18,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from benchmarks.load import raw_http
 from benchmarks.load.crowd import Crowd, Outcome
 from benchmarks.load.dialogue import Step, tap
 from benchmarks.load.nonsense import nonsense
 from tests.mobile_server import PREFIX
-from tests.production_servers import Servers
+from tests.production_servers import SECRET, Servers
 from tests.test_actions import HOST
 from tests.test_actions_with_rasa import model as rules_model  # noqa: F401
 from tests.test_mobile_auth import RSA
@@ -98,6 +99,7 @@ def test_no_space(servers: Servers) -> None:
 
     def fault() -> None:
         limit(1)
+        assert httpx.get(f"{servers.url}/ready").status_code == 503
         time.sleep(1)
         limit(resource.RLIM_INFINITY)
 
@@ -135,6 +137,28 @@ def test_nonsense(servers: Servers) -> None:
     refused = sum(user.refused for user in users.users)
     assert refused > 0
     assert outcome.messages + refused == USERS * MESSAGES
+
+
+def test_whatever_is_sent_is_answered(servers: Servers) -> None:
+    """Raw HTTP, well-formed and not, signed and not, to both servers."""
+
+    def pids(name: str) -> Callable[[], list[int]]:
+        return lambda: [servers.processes[name].pid]
+
+    ports = servers.port, servers.actions_port
+    for target in (
+        raw_http.bot(
+            "bot", ports[0], pids("bot"), lambda user: RSA.token(sub=user), "token of the api"
+        ),
+        raw_http.actions("actions", ports[1], pids("actions"), SECRET),
+    ):
+        raw_http.speak(target, 200)
+        assert not target.problems, "\n".join(target.problems)
+        assert {200, 400, 401, 404} <= target.statuses.keys()
+    for name in ("bot", "actions"):
+        log = servers.log(name).read_text()
+        assert "Traceback" not in log
+        assert raw_http.QUESTION not in log
 
 
 def test_slow_clients_are_turned_out(servers: Servers) -> None:

@@ -6,10 +6,9 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date, datetime, timezone
+from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import pytest
 from rasa_sdk import Tracker
 
 from actions import access
-from actions.access import AuditLog, Caller, CallerDirectory, people_shown
+from actions.access import AuditLog, Caller, CallerDirectory, Quota, people_shown
 from actions.directory import Directory
 from actions.query import Constraint, Query, Term
 from bot import exposure, rasa_cli
@@ -33,6 +32,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         access.VISIBILITY_VARIABLE,
         access.AUDIT_VARIABLE,
         access.AUDIT_DAYS_VARIABLE,
+        access.QUOTA_VARIABLE,
         exposure.INTERFACE_VARIABLE,
         exposure.PRODUCTION_VARIABLE,
         exposure.ACTIONS_SECRET_VARIABLE,
@@ -40,9 +40,11 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.delenv(name, raising=False)
     access.visibility.cache_clear()
     access.audit_log.cache_clear()
+    access.quota.cache_clear()
     yield
     access.visibility.cache_clear()
     access.audit_log.cache_clear()
+    access.quota.cache_clear()
 
 
 # --- starting a server ------------------------------------------------------------------------
@@ -106,6 +108,8 @@ def test_wrong_settings_stop_the_action_server(tmp_path: Path) -> None:
     assert "telephone is none of email, phone" in done.stderr
     done = start("actions.server", AUDIT_DAYS="ever")
     assert "AUDIT_DAYS must be a number" in done.stderr
+    done = start("actions.server", PEOPLE_PER_DAY="many")
+    assert "PEOPLE_PER_DAY must be a number" in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [[], ["--port", "1"], ["--inter", "0.0.0.0"]], ids=str)
@@ -283,12 +287,10 @@ def test_a_day_has_a_file_and_old_ones_go(tmp_path: Path) -> None:
     log = AuditLog(tmp_path / "audit", days=2)
     log.record(PAUL, "action_who_is", ["P1"])
     today = datetime.now(timezone.utc).date()
-    old, recent, other = (
-        tmp_path / "audit" / name for name in ("2020-01-01.jsonl", "2020-01-02.jsonl", "notes.txt")
-    )
-    for path, age in ((old, 3), (recent, 1), (other, 100)):
+    names = (f"{today - timedelta(days=age)}.jsonl" for age in (3, 2))
+    old, recent, other = (tmp_path / "audit" / name for name in (*names, "notes.txt"))
+    for path in (old, recent, other):
         path.touch()
-        os.utime(path, (time.time() - age * 86400,) * 2)
     log._day = date(2020, 1, 1)  # the day has changed since the last line
     log.record(PAUL, "action_who_is", ["P2"])
     assert not old.exists()
@@ -315,6 +317,36 @@ def test_the_log_s_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     access.audit_log.cache_clear()
     monkeypatch.setenv(access.AUDIT_VARIABLE, access.AUDIT_OFF)
     assert access.audit_log() is None
+
+
+@pytest.mark.parametrize("logged", [True, False])
+def test_a_quota_is_of_a_user_and_a_day(tmp_path: Path, logged: bool) -> None:
+    log = AuditLog(tmp_path, 1) if logged else None
+    quota, anna = Quota(3, log), Caller("mobile-2", "anna")
+    assert quota.admits(PAUL, ["P1", "P2"])
+    assert quota.admits(PAUL, ["P2", "P3"])
+    assert not quota.admits(PAUL, ["P4"])
+    assert not quota.admits(PAUL, ["P1", "P4"])
+    assert quota.admits(PAUL, ["P1"])
+    assert quota.admits(anna, ["P4"])
+    assert quota.admits(Caller("mobile-3"), ["P4"])  # by the conversation, without a subject
+    quota._day = date(2020, 1, 1)  # the day has changed since
+    assert quota.admits(PAUL, ["P4"])
+
+
+def test_a_quota_knows_what_other_processes_have_shown(tmp_path: Path) -> None:
+    log, other = AuditLog(tmp_path, 1), AuditLog(tmp_path, 1)
+    quota = Quota(3, log)
+    other.record(PAUL, "action_who_is", ["P1", "P2"])
+    assert not quota.admits(PAUL, ["P3", "P4"])
+    (file,) = tmp_path.iterdir()
+    with file.open("a") as half:  # of a disk that was full, and of a line that is being written
+        half.write('{"caller": "paul", "peo\n{"caller"')
+    assert quota.admits(PAUL, ["P3"])
+    with file.open("a") as rest:
+        rest.write(': "anna", "conversation": "c", "people": ["P1", "P2", "P3"]}\n')
+    assert not quota.admits(Caller("c", "anna"), ["P4"])
+    assert not quota.admits(PAUL, ["P4"])
 
 
 def test_people_in_cards_are_counted_once() -> None:

@@ -266,6 +266,18 @@ def test_short_rsa_keys_are_left_out() -> None:
         auth.parse_key_set(json.dumps({"keys": [short.public]}).encode())
 
 
+def test_a_set_that_is_nested_deeply_is_none() -> None:
+    with pytest.raises(ValueError, match="nested too deeply"):
+        auth.parse_key_set(b"[" * 100_000)
+
+
+@pytest.mark.parametrize("token", ["\udcff", "é.é.é", "a.\udcff.b"])
+def test_a_token_of_other_characters_is_nobody_s(token: str) -> None:
+    with pytest.raises(ProblemError) as refused:
+        who(Authenticator(DevelopmentKey("x" * 32)), token)
+    assert refused.value.kind == "unauthenticated"
+
+
 def test_a_set_of_one_needs_no_names(tmp_path: Path) -> None:
     path = tmp_path / "jwks.json"
     path.write_text(json.dumps({"keys": [{**RSA.public, "kid": None}]}))

@@ -246,10 +246,11 @@ def test_a_large_body_is_refused(user: User) -> None:
 def test_a_body_that_does_not_come_ends_in_a_problem(
     server: MobileServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.channels.limits.BODY_SECONDS", 0.2)
+    monkeypatch.setattr("bot.http_guard.BODY_SECONDS", 0.2)
     with socket.create_connection((HOST, server.port)) as slow:
         head = (
-            f"POST {PREFIX}/messages HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            f"POST {PREFIX}/messages HTTP/1.1\r\nHost: localhost\r\n"
+            "Content-Type: application/json\r\n"
             f"Authorization: Bearer {server.token()}\r\nContent-Length: 100\r\n\r\n{{"
         )
         slow.sendall(head.encode())
@@ -439,7 +440,8 @@ def test_an_answer_survives_its_client(slow: SlowServer) -> None:
     body = json.dumps({"type": "postback", "payload": INES}).encode()
     with socket.create_connection((HOST, slow.server.port)) as connection:
         connection.sendall(
-            f"POST {PREFIX}/messages HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            f"POST {PREFIX}/messages HTTP/1.1\r\nHost: localhost\r\n"
+            "Content-Type: application/json\r\n"
             f"Authorization: {user.http.headers['authorization']}\r\nIdempotency-Key: {key}\r\n"
             f"Content-Length: {len(body)}\r\n\r\n".encode()
             + body

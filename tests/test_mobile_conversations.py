@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy
+from rasa.shared.core.domain import Domain
 
 from bot.channels.auth import Caller
 from bot.channels.conversations import (
@@ -25,6 +26,7 @@ from bot.channels.conversations import (
 from bot.channels.turns import CHANNEL_NAME, Request, add_reply
 from bot.errors import UserError
 from bot.observability.trace_context import trace_of
+from bot.tracker_store import QuickSqlTrackerStore
 
 PAUL = Person("P1", ("Paul Martin", "Martin Paul", "paul@example.com", "01 00 00 01"))
 
@@ -34,7 +36,6 @@ class Store:
 
     def __init__(self, url: str) -> None:
         from rasa.core.tracker_store import SQLTrackerStore
-        from rasa.shared.core.domain import Domain
 
         self.rasa = SQLTrackerStore(domain=Domain.empty(), host=url)
         self.ours = Conversations(self.rasa.engine)
@@ -124,10 +125,41 @@ def test_the_table_is_rasas() -> None:
     ]
 
 
-def test_the_index_is_made_once(store: Store) -> None:
-    store.ours.prepare()
-    names = [index["name"] for index in sqlalchemy.inspect(store.rasa.engine).get_indexes("events")]
-    assert names.count("ix_events_sender_id_timestamp") == 1
+def test_indexes_make_a_turn_cost_the_same_in_a_long_conversation(store: Store) -> None:
+    """No query of a turn sorts, or looks at more than the last rows."""
+    store.say("me", "question", {"text": "réponse"}, key="key-0000")
+    (first, *_, user, _, _, _) = store.rows()
+    with store.rasa.engine.begin() as connection:
+        common = {"sender_id": "me", "timestamp": time.time()}
+        for number in range(1, 2000):
+            said = json.dumps(user).replace("key-0000", f"key-{number:04}")
+            rows = [
+                {**common, "type_name": "user", "data": said},
+                {**common, "type_name": "action", "data": json.dumps(first)},
+            ]
+            connection.execute(events.insert(), [*rows, {**rows[1], "sender_id": "you"}])
+        connection.exec_driver_sql("ANALYZE")
+    store.ours.prepare()  # once more
+    plans: list[str] = []
+
+    @sqlalchemy.event.listens_for(store.ours.engine, "before_cursor_execute", retval=False)
+    def explain(_: Any, cursor: Any, statement: str, parameters: Any, *__: Any) -> None:
+        if statement.startswith("SELECT"):
+            sqlite = store.ours.engine.dialect.name == "sqlite"
+            cursor.execute(f"EXPLAIN {'QUERY PLAN ' * sqlite}{statement}", parameters)
+            plans.append("\n".join(str(row[-1]) for row in cursor.fetchall()))
+
+    assert store.ours.answered("me", "key-0031")["question"]["text"] == "question"
+    url = store.rasa.engine.url.render_as_string(False)
+    ours = QuickSqlTrackerStore(domain=Domain.empty(), host=url)
+    ours.engine = store.ours.engine
+    assert len(asyncio.run(ours.retrieve("me")).events) > 2000
+    keys, of_turn, session = plans
+    assert "ix_events_idempotency_key" in keys
+    assert "ix_events_session_started" in session
+    for plan in (of_turn, session):
+        assert "Sort" not in plan
+        assert "TEMP B-TREE" not in plan
 
 
 # --- turns ------------------------------------------------------------------------------------

@@ -154,7 +154,17 @@ def test_the_project_s_credentials(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("channel", ["rest:", "callback:\n  url: x", "socketio:\n  a: b"])
+@pytest.mark.parametrize(
+    "channel",
+    [
+        "rest:",
+        "callback:\n  url: x",
+        "socketio:\n  a: b",
+        "rasa.core.channels.rest.RestInput:",
+        "rasa.core.channels.RocketChatInput:",
+        "rasa.core.channels.socketio.SocketIOInput:",
+    ],
+)
 def test_open_channels_are_refused_in_public(tmp_path: Path, channel: str) -> None:
     path = tmp_path / "credentials.yml"
     path.write_text(channel)

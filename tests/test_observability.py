@@ -319,7 +319,10 @@ def test_the_action_server_is_alive_without_its_directory_but_not_ready(
 ) -> None:
     base = f"http://{HOST}:{servers.actions_port}"
     ready = httpx.get(f"{base}/ready")
-    assert (ready.status_code, ready.json()["checks"]) == (200, {"directory": "ok"})
+    assert (ready.status_code, ready.json()["checks"]) == (
+        200,
+        {"directory": "ok", "audit_log": "ok"},
+    )
 
 
 # --- when something fails ---------------------------------------------------------------------

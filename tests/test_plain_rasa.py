@@ -5,6 +5,7 @@ Each is slower than what `bot` runs, and does the same.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ import httpx
 import pytest
 import yaml
 
+from benchmarks.load import raw_http
 from tests.test_end_to_end import HOST, ROOT, free_port, wait_for
 from tests.tty import CTRL_C, ENTER, Tty
 
@@ -74,8 +76,9 @@ def actions(project: Path, environ: dict[str, str]) -> Iterator[int]:
         ["rasa", "run", "actions", "--port", str(port)], cwd=project, environ=environ
     ) as terminal:
         terminal.expect("up and running")
-        wait_for(lambda: _answers(f"http://{HOST}:{port}/ready"), 60)
-        yield port
+        with terminal.watched():
+            wait_for(lambda: _answers(f"http://{HOST}:{port}/ready"), 60)
+            yield port
 
 
 def _answers(url: str) -> bool:
@@ -89,8 +92,12 @@ def test_rasa_run_actions_answers_its_bot_alone(actions: int) -> None:
     url = f"http://{HOST}:{actions}/webhook"
     call = {"next_action": "action_none", "tracker": {"sender_id": "me"}, "version": "3.6.21"}
     assert httpx.post(url, json=call).status_code == 404  # no such action: it was let in
-    for header in ("X-Forwarded-For", "Origin"):
-        assert httpx.post(url, json=call, headers={header: "192.0.2.1"}).status_code == 401
+    for headers in (
+        {"X-Forwarded-For": "192.0.2.1"},
+        {"Origin": "http://192.0.2.1"},
+        {"Host": "rebound.example.com"},
+    ):
+        assert httpx.post(url, json=call, headers=headers).status_code == 401
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +108,8 @@ def bot(project: Path, environ: dict[str, str], actions: int) -> Iterator[int]:
     command = ["rasa", "run", "-m", "models", *options, "--port", str(port)]
     with Tty(command, cwd=project, environ=environ) as terminal:
         terminal.expect("server is up and running")
-        yield port
+        with terminal.watched():
+            yield port
 
 
 def test_rasa_run_answers(bot: int) -> None:
@@ -130,6 +138,65 @@ def test_rasa_run_answers_only_this_machine_without_authentication(bot: int) -> 
     # What is open to everybody anyway.
     for path in ("/", "/webhooks/mobile/v1/health"):
         assert httpx.get(base + path, headers=proxy).status_code == 200
+
+
+def test_rasa_run_answers_its_own_pages_alone(bot: int) -> None:
+    """A page elsewhere can be shown in a browser of this machine, and give itself its address."""
+    base, message = f"http://{HOST}:{bot}", {"sender": "me", "message": "Qui connaît Docker ?"}
+    for headers, status in (
+        ({"Host": f"localhost:{bot}", "Origin": f"http://localhost:{bot}"}, 200),
+        ({"Host": "rebound.example.com"}, 403),
+        ({"Origin": "https://evil.example.com"}, 403),
+        ({"Origin": "null", "Content-Type": "text/plain"}, 403),
+    ):
+        for path, body in (("webhooks/rest/webhook", message), ("model/parse", {"text": "a"})):
+            answer = httpx.post(f"{base}/{path}", json=body, headers=headers)
+            assert answer.status_code == status, (path, headers)
+    rebound = {"Host": "rebound.example.com"}
+    assert httpx.get(f"{base}/webhooks/mobile/v1/config", headers=rebound).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"[]", b"null", b'"x"', b"7", b"", b"{", b"{}", b"[" * 100_000),
+        *(b'{"message": 5}', b'{"message": null}', b'{"message": " "}', b'{"message": "\\ud800"}'),
+        b'{"message": "a", "sender": 5}',
+        b'{"message": "a", "sender": "%b"}' % (b"x" * 300),
+        b'{"message": "a", "sender": "mobile-0123456789abcdef"}',
+        b'{"message": "/WHO_IS{\\"offset\\": %b%b}"}' % (b"[" * 500, b"]" * 500),
+    ],
+)
+def test_rest_says_what_to_send(bot: int, body: bytes) -> None:
+    for path in ("webhook", "webhook?stream=true"):
+        answer = httpx.post(f"http://{HOST}:{bot}/webhooks/rest/{path}", content=body)
+        assert answer.status_code == 400
+        assert 'send {"sender": "me", "message": ' in answer.text.replace('\\"', '"')
+
+
+def test_rest_takes_nobody_s_word_for_who_they_are(bot: int) -> None:
+    base, sender = f"http://{HOST}:{bot}", "somebody"
+    caller = {"caller": {"subject": "the boss", "scopes": ["*"]}}
+    body = {"sender": sender, "message": "Bonjour", "metadata": caller, "input_channel": "mobile"}
+    assert httpx.post(f"{base}/webhooks/rest/webhook", json=body).status_code == 200
+    tracker = httpx.get(f"{base}/conversations/{sender}/tracker").json()
+    assert "the boss" not in json.dumps(tracker["events"])
+    assert tracker["latest_input_channel"] == "rest"
+
+
+def test_whatever_is_sent_to_rasa_run_is_answered(bot: int, actions: int) -> None:
+    """The short form of `make faults`; whoever is not signed in is answered here, too."""
+
+    def token(user: str) -> str:
+        url = f"http://{HOST}:{bot}{raw_http.MOBILE}/development/token"
+        return str(httpx.post(url, json={"subject": user}).json()["access_token"])
+
+    for target in (
+        raw_http.bot("rasa run", bot, list, token),
+        raw_http.actions("rasa run actions", actions, list, None),
+    ):
+        raw_http.speak(target, 100)
+        assert not target.problems, "\n".join(target.problems)
 
 
 def test_rasa_shell_shows_text_and_menus(

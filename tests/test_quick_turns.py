@@ -39,6 +39,7 @@ from bot.quick_turns import (
     keep_connections,
     remember_states,
     run_graphs_quickly,
+    send_last_turn,
     understand_in_threads,
 )
 from tests.test_actions import HOST
@@ -89,6 +90,30 @@ def test_the_schema_is_not_checked_again(
     monkeypatch.setattr(Draft202012Validator, "check_schema", refuse)
     for answer in GOOD:
         assert quick._validate_action_result(answer)
+
+
+def test_the_action_server_is_sent_the_last_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    slots = {"person": {"type": "text", "mappings": [{"type": "custom"}]}}
+    domain = Domain.from_dict({"intents": ["ask"], "slots": slots, "actions": ["action_who_is"]})
+    tracker = DialogueStateTracker("me", domain.slots)
+    action, asked = RemoteAction("action_who_is", None), []
+    thorough = RemoteAction._action_call_format
+    monkeypatch.setattr(RemoteAction, "_action_call_format", thorough)
+    send_last_turn()
+    for number in range(30):
+        for event in (
+            UserUttered(f"Qui ? {number}", {"name": "ask"}, input_channel="mobile"),
+            ActionExecuted("action_who_is"),
+            SlotSet("person", f"Zoé {number}"),
+        ):
+            tracker.update(event, domain)
+        asked.append(action._action_call_format(tracker, domain))
+        whole = thorough(action, tracker, domain)
+        assert asked[-1]["tracker"].pop("events") == whole["tracker"].pop("events")[-3:]
+        assert asked[-1] == whole
+    assert asked[-1]["tracker"]["slots"]["person"] == "Zoé 29"
+    empty = DialogueStateTracker("you", domain.slots)
+    assert action._action_call_format(empty, domain)["tracker"]["events"] == []
 
 
 # --- events -----------------------------------------------------------------------------------
@@ -305,8 +330,9 @@ def report():
     from rasa.shared.core.events import Event
     from rasa.shared.core.trackers import DialogueStateTracker
     from rasa.utils.endpoints import EndpointConfig
-    patched = (RemoteAction._validate_action_result, DaskGraphRunner.run, Event.resolve_by_type,
-               EndpointConfig.session, DialogueStateTracker.past_states,
+    patched = (RemoteAction._validate_action_result, RemoteAction._action_call_format,
+               DaskGraphRunner.run, Event.resolve_by_type, EndpointConfig.session,
+               DialogueStateTracker.past_states,
                MessageProcessor.parse_message)
     print(*(method.__module__ for method in patched))
 rasa.__main__.main = report
@@ -317,6 +343,6 @@ rasa_cli.main()
 def test_a_bot_that_runs_is_quick() -> None:
     command = [sys.executable, "-c", ASK, "run"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.stdout.split()[-6:] == ["bot.quick_turns"] * 6, done.stderr[-2000:]
+    assert done.stdout.split()[-7:] == ["bot.quick_turns"] * 7, done.stderr[-2000:]
     # Python collects garbage, and does not look for it among modules.
-    assert done.stdout.split()[-8:-6] == ["True", "True"]
+    assert done.stdout.split()[-9:-7] == ["True", "True"]

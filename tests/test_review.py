@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import fcntl
 import json
 import os
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from openpyxl import Workbook
 from sqlalchemy import create_engine
 from typer.testing import CliRunner
 
@@ -493,9 +495,21 @@ def test_a_sheet_for_others(world: World) -> None:
     left = world.run("--list")
     assert "HYPERLINK" not in left
     assert "zzyzx" in left.lower()
-    semicolons = sheet.read_text(encoding="utf-8").replace(",", ";")
-    (world.folder / "french.csv").write_text(semicolons, encoding="utf-8")
-    assert "1 were there" in world.run("--import", str(world.folder / "french.csv"))
+    # As spreadsheets save it: on Windows in French, on a Mac, as a workbook.
+    text = sheet.read_text(encoding="utf-8")
+    saved = {
+        "french.csv": ("sep=;\r\n" + text.replace(",", ";") + ";;;;\r\n").encode("cp1252"),
+        "mac.csv": text.replace("\n", "\r").encode("mac_roman"),
+        "odd.csv": text.replace("ki es", "ki\u200b es").encode(),
+    }
+    for name, content in saved.items():
+        (world.folder / name).write_bytes(content)
+    book = Workbook()
+    for line in csv.reader(text.splitlines()):
+        book.active.append(line)
+    book.save(world.folder / "sheet.xlsx")
+    for name in (*saved, "sheet.xlsx"):
+        assert "1 were there" in world.run("--import", str(world.folder / name)), name
 
 
 # --- in a terminal ----------------------------------------------------------------------------

@@ -119,6 +119,24 @@ def test_the_end_of_a_child_is_told_with_its_log(
     assert "ééé" in str(caught.value)
 
 
+def test_a_log_is_private_and_may_be_rotated(
+    tmp_path: Path, start_python: Callable[[str], server.Child]
+) -> None:
+    (tmp_path / "0.log").write_text("of the last time")
+    child = start_python(
+        "import os, time; print('one', flush=True)\n"
+        f"while not os.path.exists({str(tmp_path / 'go')!r}): time.sleep(0.05)\n"
+        "print('two', flush=True); time.sleep(600)"
+    )
+    wait_for(lambda: "one" in child.tail())
+    assert child.log.read_text() == "one\n"
+    assert child.log.stat().st_mode & 0o777 == 0o600
+    os.truncate(child.log, 0)  # as logrotate's `copytruncate`
+    (tmp_path / "go").touch()
+    wait_for(lambda: "two" in child.tail())
+    assert child.log.read_text() == "two\n"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_interrupt_and_handlers_come_back(number: signal.Signals) -> None:
     def receive() -> None:
@@ -166,6 +184,51 @@ def test_readiness(http_server: str, start_python: Callable[[str], server.Child]
         server.wait_until_ready([child], [f"{http_server}/missing"], seconds=0)
     with pytest.raises(UserError, match="could not load its model"):
         server.wait_until_ready([child], [f"{http_server}/conflict"])
+
+
+ANSWERS = """
+import http.server, sys
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), http.server.SimpleHTTPRequestHandler
+    ).serve_forever()
+"""
+
+
+def test_a_child_that_answers_nobody_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped, it still takes connections, as one that spins does."""
+    monkeypatch.setattr(server, "PROBE_SECONDS", 0.3)
+    with socket.socket() as probe:
+        probe.bind((server.HOST, 0))
+        port = str(probe.getsockname()[1])
+    log = tmp_path / "log"
+    start = functools.partial(server.start, "helper", ["-c", ANSWERS, port], log=log)
+    first, url = start(), f"http://{server.HOST}:{port}/"
+    said: list[str] = []
+    children = [first]
+    server.wait_until_ready(children, [url])
+
+    def again() -> server.Child:
+        if len(said) > 1:
+            raise KeyboardInterrupt
+        return start()
+
+    def stop_what_runs() -> None:
+        os.kill(first.process.pid, signal.SIGSTOP)
+        wait_for(lambda: children[0] is not first)
+        server.wait_until_ready(children, [url])
+        os.kill(children[0].process.pid, signal.SIGSTOP)
+
+    thread = threading.Thread(target=stop_what_runs)
+    thread.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            server.keep_answering(children, [url], [again], said.append, tries=2)
+    finally:
+        thread.join()
+        server.stop([first, *children], seconds=0)
+    assert said == ["The helper answers nobody, and is started again."] * 2
+    assert first.process.poll() == -signal.SIGKILL
 
 
 def test_readiness_ends_with_a_child(
@@ -227,6 +290,68 @@ def test_a_model_is_fresh_only_with_its_stamp(
     assert server.fresh_model() is None
     (tmp_path / "bot.json").write_text("{")
     assert server.fresh_model() is None
+    # What was written by two at once, or half, is as long as it should be.
+    server.write_stamp(model, server.model_fingerprint())
+    model.write_bytes(b"rehtona model!"[: model.stat().st_size])
+    assert server.fresh_model() is None
+
+
+# In the place of `rasa train`: half of an archive, and after a while the other half.
+TRAINER = """#!{python}
+import os, pathlib, sys, time
+out = pathlib.Path(sys.argv[sys.argv.index("--out") + 1])
+out.mkdir(exist_ok=True)
+with open(r"{trained}", "a") as log:
+    print(os.getpid(), file=log)
+with open(out / (sys.argv[sys.argv.index("--fixed-model-name") + 1] + ".tar.gz"), "w") as model:
+    for _ in range(2):
+        print(os.getpid(), file=model, flush=True)
+        time.sleep(1)
+"""
+STARTS = """
+import pathlib, sys
+from rich.console import Console
+from bot import server
+sys.executable = sys.argv[2]
+server.MODELS = pathlib.Path(sys.argv[1])
+server._ensure_encoder = server.ensure_directory = lambda: "…"
+server._prepare(server.Steps(Console(), total=4), server.CONFIG)
+"""
+
+
+def test_two_first_starts_at_once_make_one_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer, trained, models = tmp_path / "trainer", tmp_path / "trained", tmp_path / "models"
+    trainer.write_text(TRAINER.format(python=sys.executable, trained=trained))
+    trainer.chmod(0o755)
+    command = [sys.executable, "-c", STARTS, str(models), str(trainer)]
+    both = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=120)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    (trainer_id,) = trained.read_text().split()
+    assert (models / "bot.tar.gz").read_text().split() == [trainer_id] * 2
+    assert sorted("waiting for its model" in text for text in said) == [False, True], said
+    assert sorted("up to date" in text for text in said) == [False, True], said
+    monkeypatch.setattr(server, "MODELS", models)
+    assert server.fresh_model() is not None
+    assert [path.name for path in models.glob(".training*")] == []
+
+
+def test_a_training_that_fails_leaves_the_model_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "MODELS", tmp_path)
+    monkeypatch.setattr(sys, "executable", "false")
+    model = server.model_path()
+    model.write_bytes(b"model")
+    server.write_stamp(model, "fingerprint")
+    with pytest.raises(UserError, match="The training failed"):
+        server.train()
+    assert model.read_bytes() == b"model"
 
 
 def test_a_machine_that_only_serves_takes_the_model_that_is_there(

@@ -14,7 +14,9 @@ from rasa.core.tracker_store import FailSafeTrackerStore, SQLTrackerStore, Track
 from rasa.shared.core.domain import Domain
 from rasa.shared.core.events import (
     ActionExecuted,
+    ActiveLoop,
     BotUttered,
+    ConversationPaused,
     Event,
     Restarted,
     SessionStarted,
@@ -23,13 +25,15 @@ from rasa.shared.core.events import (
 )
 from rasa.utils.endpoints import EndpointConfig
 
-from bot.tracker_store import QuickSqlTrackerStore
+from bot.tracker_store import SESSION_TURNS, QuickSqlTrackerStore
 from tests.conftest import PostgresServer
 
 DOMAIN = Domain.from_dict(
     {
         "intents": ["ask"],
-        "slots": {"person": {"type": "text", "mappings": [{"type": "custom"}]}},
+        "slots": {
+            name: {"type": "text", "mappings": [{"type": "custom"}]} for name in ("person", "first")
+        },
         "actions": ["action_answer"],
     }
 )
@@ -145,6 +149,75 @@ def test_each_event_is_stored_once(store: QuickSqlTrackerStore, how: str) -> Non
     assert len(store.event_broker.published) == len(rows(store)) == 3 * 5 + 2
 
 
+# --- long conversations -----------------------------------------------------------------------
+
+
+def test_a_long_conversation_is_loaded_from_its_last_turns(store: QuickSqlTrackerStore) -> None:
+    """With all slots, as in a session that has no end; and what is stored is all of it."""
+    loaded = []
+    for number in range(4 * SESSION_TURNS):
+        tracker = asyncio.run(store.get_or_create_tracker("me", append_action_listen=False))
+        loaded.append(len(tracker.events))
+        assert tracker.get_slot("person") == (f"Zoé {number - 1}" if number else None)
+        assert tracker.get_slot("first") == ("Zoé 0" if number else None)
+        if number:  # or Rasa would not see that the user has been away
+            assert tracker.get_last_event_for(UserUttered).text == f"Qui est « {number - 1} » ?"
+        events = turn(number, 1000.0 + 100 * number)
+        if not number:
+            events.insert(0, SessionStarted(timestamp=990.0))
+            events.insert(2, SlotSet("first", "Zoé 0", timestamp=1000.0))
+        for event in events:
+            tracker.update(event, DOMAIN)
+        asyncio.run(store.save(tracker))
+    longest = (SESSION_TURNS + 1) * 5 + 5
+    assert max(loaded[SESSION_TURNS:]) <= longest < 2 * max(loaded[:SESSION_TURNS])
+    whole = asyncio.run(store.retrieve_full_tracker("me"))
+    said = [event.text for event in whole.events if isinstance(event, UserUttered)]
+    assert said == [f"Qui est « {number} » ?" for number in range(4 * SESSION_TURNS)]
+    assert [one["event"] for one in store.event_broker.published] == [row[1] for row in rows(store)]
+    # Rasa's own store goes on there.
+    rasa = SQLTrackerStore(domain=DOMAIN, host=store.engine.url.render_as_string(False))
+    theirs = asyncio.run(rasa.retrieve("me"))
+    assert theirs.current_slot_values() == asyncio.run(store.retrieve("me")).current_slot_values()
+    assert len(theirs.events) <= longest
+
+
+@pytest.mark.parametrize("open_end", ["loop", "no listening", "pause"])
+def test_no_session_ends_in_the_middle_of_something(
+    store: QuickSqlTrackerStore, open_end: str
+) -> None:
+    event = {
+        "loop": ActiveLoop("action_answer"),
+        "no listening": ActionExecuted("action_answer"),
+        "pause": ConversationPaused(),
+    }[open_end]
+    for number in range(SESSION_TURNS + 5):
+        tracker = asyncio.run(store.get_or_create_tracker("me", append_action_listen=False))
+        for one in turn(number, 1000.0 + 100 * number):
+            tracker.update(one, DOMAIN)
+        if number >= SESSION_TURNS - 1:
+            tracker.update(event, DOMAIN)
+        asyncio.run(store.save(tracker))
+    assert "session_started" not in [row[1] for row in rows(store)]
+
+
+def test_a_clock_that_goes_back_hides_no_turn(store: QuickSqlTrackerStore) -> None:
+    asyncio.run(converse(store, "me", turns=2, restart=1))
+    tracker = asyncio.run(store.retrieve("me"))
+    for event in turn(7, -7200.0):
+        tracker.update(event, DOMAIN)
+    asyncio.run(store.save(tracker))
+    assert asyncio.run(store.retrieve("me")).get_slot("person") == "Zoé 7"
+    # And a session that begins in the past is the last one all the same.
+    tracker = asyncio.run(store.retrieve("me"))
+    for event in (SessionStarted(timestamp=-7000.0), *turn(8, -6990.0)):
+        tracker.update(event, DOMAIN)
+    asyncio.run(store.save(tracker))
+    tracker = asyncio.run(store.retrieve("me"))
+    assert [type(event) for event in tracker.events].count(UserUttered) == 1
+    assert tracker.get_slot("person") == "Zoé 8"
+
+
 def test_what_is_deleted_during_a_turn_stays_deleted(store: QuickSqlTrackerStore) -> None:
     asyncio.run(converse(store, "me", turns=3, restart=0))
     tracker = asyncio.run(store.retrieve("me"))
@@ -180,12 +253,16 @@ def test_a_failing_database_is_heard_of(store: QuickSqlTrackerStore) -> None:
 
 def test_sqlite_logs_ahead(tmp_path: Path) -> None:
     store = QuickSqlTrackerStore(domain=DOMAIN, db=str(tmp_path / "events.db"))
+    asyncio.run(converse(store, "me", turns=1, restart=0))
     with store.engine.connect() as connection:
         settings = [
             connection.exec_driver_sql(f"PRAGMA {name}").scalar()
             for name in ("journal_mode", "synchronous", "busy_timeout")
         ]
+        modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
     assert settings == ["wal", 1, 60_000]
+    # And what is in it is for the bot alone.
+    assert modes == dict.fromkeys(["events.db", "events.db-wal", "events.db-shm"], 0o600)
 
 
 def test_connections_that_a_restart_cut_are_replaced(

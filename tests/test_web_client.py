@@ -139,7 +139,8 @@ def test_without_hosts_no_page_may_frame_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["intranet", "https://a.example/path", "https://a.example; script-src *", "*"]
+    "host",
+    ["intranet", "https://a.example/path", "https://a.example; script-src *", "*", "https://*"],
 )
 def test_hosts_are_origins(host: str) -> None:
     with pytest.raises(RasaException, match="no origin"):

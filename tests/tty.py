@@ -10,8 +10,10 @@ import select
 import struct
 import subprocess
 import termios
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -81,6 +83,23 @@ class Tty:
         while self._read():
             pass
         return self.process.returncode
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Take in what it writes while the body runs: it waits where nobody does."""
+        left = threading.Event()
+
+        def watch() -> None:
+            while not left.is_set():
+                self._read()
+
+        thread = threading.Thread(target=watch)
+        thread.start()
+        try:
+            yield
+        finally:
+            left.set()
+            thread.join()
 
     _seen = 0
 

@@ -24,6 +24,7 @@ from sqlalchemy.pool import QueuePool
 
 from actions.directory.model import DirectoryError
 from actions.directory.tables import metadata
+from bot.exposure import keep_private
 
 logger = logging.getLogger(__name__)
 
@@ -299,12 +300,17 @@ class Database:
                 raise DirectoryError(str(self._failure[1]))
             try:
                 self._engine.dispose()
+                if self._opened and self._current_file_id() is None:
+                    raise DirectoryError(
+                        f"The directory {self.name} was removed while in use: bring the file back, "
+                        "or import it again (bot directory import)."
+                    )
                 with self._explained():
                     self._migrate()
                 self._file_id = self._current_file_id()
                 self._opened, self._failure = True, None
             except DirectoryError as error:
-                self._opened, self._failure = False, (time.monotonic(), error)
+                self._failure = time.monotonic(), error
                 raise
 
     def _current_file_id(self) -> tuple[int, int] | None:
@@ -338,6 +344,7 @@ class Database:
                     self._path.parent.mkdir(parents=True, exist_ok=True)
                 except OSError as error:
                     raise DirectoryError(f"Can't create {self._path.parent}: {error}") from None
+            keep_private(self._path)
             self._use_write_ahead_log()
 
         config = Config()

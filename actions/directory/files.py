@@ -438,6 +438,8 @@ def _read_json(
         ) from None
     except RecursionError:
         raise InvalidFileError(f"{path} is nested too deeply to be a directory.") from None
+    except ValueError:
+        raise InvalidFileError(f"{path} holds a number of thousands of digits.") from None
     except _NotADirectoryError:
         raise InvalidFileError(
             f"{path} holds no directory: expected a list of objects, or an object with such a list "
@@ -555,6 +557,8 @@ def _check(line: int, raw: dict[str, Any]) -> Row:
             continue
         if values[name] is None and name in _NEVER_EMPTY:
             reasons.append(f"{name} is empty")
+    if set(values.get("id") or "") & set("[]{}"):  # nor can templates of answers hold them
+        reasons.append(f"id {values['id']!r} holds one of the characters [ ] {{ }}")
     names = {name: values.get(name) for name in ("first_name", "last_name")}
     if any(name in raw for name in names):
         # Somebody may have one name only.
@@ -710,7 +714,7 @@ def _skill(name: Any, level: Any) -> tuple[str, Skill]:
         level = int(found[1])
     if isinstance(level, bool) or not isinstance(level, int) or not MIN_LEVEL <= level <= MAX_LEVEL:
         raise ValueError(
-            f"level {level!r} of skill {text!r} is not a whole number "
+            f"level {level!r:.40} of skill {text!r} is not a whole number "
             f"from {MIN_LEVEL} to {MAX_LEVEL}"
         )
     return skill_key(text), Skill(text, level)

@@ -90,7 +90,7 @@ def _selected(address: str, query: str | None) -> tuple[Iterator[tuple[int, list
     except (ArgumentError, ValueError):
         raise InvalidFileError(
             "The source is no address: use https://host/people.json, or an address of SQLAlchemy "
-            "like postgresql://user:password@host:5432/database."
+            "like postgresql://host:5432/database."
         ) from None
     shown = _without_secrets(url)
     if not query or not query.strip():

@@ -13,7 +13,9 @@ everybody was answered again, and the longest that anybody waited.
 * ``disk``: no space left for SQLite, for some seconds (a small file system in memory: needs root);
 * ``model``: damaged models, and then a good one, are loaded into the bot that runs;
 * ``slow``: clients that send a byte now and then, on more connections than there are users;
-* ``fuzz``: 10 000 messages of all kinds of nonsense.
+* ``fuzz``: 10 000 messages of all kinds of nonsense;
+* ``http``: 20 000 requests of raw HTTP (raw_http.py) to both servers in development and as in
+  production, and to a cluster behind nginx.
 """
 
 from __future__ import annotations
@@ -33,12 +35,12 @@ import tarfile
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import httpx
 
-from benchmarks.load import dialogue, servers
+from benchmarks.load import dialogue, raw_http, servers
 from benchmarks.load.crowd import Crowd, Outcome
 from benchmarks.load.dialogue import Step
 from benchmarks.load.nonsense import nonsense
@@ -258,13 +260,67 @@ def fuzz(site: Site, users: int, messages: int = 10_000) -> list[Outcome]:
     ]
 
 
-FAULTS: dict[str, Callable[..., list[Outcome]]] = {
+def http(number: int) -> Iterator[Outcome]:
+    """Send ``number`` requests of all kinds, a fifth of them to each server; give what came of it.
+
+    Nobody talks meanwhile but who must be answered.
+    """
+    path = ensure_model()
+    with tempfile.TemporaryDirectory(prefix="faults-") as scratch:
+        for name, production in (("development", ""), ("production", "1")):
+            site = Site("ours", "mobile", Path(scratch) / name)
+            site.production = production
+            with servers.up(site, path):
+                pids = {part: functools.partial(site.processes, part) for part in site.children}
+                secret = site.environ["ACTIONS_SECRET"]
+                token = site.provider.token
+                for target in (
+                    raw_http.bot(f"bot, {name}", site.port, pids["bot"], token, servers.API_TOKEN),
+                    raw_http.actions(
+                        f"action server, {name}", site.actions_port, pids["actions"], secret
+                    ),
+                ):
+                    yield spoken_to(target, number // 5)
+        with servers.clustered(path, Path(scratch) / "cluster") as site:
+            cluster = site.cluster
+            assert cluster is not None
+            port = cluster.parts["nginx"].port
+
+            def all_of_it() -> list[int]:
+                return site.processes("bot") + site.processes("actions")
+
+            token = site.provider.token
+            yield spoken_to(raw_http.bot("cluster", port, all_of_it, token), number // 5)
+
+
+def spoken_to(target: raw_http.Target, number: int) -> Outcome:
+    """Send ``number`` requests to ``target``."""
+    before, begin = target.memory, time.monotonic()
+    raw_http.speak(target, number)
+    grown = (target.memory - before) / 1e6
+    statuses = ", ".join(
+        f"{status or 'hung up'}: {count}" for status, count in sorted(target.statuses.items())
+    )
+    return Outcome(
+        f"{target.name}: {number} requests in {time.monotonic() - begin:.0f} s, {grown:+.0f} MB "
+        f"({statuses})",
+        messages=number,
+        again=0,
+        apologies=0,
+        recovered=0.0,
+        longest=0.0,
+        problems=target.problems,
+    )
+
+
+FAULTS: dict[str, Callable[..., Iterable[Outcome]]] = {
     "actions": actions,
     "bot": bot,
     "disk": disk,
     "model": model,
     "slow": slow,
     "fuzz": fuzz,
+    "http": http,
     "cluster-bot": part_of_cluster("bot-1"),
     "cluster-actions": part_of_cluster("actions-1"),
     "postgresql": part_of_cluster("postgresql"),
@@ -292,8 +348,10 @@ def small_disk(site: Site) -> Iterator[None]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def run(name: str, users: int, messages: int) -> list[Outcome]:
+def run(name: str, users: int, messages: int) -> Iterable[Outcome]:
     """Start what the fault needs, let it happen, and return what users noticed."""
+    if name == "http":
+        return http(2 * messages)
     with tempfile.TemporaryDirectory(prefix="faults-") as scratch, contextlib.ExitStack() as stack:
         folder, path = Path(scratch) / "site", ensure_model()
         if name in OF_CLUSTER:
@@ -313,7 +371,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=FAULTS, default=list(FAULTS))
     parser.add_argument("--users", type=int, default=8)
-    parser.add_argument("--messages", type=int, default=10_000, help="of the fault « fuzz »")
+    parser.add_argument(
+        "--messages",
+        type=int,
+        default=10_000,
+        help="of the fault « fuzz »; twice as many of « http »",
+    )
     parser.add_argument("--out", type=Path, help="write the report there as well")
     given = parser.parse_args()
     lines, failed = [], False

@@ -49,6 +49,7 @@ class IdentityProvider:
             if private_key
             else ec.generate_private_key(ec.SECP256R1())
         )
+        self.key_id = KEY_ID
 
     @property
     def private_key(self) -> bytes:
@@ -60,17 +61,20 @@ class IdentityProvider:
     def key_set(self) -> dict[str, Any]:
         """The public key as a JWK Set."""
         key = jwt.algorithms.ECAlgorithm.to_jwk(self._key.public_key(), as_dict=True)
-        return {"keys": [{**key, "kid": KEY_ID, "use": "sig", "alg": "ES256"}]}
+        return {"keys": [{**key, "kid": self.key_id, "use": "sig", "alg": "ES256"}]}
 
-    def token(self, subject: str | None = None) -> str:
-        """Return a token for ``subject``, somebody who has never been here unless given."""
+    def token(self, subject: str | None = None, later: float = 0.0) -> str:
+        """Return a token for ``subject``, somebody who has never been here unless given.
+
+        ``later`` is by how many seconds the bot's clock is ahead.
+        """
         claims = {
             "iss": ISSUER,
             "aud": AUDIENCE,
             "sub": subject or uuid.uuid4().hex,
-            "exp": int(time.time()) + TOKEN_SECONDS,
+            "exp": int(time.time() + later) + TOKEN_SECONDS,
         }
-        return jwt.encode(claims, self._key, "ES256", headers={"kid": KEY_ID})
+        return jwt.encode(claims, self._key, "ES256", headers={"kid": self.key_id})
 
 
 @dataclass
@@ -85,6 +89,7 @@ class Site:
         children: the processes by name, ``bot`` and ``actions``.
         cluster: that takes their place.
         events: SQLite file of the conversations; in ``folder`` unless given.
+        production: ``BOT_PRODUCTION``.
     """
 
     name: str
@@ -96,6 +101,7 @@ class Site:
     children: dict[str, server.Child] = field(default_factory=dict)
     cluster: Cluster | None = None
     events: Path | None = None
+    production: str = ""
 
     @property
     def base(self) -> str:
@@ -132,6 +138,7 @@ class Site:
             "ACTIONS_PORT": str(self.actions_port),
             "ACTIONS_SECRET": KEY_ID * 8,
             "SANIC_HOST": server.HOST,
+            "BOT_PRODUCTION": self.production,
             "MOBILE_JWKS": str(self.folder / "jwks.json"),
             "MOBILE_ISSUER": ISSUER,
             "MOBILE_AUDIENCE": AUDIENCE,

@@ -207,7 +207,10 @@ def parse_key_set(content: bytes) -> list[jwt.PyJWK]:
     Raises:
         ValueError: it is no JWK Set, or none of its keys can be used.
     """
-    parsed = json.loads(content)
+    try:
+        parsed = json.loads(content)
+    except RecursionError:
+        raise ValueError("nested too deeply to be a JWK Set") from None
     listed = parsed.get("keys") if isinstance(parsed, Mapping) else None
     if not isinstance(listed, list):
         raise ValueError("not a JWK Set")
@@ -265,7 +268,8 @@ class Authenticator:
         token = token.strip()
         if not authorization:
             raise _unauthenticated("There is no bearer token.", error=None)
-        if scheme.lower() != "bearer" or not 0 < len(token) <= MAX_TOKEN_CHARACTERS:
+        usable = token.isascii() and 0 < len(token) <= MAX_TOKEN_CHARACTERS
+        if scheme.lower() != "bearer" or not usable:
             raise _unauthenticated("The Authorization header holds no bearer token.")
         claims = await self._claims(token)
         subject = claims["sub"]

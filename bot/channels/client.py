@@ -123,7 +123,11 @@ class WebClient(InputChannel):
         for host in hosts:
             parts = urlsplit(host if isinstance(host, str) else "")
             # It goes into a header: nothing but an origin may.
-            if host != f"{parts.scheme}://{parts.netloc}" or not parts.netloc or ";" in host:
+            if (
+                host != f"{parts.scheme}://{parts.netloc}"
+                or not parts.netloc
+                or set(host) & set(";*")
+            ):
                 raise RasaException(
                     f"credentials.yml, bot.channels.client.WebClient: {host!r} is no origin such "
                     "as https://intranet.example.com."

@@ -18,7 +18,6 @@ from typing import Any
 from sqlalchemy import (
     Column,
     Float,
-    Index,
     Integer,
     MetaData,
     String,
@@ -26,13 +25,13 @@ from sqlalchemy import (
     Text,
     delete,
     func,
-    inspect,
+    literal_column,
     select,
 )
 from sqlalchemy.engine import URL, Connection, Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from bot.channels.turns import Event, Turn, idempotency_key, stored_turn
+from bot.channels.turns import Event, Turn, stored_turn
 from bot.configuration import read_yaml
 from bot.errors import UserError
 from bot.text import fold
@@ -58,8 +57,20 @@ events = Table(
     Column("action_name", String(255)),
     Column("data", Text),
 )
+# Out of a message of the user: its key, by which a message that comes again is found (JSON escapes
+# the quotes in what a user writes).
+_KEYS = {
+    "sqlite": "json_extract(data, '$.metadata.mobile.idempotency_key')",
+    "postgresql": """substring(data from '"idempotency_key": "([^"]*)"')""",
+}
+_OF_USER = "type_name = 'user'"
 # Rasa's own index has the sender alone, and reads all that somebody ever said at each message.
-_recent = Index("ix_events_sender_id_timestamp", events.c.sender_id, events.c.timestamp)
+_INDEXES = {
+    "ix_events_sender_id_timestamp": "(sender_id, timestamp)",
+    "ix_events_sender_id_id": "(sender_id, id)",
+    "ix_events_session_started": "(sender_id, id) WHERE type_name = 'session_started'",
+    "ix_events_idempotency_key": f"(sender_id, ({{key}})) WHERE {_OF_USER}",
+}
 
 _Row = tuple[int, dict[str, Any]]
 
@@ -86,6 +97,15 @@ def open_conversations(endpoints: Path, environ: Mapping[str, str]) -> Conversat
         NoConversationsError: the bot has not run yet.
         UserError: its tracker store is not SQL, or the file cannot be read.
     """
+    url = conversations_url(endpoints, environ)
+    if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists():
+        raise NoConversationsError(f"There are no conversations: {url.database} does not exist.")
+    return Conversations(create_engine(url))
+
+
+def conversations_url(endpoints: Path, environ: Mapping[str, str]) -> URL:
+    """Return the address of their database; arguments and errors as of
+    :func:`open_conversations`."""
     store = read_yaml(endpoints, environ).get("tracker_store") or {}
     if str(store.get("type")).lower() not in ("sql", TRACKER_STORE.lower()):
         raise UserError(f"{endpoints}: the tracker store is not on SQL (type: {TRACKER_STORE}).")
@@ -107,11 +127,8 @@ def open_conversations(endpoints: Path, environ: Mapping[str, str]) -> Conversat
         raise UserError(f"{endpoints}: the tracker store has no usable address.") from None
     if url.get_backend_name() == "sqlite" and url.database:
         # `bot run` starts Rasa in the folder of the file.
-        path = endpoints.resolve().parent / url.database
-        if not path.exists():
-            raise NoConversationsError(f"There are no conversations: {path} does not exist.")
-        url = url.set(database=str(path))
-    return Conversations(create_engine(url))
+        url = url.set(database=str(endpoints.resolve().parent / url.database))
+    return url
 
 
 class Conversations:
@@ -123,13 +140,22 @@ class Conversations:
         engine.hide_parameters = True
 
     def prepare(self) -> None:
-        """Create the index that looking into recent turns needs, unless it is there."""
-        with suppress(SQLAlchemyError):  # another process creates it at this moment
-            _recent.create(self.engine, checkfirst=not self._has_index())
+        """Create the indexes that a turn needs to cost the same in a long conversation."""
+        for name, columns in _INDEXES.items():
+            statement = f"CREATE INDEX IF NOT EXISTS {name} ON events {columns}"
+            # Another process may create it at this moment.
+            with suppress(SQLAlchemyError), self.engine.begin() as connection:
+                connection.exec_driver_sql(statement.format(key=self._key))
 
-    def _has_index(self) -> bool:
-        listed = inspect(self.engine).get_indexes(events.name)
-        return any(index["name"] == _recent.name for index in listed)
+    @property
+    def _key(self) -> str:
+        return _KEYS[self.engine.dialect.name]
+
+    @property
+    def folder(self) -> Path | None:
+        """Where SQLite's file is, None on a database server."""
+        name = self.engine.url.database if self.engine.dialect.name == "sqlite" else None
+        return Path(name).absolute().parent if name and name != ":memory:" else None
 
     def ping(self) -> None:
         """Ask the database for a sign of life."""
@@ -140,20 +166,19 @@ class Conversations:
 
     def answered(self, conversation_id: str, key: str) -> Turn | None:
         """Return the turn whose message came with that idempotency key lately."""
-        row = events.c
+        row, since = events.c, time.time() - IDEMPOTENCY_SECONDS
         query = (
-            select(row.id, row.data)
+            select(row.id, row.timestamp)
             .where(
                 row.sender_id == conversation_id,
-                row.timestamp > time.time() - IDEMPOTENCY_SECONDS,
-                row.type_name == "user",
-                row.data.contains(key, autoescape=True),
+                literal_column(_OF_USER),  # no parameters, or the index is not seen to fit
+                literal_column(self._key) == key,
             )
             .order_by(row.id)
         )
         with self.engine.connect() as connection:
-            for identifier, data in connection.execute(query):
-                if idempotency_key(json.loads(data)) == key:
+            for identifier, timestamp in connection.execute(query):
+                if timestamp > since:
                     rows = self._rows(connection, conversation_id, identifier)
                     return stored_turn(event for _, event in next(split_turns(rows)))
         return None

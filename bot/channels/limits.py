@@ -1,20 +1,15 @@
-"""How much one user may ask for: a token bucket each, the size of a body, the time of a request."""
+"""How much one user may ask for: a token bucket each, and the size of a body."""
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-from sanic.http import Stage
 from sanic.request import Request
-from sanic.server.protocols.http_protocol import HttpProtocol
 
 from bot.channels.problems import ProblemError
-
-BODY_SECONDS = 10.0
 
 
 class RateLimiter:
@@ -64,7 +59,7 @@ async def read_body(request: Request, limit: int) -> bytes:
     """Return the body of a request whose route streams it, at most ``limit`` bytes.
 
     Raises:
-        ProblemError: it is larger, of unknown form, or does not come in time.
+        ProblemError: it is larger, or of unknown form.
     """
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise ProblemError("unsupported-media-type", "The body must not be compressed.")
@@ -92,38 +87,8 @@ async def _receive(request: Request, limit: int) -> bytes:
     if declared.isdigit() and int(declared) > limit:
         raise too_large
 
-    async def receive() -> None:
-        async for chunk in stream:
-            body.extend(chunk)
-            if len(body) > limit:
-                raise too_large
-
-    try:
-        await asyncio.wait_for(receive(), BODY_SECONDS)
-    except asyncio.TimeoutError:
-        raise ProblemError(
-            "request-timeout", f"The body did not come within {BODY_SECONDS:.0f} s."
-        ) from None
+    async for chunk in stream:
+        body.extend(chunk)
+        if len(body) > limit:
+            raise too_large
     return bytes(body)
-
-
-def bound_requests() -> None:
-    """Have Sanic count the time that a request takes to arrive from its first byte.
-
-    It counts from the last one: whoever sends a byte a minute keeps a connection for ever. Its
-    ``REQUEST_TIMEOUT`` (60 s) now holds for all of the headers, and ``KEEP_ALIVE_TIMEOUT`` (of
-    Rasa's server 120 s) for what is left of a body once the answer has been sent.
-    """
-    thorough = HttpProtocol.data_received
-    if getattr(thorough, "bounded", False):
-        return
-
-    def data_received(protocol: HttpProtocol, data: bytes) -> None:
-        # There is nothing of HTTP yet where the bytes come with the connection.
-        since, http = protocol._time, getattr(protocol, "_http", None)
-        thorough(protocol, data)
-        if http is not None and (http.stage is not Stage.IDLE or http.request_body):
-            protocol._time = since
-
-    data_received.bounded = True  # type: ignore[attr-defined]
-    HttpProtocol.data_received = data_received  # type: ignore[assignment, method-assign]

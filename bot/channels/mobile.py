@@ -15,15 +15,12 @@ import logging
 import os
 import secrets
 import time
-import warnings
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from rasa.core.agent import Agent
 from rasa.core.channels.channel import InputChannel, UserMessage
 from rasa.core.lock_store import LockError
-from rasa.shared.core.constants import DEFAULT_INTENTS
 from rasa.shared.exceptions import RasaException
 from redis.exceptions import RedisError
 from sanic import Blueprint, Sanic
@@ -32,8 +29,8 @@ from sanic.request import Request as HttpRequest
 from sanic.response import HTTPResponse
 from sqlalchemy.exc import SQLAlchemyError
 
-from bot import exposure
-from bot.channels import contract, http, limits, readiness
+from bot import exposure, http_guard
+from bot.channels import commands, contract, http, limits, readiness
 from bot.channels.auth import (
     DEVELOPMENT_ISSUER,
     DEVELOPMENT_TOKEN_SECONDS,
@@ -52,6 +49,7 @@ from bot.channels.problems import ProblemError, invalid, of_status, unavailable
 from bot.channels.settings import Settings
 from bot.channels.turns import CHANNEL_NAME, Request
 from bot.errors import UserError, describe
+from bot.observability import logs
 from bot.observability.steps import serve
 from bot.observability.trace_context import trace_of
 
@@ -153,11 +151,9 @@ class MobileInput(InputChannel):
         app.error_handler.add(Exception, handle)
 
     async def _start(self, app: Sanic, _: Any) -> None:
-        # Warnings of Rasa that quote what a user has sent, such as `/WHO_IS{…`. Not earlier: Rasa's
-        # command line switches them on.
-        for message in ("Failed to parse arguments in line", "Parsed an (intent|entity) "):
-            warnings.filterwarnings("ignore", message=message, category=UserWarning)
-        limits.bound_requests()
+        # Not earlier: Rasa's command line has its own idea of logs and warnings.
+        logs.leave_out_texts()
+        http_guard.install()
         agent = _agent(app)
         try:
             await asyncio.to_thread(conversations_of(agent).prepare)
@@ -268,7 +264,9 @@ class MobileInput(InputChannel):
         body = await limits.read_body(request, self.settings.body_bytes)
         question = contract.user_message(contract.parse_json(body))
         message = Request(question, caller, request.ctx.trace, key)
-        _refuse_commands(message.text)
+        commands.require_sound(message.text)
+        if commands.is_of_rasa(message.text):
+            raise invalid("", "no message may be a command of Rasa")
         agent = _agent(request.app)
         if agent is None or not agent.is_ready():
             raise unavailable("The bot has no model.")
@@ -359,7 +357,8 @@ class MobileInput(InputChannel):
     async def _development_token(self, request: HttpRequest) -> HTTPResponse:
         if self.development_key is None:
             raise ProblemError("not-found", "Tokens come from the identity provider.")
-        _require_own_page(request)
+        if not exposure.is_from_own_page(request):
+            raise ProblemError("forbidden", "Tokens are for pages of this machine only.")
         asked = contract.parse_json(await limits.read_body(request, self.settings.body_bytes))
         contract.check("TokenRequest", asked)
         token = self.development_key.issue(
@@ -399,18 +398,3 @@ def _replay_header(exchange: Exchange) -> dict[str, str]:
 
 def _slow() -> ProblemError:
     return unavailable("The answer takes long: send the message again with its Idempotency-Key.")
-
-
-def _refuse_commands(text: str) -> None:
-    """Raise a problem for Rasa's own commands, such as ``/restart``, which nobody is to give."""
-    command = text[1:].partition("{")[0].strip() if text.startswith("/") else ""
-    if command in DEFAULT_INTENTS:
-        raise invalid("", "no message may be a command of Rasa")
-
-
-def _require_own_page(request: HttpRequest) -> None:
-    """Raise a problem for a page elsewhere that led a browser here by a name of its own."""
-    host, origin = request.headers.get("host"), request.headers.get("origin")
-    for address in (f"//{host}" if host else None, origin):
-        if address and not exposure.is_loopback(urlsplit(str(address)).hostname or ""):
-            raise ProblemError("forbidden", "Tokens are for pages of this machine only.")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sanic.exceptions import SanicException
+
 CONTENT_TYPE = "application/problem+json"
 
 RETRY_SECONDS = 2
@@ -27,8 +29,8 @@ _KINDS = {
 }
 
 
-class ProblemError(Exception):
-    """Ends a request with a problem of type ``kind``.
+class ProblemError(SanicException):
+    """Ends a request with a problem of type ``kind``; Sanic knows its status where we do not.
 
     Args:
         kind: the last part of the problem's type, such as ``rate-limited``.
@@ -47,9 +49,9 @@ class ProblemError(Exception):
         fields: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(detail)
         self.kind, self.detail = kind, detail
         self.status, self.title = _KINDS[kind]
+        super().__init__(detail, self.status, quiet=True)
         self.fields = dict(fields or {})
         self.headers = dict(headers or {})
         if retry_after is not None:

@@ -10,8 +10,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from bot.channels.exchange import conversations_of
 from bot.channels.problems import ProblemError
+from bot.disk import require_space
 
-CHECK_SECONDS = 2.0
+# The action server gives its directory two seconds.
+CHECK_SECONDS = 3.0
 
 
 async def checks(agent: Agent | None) -> dict[str, bool]:
@@ -26,9 +28,15 @@ async def checks(agent: Agent | None) -> dict[str, bool]:
 
 async def _store_answers(agent: Agent | None) -> bool:
     try:
-        ping = conversations_of(agent).ping
-        await asyncio.wait_for(asyncio.to_thread(ping), timeout=CHECK_SECONDS)
-    except (ProblemError, SQLAlchemyError, asyncio.TimeoutError):
+        store = conversations_of(agent)
+
+        def check() -> None:
+            store.ping()
+            if store.folder is not None:
+                require_space(store.folder)
+
+        await asyncio.wait_for(asyncio.to_thread(check), timeout=CHECK_SECONDS)
+    except (ProblemError, SQLAlchemyError, OSError, asyncio.TimeoutError):
         return False
     return True
 
@@ -37,13 +45,14 @@ async def _actions_answer(agent: Agent | None) -> bool:
     endpoint = agent.action_endpoint if agent is not None else None
     if endpoint is None or not endpoint.url:
         return False
-    url = endpoint.url.rsplit("/", 1)[0] + "/health"
+    url = endpoint.url.rsplit("/", 1)[0]
     timeout = aiohttp.ClientTimeout(total=CHECK_SECONDS)
     try:
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
-            session.get(url) as response,
+            session.get(f"{url}/ready") as response,
         ):
-            return response.status == 200
+            # rasa_sdk's own server does not know whether it is ready, but answers.
+            return response.status in (200, 404)
     except (aiohttp.ClientError, asyncio.TimeoutError, OSError):
         return False

@@ -168,8 +168,9 @@ def require_authentication(path: Path, host: str, environ: Mapping[str, str]) ->
     development = exposure.is_development(host)
     channels = read_yaml(path, environ)
     for name, values in channels.items():
-        is_open = name in exposure.OPEN_CHANNELS or (
-            name == "socketio" and not (isinstance(values, dict) and values.get("jwt_key"))
+        known = _known_name(name)
+        is_open = known in exposure.OPEN_CHANNELS or (
+            known == "socketio" and not (isinstance(values, dict) and values.get("jwt_key"))
         )
         if is_open and not development:
             raise UserError(
@@ -178,3 +179,17 @@ def require_authentication(path: Path, host: str, environ: Mapping[str, str]) ->
             )
     if CHANNEL in channels:
         Settings.of(channels[CHANNEL], development=development, environ=environ)
+
+
+def _known_name(channel: str) -> str:
+    """Return the name of a channel of Rasa whose class ``channel`` may be the path of."""
+    module, _, _ = channel.rpartition(".")
+    if not module or module.startswith("bot.channels"):
+        return channel
+    from rasa.shared.utils.common import class_from_module_path
+
+    try:
+        kind = class_from_module_path(channel)
+    except Exception:  # Rasa will say what is wrong with it
+        return channel
+    return str(kind.name()) if kind.__module__.startswith("rasa.core.channels.") else channel

@@ -123,10 +123,3 @@ def stored_turn(events: Iterable[Event]) -> Turn:
         if event.get("event") == "bot":
             add_reply(turn, {"text": event.get("text"), **(event.get("data") or {})})
     return turn
-
-
-def idempotency_key(event: Event) -> str | None:
-    """Return the key that came with the stored message of a user."""
-    own = (event.get("metadata") or {}).get(OWN_METADATA) or {}
-    key = own.get("idempotency_key")
-    return key if isinstance(key, str) else None

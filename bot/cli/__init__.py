@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bot.cli import (
+    backup,
     compare,
     comprehend,
     conversations,
@@ -37,6 +38,8 @@ app.command("run")(run.run)
 app.command("shell")(run.shell)
 app.command("train")(run.train)
 app.command("evaluate")(evaluate.evaluate)
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
 app.command("review")(review.review)
 app.command("compare")(compare.compare)
 app.command("cost")(cost.cost)

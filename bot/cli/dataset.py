@@ -44,7 +44,7 @@ def validate(
 
 @app.command()
 def convert(
-    source: Annotated[Path, typer.Argument(help="A .json or .yml dataset.")],
+    source: Annotated[Path, typer.Argument(help="A .json or .yml dataset, or Rasa 1's .md.")],
     target: Annotated[Path, typer.Argument(help="What to write, .json or .yml.")],
     force: Annotated[bool, typer.Option("--force", help="Replace TARGET if it exists.")] = False,
 ) -> None:
@@ -53,7 +53,8 @@ def convert(
 
     if target.exists() and not force:
         raise UserError(f"{target} exists; --force replaces it.")
-    dataset = datasets.read(source)
+    is_markdown = source.suffix.lower() == ".md"
+    dataset = datasets.read_markdown(source) if is_markdown else datasets.read(source)
     datasets.write(dataset, target)
     typer.echo(f"{target}: {len(dataset.examples)} examples")
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import warnings
 from collections.abc import Mapping, MutableMapping
 from datetime import datetime, timezone
 from typing import Any
 
+from bot import exposure
 from bot.errors import UserError, describe
 from bot.observability.steps import current_trace
 
@@ -54,6 +56,8 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info and record.exc_info[1] is not None:
             # Not its message, which may quote what a user has typed.
             line["error"] = describe(record.exc_info[1])
+        elif described := getattr(record, "described", None):
+            line["error"] = described
         return json.dumps(line, ensure_ascii=False)
 
 
@@ -80,11 +84,50 @@ def structured() -> None:
     structlog.configure(processors=[*processors, _hand_over])
 
 
+def leave_out_texts() -> None:
+    """Leave what a user may have typed out of Rasa's logs and warnings, whatever their format.
+
+    Its structured logs quote messages, and so do the messages of errors. What is logged for
+    ``--debug`` stays as it is.
+    """
+    import structlog
+
+    # In place, for loggers that are in use already.
+    processors = structlog.get_config()["processors"]
+    if _without_texts not in processors:
+        processors.insert(_first_rendering(processors), _without_texts)
+    for message in ("Failed to parse arguments in line", "Parsed an (intent|entity) "):
+        warnings.filterwarnings("ignore", message=message, category=UserWarning)
+    if not exposure.is_development():
+        logging.Formatter.formatException = _format_exception  # type: ignore
+
+
+def _first_rendering(processors: list[Any]) -> int:
+    """Return where an event becomes text: the last processor, or an error's traceback before."""
+    import structlog
+
+    tracebacks = structlog.processors.dict_tracebacks
+    return processors.index(tracebacks) if tracebacks in processors else len(processors) - 1
+
+
+def _without_texts(_: Any, method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    if method == "debug":
+        return event
+    kept = {name: event[name] for name in ("event", "event_info", "level") if name in event}
+    error = event.get("exc_info")
+    error = sys.exc_info()[1] if error is True else error[1] if isinstance(error, tuple) else error
+    return kept | ({"error": describe(error)} if isinstance(error, BaseException) else {})
+
+
+def _format_exception(_: logging.Formatter, info: Any) -> str:
+    return describe(info[1]) if info and info[1] is not None else ""
+
+
 def _hand_over(_: Any, __: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of a call of :mod:`logging`, without what may hold a user's text."""
     return {
         "msg": event["event"],
-        "extra": {"event_info": event.get("event_info")},
+        "extra": {"event_info": event.get("event_info"), "described": event.get("error")},
         "exc_info": event.get("exc_info"),
     }
 

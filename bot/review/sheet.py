@@ -1,4 +1,4 @@
-"""Questions as a spreadsheet (CSV), to be labelled elsewhere."""
+"""Questions as a spreadsheet, to be labelled elsewhere: written as CSV, read as CSV or .xlsx."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from bot.dataset import annotate, annotated
 from bot.errors import UserError
 from bot.review.questions import Question
 from bot.review.review import RefusedError, Review
+from bot.sheets import clean, guarded, rows
 
 DROP = "drop"
 COLUMNS = ("key", "asked", "why", "guess", "confidence", "text", "intent")
-# Spreadsheets take a cell that begins so for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write(questions: Sequence[Question], path: Path) -> None:
@@ -29,8 +28,7 @@ def write(questions: Sequence[Question], path: Path) -> None:
             writer = csv.writer(file)
             writer.writerow(COLUMNS)
             for one in questions:
-                why, text = ", ".join(one.reasons), annotate(one.example(""))
-                text = f"'{text}" if text.startswith(_FORMULA) else text
+                why, text = ", ".join(one.reasons), guarded(annotate(one.example("")))
                 confidence = f"{one.confidence:.2f}"
                 writer.writerow((one.key, one.count, why, one.guess or "", confidence, text, ""))
     except OSError as error:
@@ -49,8 +47,6 @@ def read(path: Path, review: Review) -> tuple[int, int, int]:
     taken = known = dropped = 0
     for line, row in _rows(path):
         label, text = row["intent"].strip(), row["text"].strip()
-        if text.startswith("'") and text[1:].startswith(_FORMULA):
-            text = text[1:]
         try:
             if label.lower() == DROP:
                 review.drop(row["key"])
@@ -69,19 +65,16 @@ def read(path: Path, review: Review) -> tuple[int, int, int]:
 
 def _rows(path: Path) -> Iterable[tuple[int, dict[str, str]]]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            head = file.readline()
-            file.seek(0)
-            # What a French spreadsheet saves.
-            reader = csv.DictReader(
-                file, delimiter=";" if head.count(";") > head.count(",") else ","
-            )
-            missing = {"key", "text", "intent"} - set(reader.fieldnames or ())
-            if missing:
-                raise UserError(f"{path}: there is no column {', '.join(sorted(missing))}.")
-            return [
-                (reader.line_num, {name: row.get(name) or "" for name in ("key", "text", "intent")})
-                for row in reader
-            ]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        lines = rows(path)
+        _, header = next(lines, (1, []))
+        names = [str(cell).strip().casefold() for cell in header]
+        missing = {"key", "text", "intent"} - set(names)
+        if missing:
+            raise UserError(f"{path}: there is no column {', '.join(sorted(missing))}.")
+        empty = dict.fromkeys(names, "")
+        return [
+            (line, empty | dict(zip(names, map(clean, map(str, cells)), strict=False)))
+            for line, cells in lines
+        ]
+    except OSError as error:
         raise UserError(f"{path} cannot be read: {error}") from None

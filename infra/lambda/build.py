@@ -23,6 +23,7 @@ SOURCES = (
     "bot/dataset.py",
     "bot/dataset.schema.json",
     "bot/errors.py",
+    "bot/sheets.py",
     "bot/text.py",
     "bot/retraining/**/*.py",
     "components/__init__.py",
@@ -31,8 +32,8 @@ SOURCES = (
     "components/comprehend/documents.py",
     "components/comprehend/service.py",
 )
-# What checks a dataset against its schema.
-DISTRIBUTIONS = ("jsonschema", "attrs", "pyrsistent")
+# What checks a dataset against its schema, and its texts.
+DISTRIBUTIONS = ("jsonschema", "attrs", "pyrsistent", "ftfy", "wcwidth")
 _DROPPED_SUFFIXES = {".so", ".pyc", ".pyd", ".pyi"}
 _UNNEEDED = {"..", "benchmarks", "tests"}  # "..": scripts, which lie outside the packages
 _KEPT_METADATA = ("METADATA", "LICENSE", "COPYING")
