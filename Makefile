@@ -107,6 +107,10 @@ localaws: setup ## A local stand-in for AWS, for trying and testing [AWS_PORT=45
 pipeline-demo: setup ## Dataset in S3 to live endpoint, both ways, on the local AWS
 	@$(PYTHON) -m infra.demo
 
+.PHONY: retrain-demo
+retrain-demo: setup ## The same without any cloud: drop, new live model, rollback, while somebody talks to the bot
+	@$(PYTHON) -m infra.retrain_demo
+
 .PHONY: aws-smoke
 aws-smoke: setup ## Comprehend on the real AWS: costs money, asks first, removes what it made
 	@$(PYTHON) -m infra.smoke

@@ -23,7 +23,7 @@ from typing import Any
 import yaml
 from rasa_sdk import Tracker
 
-from actions.directory import Collaborator, Directory, Found, PeopleFound, Spotted
+from actions.directory import Collaborator, Completion, Directory, Found, PeopleFound, Spotted
 from actions.query import Constraint, Query
 from bot import exposure
 from bot.errors import UserError
@@ -68,7 +68,12 @@ class Caller:
     @classmethod
     def of(cls, tracker: Tracker) -> Caller:
         """Read the metadata of the last message; anything malformed in them is left out."""
-        metadata, trace = _metadata(tracker), parse(traceparent_of(tracker))
+        return cls.from_metadata(str(tracker.sender_id), _metadata(tracker))
+
+    @classmethod
+    def from_metadata(cls, conversation: str, metadata: Mapping[str, Any]) -> Caller:
+        """Read the metadata of a message of ``conversation``, or of what was asked beside it."""
+        trace = parse(_traceparent(metadata))
         caller, subject, scopes = metadata.get(CALLER_METADATA), None, anonymous_scopes()
         if isinstance(caller, Mapping) and isinstance(caller.get("subject"), str):
             subject = caller["subject"]
@@ -76,7 +81,7 @@ class Caller:
             granted = granted if isinstance(granted, list) else []
             # Only the server's own setting can mean every scope.
             scopes = frozenset(map(str, granted)) - {EVERY_SCOPE}
-        return cls(str(tracker.sender_id), subject, scopes, trace.trace_id if trace else None)
+        return cls(conversation, subject, scopes, trace.trace_id if trace else None)
 
     @property
     def hidden(self) -> tuple[str, ...]:
@@ -88,7 +93,11 @@ class Caller:
 
 def traceparent_of(tracker: Tracker) -> str | None:
     """Return the trace of the last message, as its channel has noted it."""
-    value = _metadata(tracker).get(TRACEPARENT_METADATA)
+    return _traceparent(_metadata(tracker))
+
+
+def _traceparent(metadata: Mapping[str, Any]) -> str | None:
+    value = metadata.get(TRACEPARENT_METADATA)
     return value if isinstance(value, str) else None
 
 
@@ -182,6 +191,11 @@ class CallerDirectory:
             found = self._directory.find_contact(contact)
             lookup.set(outcome=_outcome(len(found), ()), people=len(found))
         return tuple(map(self._shown, found))
+
+    def complete(self, text: str) -> tuple[Completion, ...]:
+        """See :meth:`Directory.complete`: names, titles, agencies and skills are everybody's."""
+        with step("directory", "complete"):
+            return self._directory.complete(text)
 
     def related(self, skill: str, *, agency: str | None = None) -> tuple[str, ...]:
         """See :meth:`Directory.related`."""

@@ -8,7 +8,7 @@ from datetime import date
 from typing import Any
 
 from actions.directory import Collaborator, Found
-from actions.query import SKILL_KINDS, Constraint, Query
+from actions.query import MAX_LIMIT, SKILL_KINDS, Constraint, Query
 from actions.reply import MISSING, Reply
 
 
@@ -33,8 +33,10 @@ def label(reply: Reply, constraint: Constraint) -> str:
             what = phrase("utter_label_level", what=what, level=lowest or 0)
         elif highest is None:
             what = phrase("utter_label_minimum", what=what, level=lowest or 0)
-        else:
+        elif lowest is None:
             what = phrase("utter_label_maximum", what=what, level=highest)
+        else:
+            what = phrase("utter_label_levels", what=what, lowest=lowest, highest=highest)
     if constraint.excluded and kind in ("agency", "person"):
         return phrase("utter_label_outside", what=what)
     return phrase("utter_label_without", what=what) if constraint.excluded else what
@@ -44,6 +46,8 @@ def _available(reply: Reply, constraint: Constraint) -> str:
     until, after = format_date(constraint.until), format_date(constraint.after)
     if constraint.excluded:
         return reply.phrase("utter_label_unavailable", date=until)
+    if when := constraint.terms[0].value:
+        return reply.phrase("utter_label_available_when", when=when)
     if constraint.after is None:
         return reply.phrase("utter_label_available", date=until)
     if constraint.until is None:
@@ -133,13 +137,25 @@ def expert_list(reply: Reply, found: Found, related: Sequence[str] = ()) -> dict
         next=query_payload(query.with_(offset=following)) if following is not None else None,
         related=list(related),
         updated_at=updated_at and updated_at.isoformat(),
-        query=[
-            {
-                "kind": constraint.kind,
-                "label": label(reply, constraint),
-                "excluded": constraint.excluded,
-                "without": query_payload(query.without(constraint)) or None,
-            }
-            for constraint in query.constraints
-        ],
+        query=query_parts(reply, query),
     )
+
+
+def query_parts(reply: Reply, query: Query) -> list[dict[str, Any]]:
+    """Return all that ``query`` asks for, each with the payload that asks again without it."""
+    said = [(c.kind, label(reply, c), c.excluded, query.without(c)) for c in query.constraints]
+    if query.limit is not None and query.limit < MAX_LIMIT:
+        limit = reply.phrase("utter_label_limit", limit=query.limit)
+        said.append(("limit", limit, False, query.with_(limit=None, offset=0)))
+    if query.order != "level":
+        order = reply.phrase(f"utter_label_order_{query.order}")
+        said.append(("order", order, False, query.with_(order="level", offset=0)))
+    return [
+        {
+            "kind": kind,
+            "label": text,
+            "excluded": excluded,
+            "without": query_payload(without) if without else None,
+        }
+        for kind, text, excluded, without in said
+    ]

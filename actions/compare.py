@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from actions.cards import expert_list, label
+from actions.cards import expert_list, label, person_fields
 from actions.conversation import Asked, Context, Memory, Pending
-from actions.directory import Collaborator
+from actions.directory import Collaborator, Found
 from actions.people import MAX_CHOICES, about_person, candidates
 from actions.query import Constraint, Query, Term
 from bot.text import fold
@@ -48,25 +49,43 @@ def compare(context: Context) -> Memory:
     skills = wanted or tuple(Constraint((Term("technology", name),)) for name in _shared(people))
     if not skills:
         context.reply("utter_compare_nothing", names=_names(context, people))
-    for skill in skills:
-        _compare_in(context, people, skill)
+    _say(context, people, [_compare_in(context, people, skill) for skill in skills])
     ids = tuple(person.id for person in people)
+    of_people = Constraint(tuple(Term("person", person.full_name) for person in people))
     return memory.with_(
         candidates=ids,
         collaborator_id=None,
         person=None,
-        query=Query(wanted) or memory.query,
+        query=Query((*(wanted or memory.list_query.constraints), of_people)),
         next_offset=None,
         pending=None,
     )
 
 
-def _compare_in(context: Context, people: Sequence[Collaborator], skill: Constraint) -> None:
+# A response, its values, and the people of its list.
+_Verdict = tuple[str, dict[str, Any], Found]
+
+
+def _say(context: Context, people: Sequence[Collaborator], verdicts: Sequence[_Verdict]) -> None:
+    """Say who is better in what, in one message whose card has the people compared."""
+    reply = context.reply
+    if not verdicts:
+        return
+    card = expert_list(reply, verdicts[0][2])
+    card["compared"] = [person_fields(person) for person in people]
+    if len(verdicts) == 1:
+        response, values, _ = verdicts[0]
+        reply(response, payload=card, **values)
+        return
+    text = "\n\n".join(reply.phrase(response, **values) for response, values, _ in verdicts)
+    reply("utter_compare_several", verdicts=text, payload=card)
+
+
+def _compare_in(context: Context, people: Sequence[Collaborator], skill: Constraint) -> _Verdict:
     reply = context.reply
     ids = [person.id for person in people]
     found = context.directory.find(Query((skill,), limit=len(people)), within=ids)
     context.apply(skill)
-    name = label(reply, found.query.constraints[0])
     levels = {
         listed.collaborator.id: max(listed.levels.values(), default=0) for listed in found.people
     }
@@ -78,15 +97,12 @@ def _compare_in(context: Context, people: Sequence[Collaborator], skill: Constra
     )
     best = max(levels.values(), default=0)
     first = [person for person in people if best and levels.get(person.id) == best]
-    card = expert_list(reply, found)
+    values = {"technology": label(reply, found.query.constraints[0]), "levels": lines}
     if not first:
-        reply("utter_compare_nobody", technology=name, levels=lines, payload=card)
-    elif len(first) == 1:
-        best_name = first[0].full_name
-        reply("utter_compare_one", technology=name, levels=lines, name=best_name, payload=card)
-    else:
-        names = _names(context, first)
-        reply("utter_compare_equal", technology=name, levels=lines, names=names, payload=card)
+        return "utter_compare_nobody", values, found
+    if len(first) == 1:
+        return "utter_compare_one", {**values, "name": first[0].full_name}, found
+    return "utter_compare_equal", {**values, "names": _names(context, first)}, found
 
 
 def _names(context: Context, people: Sequence[Collaborator]) -> str:

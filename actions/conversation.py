@@ -240,7 +240,7 @@ class Question(Action, ABC):
     ) -> list[EventType]:
         """Answer, or say politely that it is not possible now; nothing is said half."""
         with serve("execution", self.name(), traceparent_of(tracker)) as execution:
-            events = await self._run(dispatcher, tracker, domain, execution)
+            events = await self._run(dispatcher, tracker, execution)
             responses = (message.get("response") for message in dispatcher.messages)
             execution.set(responses=[name for name in responses if name])
         return events
@@ -249,12 +249,11 @@ class Question(Action, ABC):
         self,
         dispatcher: CollectingDispatcher,
         tracker: Tracker,
-        domain: DomainDict,
         execution: Step,
     ) -> list[EventType]:
         timeout = directory_timeout()
         try:
-            before, reply = Memory.of(tracker), Reply(domain)
+            before, reply = Memory.of(tracker), Reply()
             answer = asyncio.to_thread(self._answer, tracker, before, reply)
             after = await asyncio.wait_for(answer, timeout)
         except asyncio.TimeoutError:

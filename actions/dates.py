@@ -33,6 +33,9 @@ _QUARTER = re.compile(r"(?:t|q)\s*([1-4])|(premier|1er|deuxieme|2e|troisieme|3e|
 _SEASONS = {"hiver": (12, 3), "printemps": (3, 6), "ete": (6, 9), "automne": (9, 12)}
 _MONTH = re.compile(r"(?:mois de |d')?([a-z]{3,})\.?(?:\s+(\d{4}))?")
 _UNIT_AHEAD = re.compile(r"(semaine|mois|trimestre|an|annee)\s+(?:prochaine?|suivante?|qui vient)")
+_RANGE = re.compile(
+    r"(?:(?:entre|du|de)\s+)?(?:les?\s+)?(.+?)\s+(?:et|au|a|jusqu'au|jusqu'a|jusqu'en)\s+(?:le\s+)?(.+)"
+)
 _DAY_OF_MONTH = re.compile(r"(\d{1,2})(?:er)?")
 
 
@@ -44,11 +47,16 @@ def period(words: str, today: date) -> Period | None:
     text = " ".join(fold(words).replace("d'ici", "dans").replace("quinze", "15").split())
     if text in _NOW:
         return today, today
+    if found := _RANGE.fullmatch(text):
+        return _between(found[1], found[2], today)
     bare = _LEADING.sub("", text, count=1)
     if found := _PART.fullmatch(bare):
         # « fin d'année », « fin du mois », « début janvier »
         whole = period(found[2], today)
         return _part(found[1], whole) if whole else None
+    if found := re.fullmatch(r"semaine du (.+)", bare):
+        first = period(found[1], today)
+        return _current("semaine", first[0]) if first else None
     if bare in ("semaine", "mois", "trimestre", "annee"):
         return _current(bare, today)
     if ahead := _UNIT_AHEAD.fullmatch(bare):
@@ -71,6 +79,25 @@ def period(words: str, today: date) -> Period | None:
     if (number := _DAY_OF_MONTH.fullmatch(bare)) and 1 <= int(number[1]) <= 31:
         return _single(_next_day_of_month(int(number[1]), today))
     return _parsed(text, bare, today)
+
+
+def is_range(words: str) -> bool:
+    """Whether ``words`` name the first and the last day: « entre le 5 et le 20 février »."""
+    return _RANGE.fullmatch(" ".join(fold(words).split())) is not None
+
+
+def _between(first: str, last: str, today: date) -> Period | None:
+    end = period(last, today)
+    day = _DAY_OF_MONTH.fullmatch(first.replace("premier", "1"))
+    if end and day:
+        # « du 5 au 20 février »: the month is that of the end, or the one before it.
+        ahead = int(day[1]) <= end[1].day
+        month = end[1].replace(day=1) if ahead else end[1].replace(day=1) - timedelta(days=1)
+        first = f"{day[1]} {_MONTHS[month.month - 1]} {month.year}"
+    begin = period(first, today)
+    if begin and end and begin[0] > end[1]:
+        end = period(last, begin[0])  # « du lundi au vendredi », on a Wednesday
+    return (begin[0], end[1]) if begin and end else None
 
 
 def _parsed(text: str, bare: str, today: date) -> Period | None:

@@ -13,11 +13,12 @@ from actions.cards import (
     label,
     level_list,
     next_offset,
+    query_parts,
     query_payload,
 )
 from actions.conversation import Context, Memory, Pending
 from actions.directory import Found, Listed
-from actions.query import MAX_LIMIT, Constraint, Query, Term
+from actions.query import Constraint, Query, Term
 from actions.reply import MISSING
 
 # Conditions offered to be dropped, and skills of an agency.
@@ -43,6 +44,8 @@ def about_people(context: Context) -> Memory:
     if turn.more and not turn.sought:
         return _go_on(context)
     query = wanted(context)
+    if not query and "number" in turn.asks and not turn.sought:
+        return _tell_total(context)
     if "agencies" in turn.asks or (turn.order == "agency" and "number" in turn.asks):
         return _tell_agencies(context, query)
     if "skills" in turn.asks and not query.of_kind({"technology", "family"}):
@@ -103,10 +106,25 @@ def wanted(context: Context) -> Query:
         *(c for c, r in zip(turn.constraints, recognised, strict=True) if r in said.constraints)
     )
     context.apply(*said.constraints)
+    if turn.change in ("drop", "replace"):
+        # « enlève Docker », « Vue à la place de React », « non, Kotlin, pas Java »: what was asked
+        # for before is no condition any more, rather than excluded.
+        asked = {term for c in before.constraints if not c.excluded for term in c.terms}
+        kinds = {kind for c in said.constraints if not c.excluded for kind in c.kinds}
+        taken = [
+            c
+            for c in said.constraints
+            if c.excluded and asked.issuperset(c.terms)
+            if turn.change == "drop" or c.kinds & kinds
+        ]
+        before = before.without_terms({term for c in taken for term in c.terms})
+        said = said.without(*taken).with_(offset=said.offset)
     goes_on = turn.follow_up or turn.change or turn.choice == "several" or answers_ours
     asks_anew = bool(turn.asks & {"people", "agencies", "skills"}) and not turn.drops
-    alone = (turn.has_head or asks_anew) and not goes_on
-    add = turn.change == "add" or turn.choice == "several"
+    # « montre-les moi tous » goes on as well
+    shows_more = not said and (turn.limit or turn.order != "level" or "number" in turn.asks)
+    alone = (turn.has_head or (asks_anew and not shows_more)) and not goes_on
+    add = turn.change in ("add", "drop") or turn.choice == "several"
     query = said if alone else before.refined(said, add=add)
     return _levelled(context, query, loose)
 
@@ -183,27 +201,13 @@ def _ask_technology(context: Context) -> Memory:
     return context.memory.with_(query=query, next_offset=None, pending=Pending("technology"))
 
 
-def _labels(context: Context, query: Query) -> list[str]:
-    labels = [label(context.reply, constraint) for constraint in query.constraints]
-    phrase = context.reply.phrase
-    if query.limit is not None and query.limit < MAX_LIMIT:
-        labels.append(phrase("utter_label_limit", limit=query.limit))
-    if query.order == "agency":
-        labels.append(phrase("utter_label_order_agency"))
-    elif query.order == "name":
-        labels.append(phrase("utter_label_order_name"))
-    elif query.order == "availability":
-        labels.append(phrase("utter_label_order_availability"))
-    return labels
-
-
 def _say_list(context: Context, found: Found) -> None:
     """Say one page, and offer the next."""
     reply, query = context.reply, found.query
     if not found.people:
         reply("utter_experts_no_more")
         return
-    what = ", ".join(_labels(context, query))
+    what = ", ".join(part["label"] for part in query_parts(reply, query))
     technology = " + ".join(query.technologies)
     people = "\n".join(_line(query, listed) for listed in found.people)
     updated, card = format_date(found.updated_at), expert_list(reply, found)
@@ -284,7 +288,7 @@ def _say_nobody(context: Context, found: Found) -> Query:
             reply("utter_no_expert", technology=technology, payload=card)
             reply("utter_suggest_search")
         return query
-    what = ", ".join(_labels(context, query))
+    what = ", ".join(part["label"] for part in query_parts(reply, query))
     if not found.relaxed:
         reply("utter_nobody", what=what, payload=card)
         reply("utter_suggest_search")
@@ -394,11 +398,19 @@ def _tell_agencies(context: Context, query: Query) -> Memory:
     if query and not counts:
         return _list(context, query)
     if query:
-        what = ", ".join(_labels(context, query))
+        what = ", ".join(part["label"] for part in query_parts(context.reply, query))
         context.reply("utter_agencies_with", what=what, agencies=agencies)
     else:
         context.reply("utter_agencies", agencies=agencies)
     return context.memory.with_(query=query or context.memory.query, pending=None)
+
+
+def _tell_total(context: Context) -> Memory:
+    """Tell how many people there are in all."""
+    counts = context.directory.count_by_agency(Query())
+    agencies = ", ".join(f"{name} {total}" for name, total in counts.items())
+    context.reply("utter_total", total=sum(counts.values()), agencies=agencies)
+    return context.memory.with_(query=Query(), pending=None)
 
 
 def _tell_skills(context: Context, query: Query) -> Memory:

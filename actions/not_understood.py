@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from actions.cards import intent_payload, query_payload
 from actions.conversation import Context, Memory, Question
-from actions.query import Constraint, Query, Term
+from actions.query import SKILL_KINDS, Constraint, Query, Term
 from actions.reply import MISSING
 from actions.respond import respond
 
 # A longer turn is no mere answer or follow-up; off-topic ones mention towns and names, too.
 MAX_WORDS = 5
+# With a word that says that it goes on: « et », « plutôt », « celui ».
+MAX_WORDS_GOING_ON = 8
 
 
 class OffTopic(Question):
@@ -39,8 +41,10 @@ class NotUnderstood(Question):
     def answer(self, context: Context) -> Memory:
         """Read the turn as an answer to our question, or as a follow-up to the one before."""
         turn = context.turn
-        short = bool(turn.text) and len((turn.text or "").split()) <= MAX_WORDS
-        if _asks_whole(context, short) or (short and _is_clear(context)):
+        words = len((turn.text or "").split())
+        goes_on = turn.follow_up or turn.change or turn.choice or turn.drops
+        short = 0 < words <= (MAX_WORDS_GOING_ON if goes_on else MAX_WORDS)
+        if _asks_whole(context, words) or (short and _is_clear(context)):
             return respond(context)
         context.apply(*turn.demands)  # the answer is that none of it was understood
         context.reply("utter_fallback")
@@ -65,18 +69,26 @@ def _suggest(context: Context) -> None:
 def _is_of_the_directory(context: Context) -> bool:
     """Whether the turn operates on people and skills: mere mention of them may be off-topic."""
     turn = context.turn
-    if _says_no_more(context):
+    if turn.contact or _says_no_more(context):
         return True
-    if any(c.kinds & {"unknown", "topic"} for c in turn.constraints) or turn.persons:
+    if any(c.kinds & {"unknown", "topic"} for c in turn.constraints):
         return False
     counts = turn.asks & {"people", "number"}
+    if turn.persons:
+        # « Aminata parle anglais ? »: that is not known of her, and said
+        of_them = any(c.kinds & {"unsupported", *SKILL_KINDS} for c in turn.constraints)
+        return of_them and bool(context.directory.find_people(turn.persons[0]).matches)
+    # « quelle ville est la capitale ? » asks for no agency of ours
+    names_agencies = "agencies" in turn.asks and "agence" in (turn.text or "").lower()
+    if names_agencies or ("number" in turn.asks and turn.agency):
+        return True
     if any(c.kind == "unsupported" for c in turn.constraints):
         return bool(counts)
     if "availability" in turn.details and (turn.has_head or counts):
         return True
     constrained = any(c.has_level or c.excluded or len(c.terms) > 1 for c in turn.constraints)
     operates = turn.change or turn.choice or turn.limit or "number" in turn.asks or constrained
-    return bool(turn.has_head and operates)
+    return turn.has_head and (bool(operates) or len(turn.technologies) > 2)
 
 
 def _says_no_more(context: Context) -> bool:
@@ -89,19 +101,25 @@ def _says_no_more(context: Context) -> bool:
     return any(name.value in names for name in spotted)
 
 
-def _asks_whole(context: Context, short: bool) -> bool:
+def _asks_whole(context: Context, words: int) -> bool:
     """Whether the turn is a question whose every word of weight is one of the directory's."""
     turn = context.turn
-    if _says_no_more(context):
+    if _is_of_the_directory(context) or "agencies" in turn.asks:
         return True
-    if any(c.kinds & {"unknown", "unsupported", "topic"} for c in turn.constraints):
+    said = [c for c in turn.constraints if c.kind != "unsupported"]
+    if any(c.kinds & {"unknown", "topic"} for c in said) or (
+        said != [*turn.constraints] and not said[1:]
+    ):
         return False
-    if turn.asks and (turn.has_head or turn.availability is not None):
+    if (turn.asks or turn.limit or any(c.excluded for c in said)) and (
+        turn.has_head or turn.availability is not None
+    ):
         return True
-    if turn.persons and (turn.asks or turn.choice):
+    if turn.persons and (turn.asks or turn.choice or turn.has_head):
         return bool(context.directory.find_people(turn.persons[0]).matches)
-    # « Kotlin ou Swift ? »: one name alone may be mentioned for any reason.
-    return short and turn.has_head and sum(len(c.terms) for c in turn.constraints) > 1
+    # « Kotlin ou Swift ? »: one name alone in a sentence may be mentioned for any reason.
+    enough = sum(len(c.terms) for c in said) > 1 or any(c.kind == "family" for c in said)
+    return turn.has_head and (words == 1 or (enough and words <= MAX_WORDS_GOING_ON))
 
 
 def _is_clear(context: Context) -> bool:

@@ -75,6 +75,9 @@ def chooses(context: Context) -> bool:
         return False
     if turn.follow_up and not memory.person and turn.choice != "one":
         return False
+    places = memory.list_query.of_kind({"agency"})
+    if turn.follow_up and places and turn.agency and not memory.person:
+        return False  # « et celle de Nantes ? » after the team of Lyon
     offered = memory.needs == "person" and "people" not in turn.asks
     named = memory.person is not None and turn.agency is not None and not turn.has_head
     return (
@@ -132,15 +135,21 @@ def _with_property(
 ) -> tuple[tuple[Collaborator, ...], int]:
     """Keep those of several namesakes whom the skills, title or topic of the turn fit, if any."""
     heads = tuple(c for c in context.turn.constraints if c.kinds & HEAD_KINDS)
-    tells_apart = context.intent == "WHO_IS" or any(c.kinds - {"technology"} for c in heads)
+    tells_apart = (
+        context.intent == "WHO_IS"
+        or context.turn.choice == "one"
+        or any(c.kinds - {"technology"} for c in heads)
+    )
     if not (heads and tells_apart) or len(matches) < 2:
         return matches, total
     ids = [person.id for person in matches]
-    found = context.directory.find(Query(heads, limit=MAX_CHOICES), within=ids)
-    if not found.total:
-        return matches, total
-    context.apply(*heads)
-    return tuple(listed.collaborator for listed in found.people), found.total
+    # Where no namesake has all of it, what one of them has tells nevertheless.
+    for said in (heads, *((head,) for head in heads)):
+        found = context.directory.find(Query(said, limit=MAX_CHOICES), within=ids)
+        if found.total:
+            context.apply(*said)
+            return tuple(listed.collaborator for listed in found.people), found.total
+    return matches, total
 
 
 def _tell_by_contact(context: Context, contact: str, asked: Asked) -> Memory:
@@ -390,6 +399,8 @@ def _tell_detail(context: Context, person: Collaborator, detail: str) -> None:
         reply("utter_person_available_from", name=name, date=format_date(day), payload=card)
     elif detail == "availability" and day:
         reply("utter_person_available_now", name=name, date=format_date(day), payload=card)
+    elif {"availability": "available_from"}.get(detail, detail) in person.hidden:
+        reply("utter_person_detail_hidden", name=name, payload=card)
     else:
         reply("utter_person_detail_unknown", name=name, payload=card)
 

@@ -134,6 +134,11 @@ class Query:
         kept = tuple(c for c in self.constraints if c not in dropped)
         return self.with_(constraints=kept, offset=0)
 
+    def without_terms(self, terms: Collection[Term]) -> Query:
+        """Return the query without ``terms`` among what it wants, from its beginning."""
+        kept = (_taken_out(constraint, terms) for constraint in self.constraints)
+        return self.with_(constraints=tuple(filter(None, kept)), offset=0)
+
     def of_kind(self, kinds: Collection[str]) -> tuple[Constraint, ...]:
         """Return the constraints that are wanted (not excluded) and of these ``kinds``."""
         return tuple(c for c in self.constraints if not c.excluded and c.kinds & set(kinds))
@@ -172,8 +177,7 @@ class Query:
         new = []
         for constraint in said.constraints:
             if constraint.excluded:
-                taken_out = (_taken_out(c, constraint.terms) for c in wanted)
-                wanted = [c for c in taken_out if c is not None]
+                wanted = [*Query(tuple(wanted)).without_terms(constraint.terms).constraints]
             else:
                 kept = [c for c in kept if not set(c.terms) & set(constraint.terms)]
                 if constraint.kinds & SKILL_KINDS and not constraint.has_level:

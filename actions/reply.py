@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+from pathlib import Path
 from typing import Any
 
+import yaml
 from rasa_sdk.executor import CollectingDispatcher
-from rasa_sdk.types import DomainDict
+
+_DOMAIN = Path(__file__).resolve().parent.parent / "domain.yml"
 
 # Stands where the directory says nothing.
 MISSING = "—"
@@ -13,17 +17,25 @@ MISSING = "—"
 Button = dict[str, str]
 
 
+@functools.cache
+def _texts() -> dict[str, str]:
+    """The texts of the responses, which answers are put together out of.
+
+    Read once: Rasa can send the file with each turn, which makes every turn slower.
+    """
+    responses = yaml.load(_DOMAIN.read_bytes(), yaml.CSafeLoader)["responses"]
+    return {name: variants[0].get("text", "") for name, variants in responses.items()}
+
+
 class Reply:
     """Collects the messages of one turn."""
 
-    def __init__(self, domain: DomainDict) -> None:
+    def __init__(self) -> None:
         self._dispatcher = CollectingDispatcher()
-        self._responses = domain.get("responses") or {}
 
     def phrase(self, response: str, **values: str | int) -> str:
         """Return the text of ``response`` with its ``values``, a part of another one's."""
-        text: str = self._responses[response][0]["text"]
-        return text.format(**values)
+        return _texts()[response].format(**values)
 
     def __call__(
         self,

@@ -21,8 +21,21 @@ def respond(context: Context) -> Memory:
     if _only_mentions(context):
         # Not applied, so it is said that the name was not looked for.
         return about_people(dataclasses.replace(context, turn=turn.without_persons()))
-    if "comparison" in turn.asks and (len(turn.persons) > 1 or _means_people(context)):
+    compares = "comparison" in turn.asks or (turn.choice == "one" and len(turn.persons) > 1)
+    if compares and (len(turn.persons) > 1 or _means_people(context)):
         return compare(context)
+    compared = memory.query.of_kind({"person"})
+    if turn.follow_up and turn.technologies and any(len(c.terms) > 1 for c in compared):
+        return compare(context)  # « et en Docker ? » after two people were
+    if turn.choice == "other" and not turn.sought:
+        others = [one for one in memory.candidates if one != memory.collaborator_id]
+        if len(others) == 1:
+            return about_person(
+                dataclasses.replace(
+                    context, turn=dataclasses.replace(turn, collaborator_id=others[0])
+                ),
+                Asked(details=turn.details),
+            )
     for ask in (SUBSTITUTE, NAMESAKE):
         if ask in turn.asks:
             return about_person(context, Asked(details=(ask,)))
@@ -89,7 +102,7 @@ def _asks_same_person(context: Context) -> bool:
         and only_skills
         and turn.availability is None
         and not turn.asks & {"people", "number"}
-        and bool(memory.query.of_kind({"person"}))
+        and bool(memory.query.of_kind({"person"}) or not memory.query)
     )
 
 

@@ -31,7 +31,7 @@ from sanic.exceptions import SanicException
 from sanic.request import Request
 from sanic.response import HTTPResponse, json
 
-from actions import access
+from actions import access, lookups
 from actions.conversation import shared_directory
 from actions.directory import DirectoryError
 from bot import exposure, http_guard
@@ -82,6 +82,7 @@ def attach_sanic_app_extensions(app: Sanic) -> None:
         logs.install()
     _protect(app, secret)
     app.add_route(_ready, READY_PATH, methods=("GET",))
+    lookups.add_routes(app)
     app.error_handler.add(Exception, _handle_error)
     app.before_server_start(open_directory)
     observability.observe_actions(app)

@@ -11,7 +11,7 @@ from typing import Any
 
 from rasa_sdk import Tracker
 
-from actions.dates import period
+from actions.dates import is_range, period
 from actions.query import (
     HEAD_KINDS,
     MAX_LIMIT,
@@ -249,7 +249,8 @@ def _with_levels(
     A level that no skill of the turn takes stays a constraint of kind ``level``.
     """
     found, loose = dict(constraints), []
-    for entity in levels:
+    # « les pros, 5 sur 5 »: the number is what counts.
+    for entity in sorted(levels, key=lambda level: level.role not in ("minimum", "maximum")):
         level = number(entity.value, 5)
         if not level:
             continue
@@ -257,8 +258,8 @@ def _with_levels(
         maximum = level if entity.role != "minimum" else None
         skills = [c for c in found if c.is_skill and entity.group in (None, found[c])]
         for constraint in skills:
-            lowest = minimum if constraint.minimum is None else constraint.minimum
-            highest = maximum if constraint.maximum is None else constraint.maximum
+            lowest = constraint.minimum if minimum is None else minimum
+            highest = constraint.maximum if maximum is None else maximum
             found = {
                 (c.at_level(lowest, highest) if c is constraint else c): group
                 for c, group in found.items()
@@ -292,5 +293,7 @@ def _availability(
     if until is None and after is None:
         until = today
     excluded = any(entity.role == _EXCLUDED for entity in said)
-    term = Term("availability", "")
+    # « du 5 au 20 février »: its other end decides nothing, and is shown.
+    ranges = (e.span for e in dates if e.role in (None, "from") and is_range(e.value))
+    term = Term("availability", next(ranges, ""))
     return Constraint((term,), excluded, until=until, after=after), tuple(misread)

@@ -151,6 +151,9 @@ def questions(directory: Directory, rows: list[list[str]], count: int) -> dict[s
     def one(kind: str, *values: str, **limits: Any) -> Constraint:
         return Constraint(tuple(Term(kind, value) for value in values), **limits)
 
+    def completion(text: str) -> Callable:
+        return lambda: directory.complete(text)
+
     free = one("availability", "", until=date(2026, 12, 15))
     every = range(count)
     agencies = [chance.choice(_AGENCIES) for _ in every]
@@ -209,6 +212,11 @@ def questions(directory: Directory, rows: list[list[str]], count: int) -> dict[s
         "skill: in an agency": [expert(skill(), row[3]) for row in chosen],
         "skill: rare, small agency": [expert("Django 11", "Pau") for _ in names],
         "skill: typo": [expert(_misspelt(chance, "Kubernetes")) for _ in names],
+        "completion: three letters": [completion(f"Qui est {name[:3]}") for name in names],
+        "completion: a first name and two letters": [
+            completion(f"Qui est {row[1]} {row[2][:2]}") for row in chosen
+        ],
+        "completion: a skill": [completion(f"Qui connaît {skill()[:2]}") for _ in every],
         "skill: nobody": [expert(chance.choice(("Elixir", "Zig", "Brainfuck"))) for _ in names],
     }
 
@@ -274,7 +282,7 @@ def main() -> None:
             rows = []
             with path.open("w", encoding="utf-8", newline="") as stream:
                 writer = csv.writer(stream)
-                writer.writerow(COLUMNS[:-1])
+                writer.writerow(COLUMNS[:-1])  # not when somebody was changed
                 for number, row in enumerate(people(size)):
                     writer.writerow(row)
                     if number % step == 0:

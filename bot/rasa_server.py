@@ -17,7 +17,7 @@ from sanic.request import Request
 from sanic.response import HTTPResponse, json
 from sanic_routing import Route
 
-from bot import exposure, http_guard
+from bot import exposure, http_guard, model_updates
 from bot.channels import commands, contract
 from bot.channels.problems import ProblemError, invalid
 from bot.errors import IS_PLUGIN
@@ -52,6 +52,7 @@ def prepare() -> None:
             app.register_middleware(_refuse_others, "request")
             app.register_middleware(_check_body, "request")
             http_guard.protect(app)
+            model_updates.start(app)
 
 
 async def _refuse_others(request: Request) -> HTTPResponse | None:

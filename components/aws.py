@@ -171,7 +171,7 @@ def client(
         session = botocore.session.Session()
         session.register_component("data_loader", _loader())
         region = region or _region_of_environment() or session.get_config_variable("region")
-        offered = session.get_available_regions(service)
+        offered = session.get_available_regions(service, _partition(session, region))
         if region and offered and region not in offered:
             raise UserError(
                 f"Amazon offers no '{service}' in the region '{region}'. "
@@ -188,6 +188,16 @@ def client(
                 tcp_keepalive=True,
             ),
         )
+
+
+def _partition(session: Any, region: str | None) -> str:
+    """Return AWS's part of the world that a region is in, ``aws-us-gov`` for instance."""
+    from botocore.exceptions import UnknownRegionError
+
+    try:
+        return str(session.get_partition_for_region(region)) if region else "aws"
+    except UnknownRegionError:
+        return "aws"
 
 
 def _region_of_environment() -> str | None:

@@ -25,7 +25,7 @@ from rasa.shared.nlu.training_data.training_data import TrainingData
 from bot.text import fold_aligned
 from components.component import TrainableComponent, TrainingError, source_fingerprint
 from components.lexicon import typo_budget, word_key, word_set
-from components.scope import Cue, Found, Scope, Word
+from components.scope import EXCLUDABLE, Cue, Found, Scope, Word
 from components.tokenizer import token_spans
 from components.validation import Rule, integer, optional
 from components.words import commonest_words, word_list_path
@@ -62,8 +62,16 @@ _FUNCTION_WORDS = word_set(
     "que quel quelle quelles quels quelqu quelque quelques qui quoi rien s sa sais salut sans sauf "
     "savez savoir se sera seront ses si sinon soit sommes son sont sous stp suis sur svp t ta tant "
     "te tel telle tes toi ton toujours tout toute toutes tous tres trop tu un une uns va vais vas "
-    "finalement pendant conges "
+    "finalement pendant conges idealement obligatoire obligatoirement souhaite souhaitee "
+    "souhaitable imperatif imperativement preference possible exige requis apprecie "
     "vers veux veut via voici voila voir vont vos votre vous vrai y etc ok euh hein ah oh"
+)
+
+
+# What « sauf si … » may consist of besides names.
+_COPULAS = word_set(
+    "si s il elle ils elles est sont c ce n ne pas deja quelqu quelquun un une a au en sur dans "
+    "qui de du la le les l connait connaissent fait font habite travaille travaillent avant"
 )
 
 
@@ -96,7 +104,7 @@ class ConstraintExtractor(TrainableComponent, EntityExtractorMixin):
         """Return the defaults."""
         return {
             # The most frequent French words, which are never unknown.
-            "common_words": 1000,
+            "common_words": 2500,
             # Text after that is not looked at (None: no limit).
             "max_characters": 1000,
         }
@@ -184,6 +192,7 @@ class ConstraintExtractor(TrainableComponent, EntityExtractorMixin):
         scope = Scope(head, merged, found.cues)
         entities = scope.resolve(self._is_ordinary)
         covered += [(entity.start, entity.end) for entity in [*merged, *entities]]
+        covered += scope.covered
         entities += self._unknown(head, scope.words, covered)
         entities.sort(key=lambda entity: entity.start)
         return [{EXTRACTOR: self.name, **entity.to_rasa()} for entity in entities]
@@ -244,6 +253,21 @@ class ConstraintExtractor(TrainableComponent, EntityExtractorMixin):
             runs.append(Found("unknown", start, end, text[start:end]))
             previous = index
         return runs
+
+
+def _is_exception(condition: Found, entities: Sequence[Found]) -> bool:
+    """Whether « sauf si … » depends on what people know or are, and on nothing else."""
+    inner = [
+        e
+        for e in entities
+        if condition.start <= e.start < e.end <= condition.end and e is not condition
+    ]
+    words = (
+        word_key(condition.value[start:end])
+        for start, end in token_spans(condition.value)
+        if not any(e.touches(condition.start + start, condition.start + end) for e in inner)
+    )
+    return any(e.kind in EXCLUDABLE for e in inner) and all(word in _COPULAS for word in words)
 
 
 class _Matches(NamedTuple):
@@ -312,24 +336,47 @@ def _ordinary_words(training_data: TrainingData) -> set[str]:
     return words
 
 
-def _trimmed(name: Found, patterns: Sequence[Found]) -> Found:
+def _is_guess(name: Found) -> bool:
+    """Whether a name was found by its context alone."""
+    return name.kind in _GUESSED and name.source.get(EXTRACTOR) != "GazetteerEntityExtractor"
+
+
+def _trimmed(name: Found, found: _Matches) -> Found:
     """Return a name that was found by its context without what a pattern has at its end."""
-    if name.kind not in _GUESSED or name.source.get(EXTRACTOR) == "GazetteerEntityExtractor":
+    if not _is_guess(name) or len(name.value) != name.end - name.start:
         return name
-    for other in patterns:
-        if other.kind != "date" and name.start < other.start < name.end == other.end:
-            value = name.value[: other.start - name.start].rstrip(" ,-")
-            if len(name.value) == name.end - name.start and value:
-                return dataclasses.replace(name, end=name.start + len(value), value=value)
-    return name
+    ends = [other.start for other in found.sure if other.kind != "date" and other.end == name.end]
+    ends += [cue.start for cue in found.cues if cue.kind == "asks" and cue.end >= name.end]
+    # Neither a company in brackets nor the next line is part of it.
+    ends += [name.start + at for at in (name.value.find("("), name.value.find("\n")) if at > 0]
+    end = min((end for end in ends if name.start < end < name.end), default=name.end)
+    value = name.value[: end - name.start].rstrip(" ,-\n")
+    return dataclasses.replace(name, end=name.start + len(value), value=value) if value else name
+
+
+def _absorbed(known: Sequence[Found], found: _Matches) -> list[Found]:
+    """Return names without those that only tell which certificate is meant: « certif CKA »."""
+    kept = []
+    for name in known:
+        told = next(
+            (o for o in found.sure if o.value == "certificate" and 0 < name.start - o.end < 2),
+            None,
+        )
+        if told is None or not _is_guess(name):
+            kept.append(name)
+        else:
+            told.end = name.end
+    return kept
 
 
 def _merged(known: Sequence[Found], found: _Matches) -> list[Found]:
     """Return the entities that stay, in order: the longest, on a tie the pattern's."""
-    known = [_trimmed(entity, found.sure) for entity in known]
+    known = _absorbed([_trimmed(entity, found) for entity in known], found)
     people = sum(entity.kind == "person" for entity in known)
-    about_person = people > 0 or any(entity.kind == "reference" for entity in known)
-    about_two = people > 1 or any(entity.kind == "reference" for entity in found.sure)
+    pronoun = any(entity.kind == "reference" for entity in known)
+    about_person = people > 0 or pronoun
+    about_two = people + pronoun > 1 or any(entity.kind == "reference" for entity in found.sure)
+    skills = {entity.value for entity in known if entity.kind == "technology"}
 
     def is_possible(entity: Found) -> bool:
         match entity.kind, entity.value:
@@ -343,9 +390,11 @@ def _merged(known: Sequence[Found], found: _Matches) -> list[Found]:
             case "ask", "substitute":
                 # « on cherche un remplaçant qui connaît Java » compares with nobody.
                 return about_person or not any(other.kind == "technology" for other in known)
-            case "choice", "one" if people and not about_two:
-                # « le Martin, celui de Lyon »
-                return False
+            case "reference", "reference" if len(skills) > 1 and not about_person:
+                return False  # « … Oracle et PostgreSQL, quelqu'un qui connaît les deux »
+            case "unknown", _:
+                # « sauf s'il est à Paris » says the same as « sauf à Paris ».
+                return not _is_exception(entity, [*known, *found.sure])
             case (("choice" | "more"), _):
                 # « hormis ceux de Lyon », « qui d'autre que Paul »
                 return not any(

@@ -20,6 +20,7 @@ from rasa.shared.nlu.constants import (
     ENTITY_ATTRIBUTE_START,
     ENTITY_ATTRIBUTE_TYPE,
     ENTITY_ATTRIBUTE_VALUE,
+    EXTRACTOR,
 )
 
 from bot.text import fold
@@ -34,7 +35,7 @@ _SLOTS = {
     "agency": "agency",
     "topic": "topic",
 }
-_EXCLUDABLE = {**_SLOTS, "person": "person", "detail": "detail"}
+EXCLUDABLE = {**_SLOTS, "person": "person", "detail": "detail"}
 _QUALIFIED = ("technology", "family")
 
 _OR = word_set("ou soit sinon voire")
@@ -46,12 +47,13 @@ _SMALL = word_set(
 )
 _BESIDE = _SMALL | word_set("niveau avec technique est vraiment tres plutot acceptes accepte")
 _LIST = _SMALL | _OR | word_set("et ni pas sans sauf hors hormis non plus jamais")
+_NOTS = word_set("pas pa jamais")
 _PARTITIVES = word_set("du des un une")
 # An exclusion ends at these before it has reached anything, and not at « ceux qui ».
 _ENDS = word_set("mais plutot alors donc oui sinon qui")
 _ANTECEDENTS = word_set(
     "ceux celles celui celle gens personne personnes profil profils dev devs monde collegue "
-    "collegues consultant consultants"
+    "quelquun collegues consultant consultants"
 )
 # Words that an exclusion or an « ou » reaches over.
 _REACH = 7
@@ -59,13 +61,16 @@ _BEFORE_DATE = word_set("le la les l au du a mois de")
 # No company is called so.
 _NOBODY = word_set(
     "nous vous toi moi eux elles lui elle un une le la les l notre nos votre vos mon ma mes ton ta "
-    "tes son sa ses leur leurs ce cet cette ces qui que client clients soi"
+    "tes son sa ses leur leurs ce cet cette ces qui que client clients soi m mr mme mlle monsieur "
+    "madame"
 )
 
 _ASKED_ABOUT = regex.compile(r"\s+(?:c'?est (?:qui|ki)|c (?:qui|ki)|ki c|svp|stp|s'il)\b")
 _VOCATIVE = regex.compile(
     r"\s*,\s*(?:qui (?:connait|sait|fait|maitrise|s'y|peut|a|est (?:bon|dispo|libre))|"
-    r"je (?:cherche|recherche|veux|voudrais)|il (?:me|nous) faut|j'ai besoin|peux[ -]tu|pouvez)\b"
+    r"je (?:cherche|recherche|veux|voudrais)|il (?:me|nous) faut|j'ai besoin|peux[ -]tu|pouvez|"
+    r"(?:est-ce que )?(?:tu|vous|t'|on) ?(?:sais|peux|connais|as|aurais|vois|a|cherche|savez|avez|"
+    r"auriez|connaissez)|dis[ -]moi|dites[ -]moi|une question)\b"
 )
 # « Est-ce que Paul connaît … », « Paul, est-ce qu'il … », « si Paul est bon en … »
 _KNOWS = regex.compile(
@@ -76,7 +81,18 @@ _KNOWS = regex.compile(
 # Between a person and a skill they tell that the question is about somebody else.
 _OTHERS = word_set("qui ki quel quelle quels quelles quelqu qqn cherche recherche faut faudrait")
 _SINCE = regex.compile(r"\bdepuis\s+(?:l[ae]s?\s+|l'|ce\s+)?\Z")
-_NOT_THAT = regex.compile(r"\s*,?\s*non\s*(?:[.,;!?]|\Z)")
+# Not a « non ? » that asks for agreement.
+_NOT_THAT = regex.compile(r"\s*,?\s*(?:non|(?<!,)exclue?s?|(?<!,)exceptee?s?)\s*(?:[.,;!]|\Z)")
+_COURTESY = regex.compile(r"(?i)\b(?:m|mme|mr|mlle|monsieur|madame|mademoiselle)\b\.?")
+# What may stand between a name and what its bearer asks: « (Carrefour) », « , de chez Orange, ».
+_APPOSITION = regex.compile(
+    r"\s*(?:\([^)?\n]{1,40}\)?|,[^,?.\n]{1,40},|,|(?:de )?chez [^,?.\n]{1,30},?)?\s*"
+)
+# Roles of people who are not looked for.
+_ABSENT = ("addressee", "author", "client")
+_OF_AGENCY = word_set("de du d l agence la")
+# Words of a signature below the name.
+_SIGNATURE = 12
 _SENTENCE_END = regex.compile(r"[.;?!\n]")
 _CLAUSE_END = regex.compile(r"[,.;?!\n]")
 
@@ -154,6 +170,8 @@ class Scope:
         self.text = text
         self.entities = list(entities)
         self.cues = sorted(cues)
+        # Spans of which nothing more needs to be understood.
+        self.covered: list[tuple[int, int]] = []
         self.words = [
             Word(start, end, word_key(text[start:end])) for start, end in token_spans(text)
         ]
@@ -164,9 +182,15 @@ class Scope:
         Args:
             is_ordinary: whether a word's key is one that questions are made of.
         """
+        self._leave_out_idioms()
+        self._correct()
         self._set_people()
         for cue in self._cues("client"):
             self._add_client(cue, is_ordinary)
+        for cue in self._cues("for"):
+            heads = [e for e in self.entities if e.kind in (*_QUALIFIED, "job_title", "family")]
+            if any(not e.touches(cue.end, cue.end + 2) for e in heads):
+                self._add_client(cue, is_ordinary)
         if any(self._is_subject(entity) for entity in self.entities):
             # « Est-ce que Paul connaît Java ? » opens as a question about people does.
             self.entities = [e for e in self.entities if (e.kind, e.value) != ("ask", "people")]
@@ -196,6 +220,40 @@ class Scope:
     def _only(self, allowed: Collection[str], start: int, end: int) -> bool:
         return all(word.key in allowed for word in self._free(start, end))
 
+    def _leave_out(self, *dropped: Found) -> None:
+        self.entities = [entity for entity in self.entities if entity not in dropped]
+
+    # --- what is no name, or was taken back ---
+
+    def _leave_out_idioms(self) -> None:
+        for cue in self._cues("idiom"):
+            self._leave_out(*(e for e in self.entities if cue.start <= e.start < e.end <= cue.end))
+        for cue in self._cues("meeting"):
+            dates = (e for e in self._inside(cue.start, cue.end) if e.kind == "date")
+            self._leave_out(*dates)
+        for cue in self._cues("courtesy"):
+            # « Madame Toulouse »
+            for entity in self._inside(cue.end, cue.end + 3):
+                if entity.kind == "agency" and not self.text[cue.end : entity.start].strip(" ."):
+                    value = self.text[entity.start : entity.end]
+                    entity.kind, entity.value, entity.source = "person", value, {}
+
+    def _correct(self) -> None:
+        """« À Lyon, euh non à Paris »: what was taken back at once does not count."""
+        for cue in self._cues("corrected"):
+            before = [e for e in self.entities if e.end <= cue.start and e.kind in _SLOTS]
+            after = [e for e in self.entities if e.start >= cue.end and e.kind in _SLOTS]
+            if (
+                before
+                and after
+                and _SLOTS[before[-1].kind] == _SLOTS[after[0].kind]
+                and self._only(_SMALL, before[-1].end, cue.start)
+                and self._only(_SMALL, cue.end, after[0].start)
+                and not _SENTENCE_END.search(self.text, cue.end, after[0].start)
+                and not any(word.key == "oui" for word in self.words)
+            ):
+                self._leave_out(before[-1])
+
     # --- people and dates ---
 
     def _set_people(self) -> None:
@@ -206,10 +264,11 @@ class Scope:
             after = fold(self.text[person.end :])
             ends, begins = person.end >= last, not self.text[: person.start].strip()
             for cue in self._cues("author", "speaker", "addressee"):
-                gap = self.text[cue.end : person.start]
+                gap = _COURTESY.sub("", self.text[cue.end : person.start])
                 if cue.end > person.start or gap.strip(" \t\n,.!:—–-"):
                     continue
-                if cue.kind == "speaker" or (cue.kind == "author" and ends):
+                signs = cue.kind == "author" and self._ends_message(person)
+                if signs or (cue.kind == "speaker" and not self._is_subject(person)):
                     person.role = "author"
                 elif cue.kind == "addressee" and not gap.strip() and not _ASKED_ABOUT.match(after):
                     person.role = person.role or "addressee"
@@ -217,6 +276,46 @@ class Scope:
                 person.role = "addressee"
             elif ends and self._is_signature(person):
                 person.role = person.role or "author"
+        asked = any(
+            e.kind in _SLOTS or (e.kind == "ask" and e.value != "people") for e in self.entities
+        )
+        for cue in self._cues("asks") if asked else ():
+            # « Marion m'a demandé … », « Julien (Carrefour) cherche … »
+            before = [e for e in self.entities if e.end <= cue.start and e.kind == "person"]
+            apposition = self.text[before[-1].end : cue.start] if before else "?"
+            if before and before[-1].role is None and _APPOSITION.fullmatch(apposition):
+                before[-1].role = "author"
+                self.covered.append((before[-1].end, cue.start))
+        for person in [e for e in self.entities if e.role in _ABSENT]:
+            # « ici Nicolas, de l'agence de Lyon »: his own
+            places = (
+                e
+                for e in self._inside(person.end, len(self.text))
+                if e.kind == "agency"
+                and self._only(_OF_AGENCY, person.end, e.start)
+                and not _SENTENCE_END.search(self.text, person.end, e.start)
+            )
+            self._leave_out(*[*places][:1])
+        for cue in self._cues("speaker"):
+            # « Ma directrice Claire Morel voudrait … »: her title is no one that is looked for.
+            behind = [e.start for e in self.entities if e.role == "author"]
+            behind += [other.start for other in self._cues("asks")]
+            if any(
+                not self.text[cue.end : start].strip(" ,.") for start in behind if start >= cue.end
+            ):
+                self._leave_out(
+                    *(e for e in self._inside(cue.start, cue.end) if e.kind == "job_title")
+                )
+
+    def _ends_message(self, person: Found) -> bool:
+        """Whether only more lines of a signature follow ``person``; none of them counts."""
+        rest = self.text[person.end :]
+        words = sum(word.start >= person.end for word in self.words)
+        if words and (words > _SIGNATURE or "?" in rest or not rest.lstrip(" ").startswith("\n")):
+            return False
+        self._leave_out(*self._inside(person.end, len(self.text)))
+        self.covered.append((person.end, len(self.text)))
+        return True
 
     def _is_signature(self, person: Found) -> bool:
         """Whether a name stands in a line of its own, below what was asked."""
@@ -242,7 +341,7 @@ class Scope:
         sentence = _SENTENCE_END.search(self.text, start)
         end = sentence.start() if sentence else len(self.text)
         said = [e.start for e in self._inside(start, end) if e.kind in (*_SLOTS, "detail")]
-        others = (w.key in _OTHERS for w in self._free(start + verb.end(), min([end, *said])))
+        others = (word.key in _OTHERS for word in self._free(start + verb.end(), end))
         return bool(said) and not any(others)
 
     def _add_client(self, cue: Cue, is_ordinary: Callable[[str], bool]) -> None:
@@ -252,17 +351,21 @@ class Scope:
             return
         start, end, key = behind[0]
         known = next((e for e in self.entities if e.touches(start, end)), None)
+        weak = cue.kind == "for"
         if known is not None:
             if known.kind not in ("person", "technology") or known.start != start:
                 return
+            # « pour Docker » and « pour Paul » may be what is asked
+            certain = known.source.get(EXTRACTOR) == "GazetteerEntityExtractor"
+            asks = any(e.kind in ("ask", "detail") and e.value != "people" for e in self.entities)
+            if weak and (certain if known.kind == "technology" else asks or known.role):
+                return
             end = known.end
         else:
-            named = (
-                fold(self.text[cue.start : cue.end]).rstrip(" :").endswith(("client", "societe"))
-            )
-            if key in _NOBODY or not (
-                self.text[start].isupper() or (named and not is_ordinary(key))
-            ):
+            said = fold(self.text[cue.start : cue.end]).rstrip(" :")
+            named = weak or said.endswith(("client", "societe"))
+            is_name = self.text[start].isupper() and not (weak and is_ordinary(key))
+            if key in _NOBODY or not (is_name or (named and not is_ordinary(key))):
                 return
             for word in behind[1:3]:
                 if self.text[end : word.start].strip(" &-") or not self.text[word.start].isupper():
@@ -291,7 +394,7 @@ class Scope:
     def _exclude(self) -> None:
         kept = self._cues("kept")
         # « non, pas lui » is one correction.
-        changes = [entity for entity in self.entities if entity.kind == "change"]
+        changes = [e for e in self.entities if e.kind == "change" and e.value != "drop"]
         cues = kept + [
             cue
             for cue in self._cues("excluded")
@@ -300,14 +403,20 @@ class Scope:
         ]
         at: int | None = None  # how far the exclusion has come
         reached: str | None = None  # the slot of what it has excluded
+        first = ""  # the last word of what excludes
         events: list[Cue | Found] = [*cues, *self.entities]
         for event in sorted(events, key=lambda event: (event.start, isinstance(event, Found))):
             if isinstance(event, Cue):
+                word = fold(self.text[event.start : event.end]).split()[-1]
+                # « sauf s'il n'est pas libre » wants those who are.
+                twice = at is not None and reached is None and first not in _NOTS and word in _NOTS
+                twice = twice and not _CLAUSE_END.search(self.text, at or 0, event.start)
                 at, reached = (event.end, None) if event.kind == "excluded" else (None, None)
+                at, first = None if twice else at, word
                 continue
             if at is None or event.start < at:
                 continue
-            slot = _EXCLUDABLE.get(event.kind)
+            slot = EXCLUDABLE.get(event.kind)
             if _SENTENCE_END.search(self.text, at, event.start):
                 at = None
             elif reached is None:

@@ -60,8 +60,23 @@ _MARKUP = regex.compile(
     """,
     regex.VERBOSE | regex.IGNORECASE,
 )
+# Links and emphasis (Slack, Teams, Markdown): what is `kept` is what one reads.
+_AROUND = regex.compile(
+    r"""
+      \[(?P<kept>[^][\n]{1,80})\]\(https?:[^()\s]*\)
+    | <(?:mailto:|tel:|https?:)[^<>|\s]*\|(?P<kept>[^<>\n]*)>
+    | (?<![\w*_~`])(?P<sign>[*_~`]{1,3})(?P<kept>[^\s*_~`][^*_~`\n]*)(?<!\s)(?P=sign)(?![\w*_~`])
+    """,
+    regex.VERBOSE,
+)
 _BLANK = regex.compile(r"&(?:nbsp|ensp|emsp|thinsp|#160|#xa0|#32);", regex.IGNORECASE)
 _WITH_ENTITY = regex.compile(r"\S*&(?:#\d{1,7}|#x[\da-f]{1,6}|[a-z]{2,8}\d?);\S*", regex.IGNORECASE)
+
+
+def _kept(match: regex.Match[str]) -> str:
+    """Blanks for all but the group ``kept``."""
+    before, after = (abs(match.span("kept")[end] - match.span()[end]) for end in (0, 1))
+    return f"{' ' * before}{match['kept']}{' ' * after}"
 
 
 def without_markup(text: str) -> str:
@@ -70,8 +85,9 @@ def without_markup(text: str) -> str:
     An entity (``&nbsp;``, ``&eacute;``) becomes its character; what it is shorter by follows the
     word that it stands in, so that the offsets of all other words stay.
     """
-    if text.startswith(INTENT_MESSAGE_PREFIX) or not any(sign in text for sign in "<&@"):
+    if text.startswith(INTENT_MESSAGE_PREFIX) or not any(sign in text for sign in "<&@[*_~`"):
         return text
+    text = _AROUND.sub(_kept, text)
     for expression in (_MARKUP, _BLANK):
         text = expression.sub(lambda match: " " * len(match[0]), text)
     return _WITH_ENTITY.sub(lambda match: html.unescape(match[0]).ljust(len(match[0])), text)

@@ -30,7 +30,7 @@ from rich.table import Table
 from bot import dataset as datasets
 from bot.dataset import Dataset
 from bot.errors import UserError
-from bot.retraining import backends
+from bot.retraining import backends, notices
 from bot.retraining.registry import Registry, Run, Status, run_id
 from bot.retraining.settings import Settings
 from bot.server import stopping_on_signals
@@ -42,7 +42,7 @@ from infra.localaws.terraform import Terraform, TerraformError
 TIME_SCALE = 1 / 60
 # About as many as in the experiment that this project grew from (390), and 50 of each intent, which
 # Comprehend recommends.
-EXAMPLES = 460
+EXAMPLES = 480
 INTENTS = ("HOW_ARE_YOU", "WHO_IS", "WHO_KNOWS_ABOUT")
 QUESTION = "Qui s'y connaît en Kubernetes à Nantes ?"
 # The offline encoder, and few epochs: a demonstration, not the best model. One thread, since two
@@ -111,11 +111,15 @@ class Row:
     def __init__(self, stages: Stages, progress: Progress, title: str) -> None:
         self._stages, self._progress, self._title = stages, progress, title
         self._begin = time.monotonic()
+        self._detail = ""
         self._task = progress.add_task(title, total=None, detail="")
 
     def tell(self, detail: str) -> None:
-        """Show ``detail`` beside the title."""
+        """Show ``detail`` beside the title; without a terminal on a line of its own, if new."""
         self._progress.update(self._task, detail=escape(detail))
+        if not self._stages.console.is_terminal and detail != self._detail:
+            self._stages.console.print(f"  {self._title}: {escape(detail)}")
+        self._detail = detail
 
     def done(self) -> None:
         """End the stage."""
@@ -212,6 +216,12 @@ class Retraining:
             f"  macro-F1 {run.metrics['macro_f1']:.3f} on {run.metrics['test_examples']} held-out "
             f"texts; « {QUESTION} » → [bold]{answer}[/]"
         )
+        console.print(f"  [dim]It is served by the endpoint {run.endpoint['arn']}. The notice:")
+        settings = Settings.from_json(run.settings)
+        words = notices.message(settings, run, self.registry.bucket)
+        console.print(f"  [dim]| {notices.subject(settings, run)}")
+        for line in words.splitlines():
+            console.print(f"  [dim]| {escape(line)}")
         return True
 
 
@@ -294,6 +304,10 @@ def demonstrate(solutions: list[str], console: Console) -> None:
         with stages.stage("Terraform: destroy") as tell:
             terraform.destroy(_count(tell, "Destruction complete"))
     console.print(stages.table())
+    console.print(
+        "Next: docs/aws.md does the same by hand (`bot pipeline watch`, `history`, `rollback`); "
+        "`make retrain-demo` shows a takeover and a rollback without any cloud."
+    )
 
 
 def main() -> int:

@@ -23,10 +23,11 @@ from bot import dataset as datasets
 from bot.comparison import prices
 from bot.comparison.prices import Prices
 from bot.errors import UserError
+from bot.server import stopping_on_signals
 from components.aws import AwsError, aws_errors, client
 from components.comprehend.config import TRAIN_DEFAULTS
 from components.comprehend.resources import ensure_bucket, ensure_role
-from components.comprehend.service import IN_PROGRESS, Comprehend
+from components.comprehend.service import IN_PROGRESS, Comprehend, Endpoint, Version
 from components.comprehend.training import train, wait
 from infra.demo import ROOT, heldout, sample
 
@@ -74,24 +75,39 @@ def _role(name: str, bucket: str, delay: float) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _removed(service: Comprehend, name: str, poll_seconds: float) -> Iterator[None]:
+def _removed(
+    service: Comprehend, name: str, poll_seconds: float, console: Console
+) -> Iterator[None]:
     """Delete endpoint and versions of the name at the end; none of them is no error."""
     try:
         yield
     finally:
-        endpoint = service.endpoint(name)
-        if endpoint is not None:
-            service.delete_endpoint(endpoint.arn)
-        for version in service.versions(name):
-            service.stop_training(version.arn)
+        console.print(
+            f"Removing what was made. The endpoint is billed until it is gone; by hand: "
+            f"bot comprehend endpoint stop --yes --endpoint {name} --region {service.region}"
+        )
 
-        def settled() -> bool | None:
-            training = any(one.state == IN_PROGRESS for one in service.versions(name))
-            return None if training or service.endpoint(name) else True
+        def gone() -> bool | None:
+            endpoint = service.endpoint(name)
+            # One that is being made cannot be deleted before it is there.
+            if endpoint and endpoint.state != IN_PROGRESS and endpoint.status != "DELETING":
+                service.delete_endpoint(endpoint.arn)
+            versions = service.versions(name)
+            for version in versions:
+                if version.state == IN_PROGRESS:
+                    service.stop_training(version.arn)
+                elif endpoint is None:
+                    service.delete_version(version.arn)
+            return None if endpoint or versions else True
 
-        wait(settled, lambda text: None, poll_seconds, 3600, "removal")
-        for version in service.versions(name):
-            service.delete_version(version.arn)
+        try:
+            wait(gone, lambda text: None, poll_seconds, 2 * 3600, "removal")
+        except KeyboardInterrupt:
+            endpoint = service.endpoint(name)
+            left: list[Endpoint | Version] = [*([endpoint] if endpoint else [])]
+            for one in [*left, *service.versions(name)]:
+                console.print(f"[bold red]Left, and billed:[/] {one.arn} ({one.status})")
+            raise
 
 
 def replay(
@@ -140,7 +156,7 @@ def smoke(console: Console, poll_seconds: float, pause: float, delay: float) -> 
     with (
         _bucket(name) as bucket,
         _role(name, bucket, delay) as role_arn,
-        _removed(service, name, poll_seconds),
+        _removed(service, name, poll_seconds, console),
     ):
         settings = {
             **TRAIN_DEFAULTS,
@@ -199,7 +215,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         if not given.yes and not Confirm.ask("Go on?", console=console, default=False):
             return 0
-        smoke(console, given.poll_seconds, given.pause, given.role_delay)
+        with stopping_on_signals():
+            smoke(console, given.poll_seconds, given.pause, given.role_delay)
+    except KeyboardInterrupt:
+        console.print("Interrupted.")
+        return 130
     except UserError as error:
         console.print(f"[bold red]Error:[/] {escape(str(error))}")
         return 1

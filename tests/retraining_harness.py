@@ -10,7 +10,10 @@ import urllib.parse
 from typing import Any
 
 from bot.retraining import handlers
+from bot.retraining.backends import State
+from bot.retraining.deployment import Deployment
 from bot.retraining.registry import Registry, Run
+from bot.retraining.settings import Settings
 from infra.localaws import LocalAWS
 
 REGION = "eu-west-1"
@@ -115,9 +118,8 @@ class Pipeline:
 
     def put(self, content: bytes | None = None, key: str = "datasets/dataset.json") -> Any:
         """Put a dataset; return the event that S3 sends to the function."""
-        answer = self.aws.client("s3").put_object(
-            Bucket=self.datasets, Key=key, Body=dataset() if content is None else content
-        )
+        content = dataset() if content is None else content
+        answer = self.aws.client("s3").put_object(Bucket=self.datasets, Key=key, Body=content)
         # S3 gives no version where the bucket keeps none.
         version = {"versionId": answer["VersionId"]} if "VersionId" in answer else {}
         at = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")
@@ -131,6 +133,7 @@ class Pipeline:
                             "key": urllib.parse.quote_plus(key, safe="/"),
                             **version,
                             "eTag": answer["ETag"].strip('"'),
+                            "size": len(content),
                         },
                     },
                 }
@@ -168,6 +171,14 @@ class Pipeline:
         run_id = self.start(self.put(content, key))
         self.finish(run_id)
         return run_id
+
+    def roll_back(self, run_id: str) -> None:
+        """Do as ``bot pipeline rollback --to``."""
+        deployment = Deployment(*handlers.parts(Settings.from_environment()))
+        while not deployment.restore(run_id):
+            time.sleep(0.02)
+        while deployment.restored(run_id).state is State.IN_PROGRESS:
+            time.sleep(0.02)
 
     @staticmethod
     def _until_settled(function: Any, event: Any, unsettled: str) -> Any:

@@ -36,12 +36,14 @@ ALLOWED: dict[str, dict[str, set[str]]] = {
         },
         "check_model_status": {
             *_RUNS,
+            "sns:Publish",
             "comprehend:DescribeDocumentClassifier",
             "comprehend:DeleteDocumentClassifier",
             "comprehend:DescribeEndpoint",
         },
         "create_endpoint": {
             *_RUNS,
+            "sns:Publish",
             "states:DescribeExecution",
             "comprehend:DescribeDocumentClassifier",
             "comprehend:DeleteDocumentClassifier",
@@ -57,12 +59,14 @@ ALLOWED: dict[str, dict[str, set[str]]] = {
     "sagemaker": {
         "start_training": {
             *_INTAKE,
+            "ecr:DescribeImages",
             "sagemaker:CreateTrainingJob",
             "sagemaker:DescribeTrainingJob",
             "sagemaker:AddTags",
         },
         "check_model_status": {
             *_RUNS,
+            "sns:Publish",
             "s3:DeleteObject",
             "sagemaker:DescribeTrainingJob",
             "sagemaker:DescribeEndpoint",
@@ -71,6 +75,7 @@ ALLOWED: dict[str, dict[str, set[str]]] = {
         },
         "create_endpoint": {
             *_RUNS,
+            "sns:Publish",
             "s3:DeleteObject",
             "iam:PassRole",
             "states:DescribeExecution",
@@ -78,6 +83,7 @@ ALLOWED: dict[str, dict[str, set[str]]] = {
             "sagemaker:CreateEndpointConfig",
             "sagemaker:DescribeEndpoint",
             "sagemaker:CreateEndpoint",
+            "cloudwatch:DescribeAlarms",
             "sagemaker:UpdateEndpoint",
             "sagemaker:DeleteEndpoint",
             "sagemaker:DeleteEndpointConfig",
@@ -110,6 +116,8 @@ def actions(service: str, operation: str, request: dict[str, Any]) -> set[str]:
         needed.add(f"{prefix}:GetObjectVersion")
     if request.get("Tags"):
         needed.add("comprehend:TagResource" if service == "comprehend" else f"{prefix}:AddTags")
+    if "DeploymentConfig" in request:  # it names alarms
+        needed.add("cloudwatch:DescribeAlarms")
     if any(name in request for name in _ROLES):
         needed.add("iam:PassRole")
     return needed

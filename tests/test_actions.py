@@ -28,8 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 CLIENT = httpx.Client(timeout=60)
 DOMAIN = yaml.safe_load((ROOT / "domain.yml").read_text(encoding="utf-8"))
-# Some have settings: `- action_who_is: {send_domain: true}`.
-ACTIONS = [name for one in DOMAIN["actions"] for name in (one if isinstance(one, dict) else [one])]
+ACTIONS = DOMAIN["actions"]
 
 PEOPLE = """\
 id,first_name,last_name,agency,job_title,email,phone,skills,available_from
@@ -62,7 +61,7 @@ class ActionServer:
     log: Path
 
     def call(self, action: str, tracker: dict[str, Any]) -> httpx.Response:
-        body = {"next_action": action, "sender_id": "test", "tracker": tracker, "domain": DOMAIN}
+        body = {"next_action": action, "sender_id": "test", "tracker": tracker}
         return CLIENT.post(
             f"{self.url}/webhook",
             content=json.dumps(body),  # ASCII: the escape of a lone surrogate gets through, too

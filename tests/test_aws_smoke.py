@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +16,7 @@ from infra import smoke
 from infra.localaws import LocalAWS
 from tests.local_aws import BUCKET, local_aws
 
+ROOT = Path(__file__).resolve().parents[1]
 QUICK = ["--poll-seconds", "0.1", "--pause", "0", "--role-delay", "0"]
 
 
@@ -45,6 +51,43 @@ def test_a_failure_leaves_nothing_either(aws: LocalAWS, capsys: pytest.CaptureFi
     assert smoke.main(["--yes", *QUICK]) == 1
     assert "no access" in capsys.readouterr().out
     assert left_over(aws) == []
+
+
+@pytest.fixture
+def interrupted(aws: LocalAWS) -> Iterator[subprocess.Popen[str]]:
+    """The command, while its endpoint is being made, which takes a second more."""
+    aws.set(comprehend_endpoint_seconds=20_000)
+    command = [sys.executable, "-m", "infra.smoke", "--yes", *QUICK]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        deadline = time.monotonic() + 60
+        while not aws.client("comprehend").list_endpoints()["EndpointPropertiesList"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        yield process
+        process.kill()
+
+
+def test_interrupted_while_the_endpoint_is_made_it_leaves_nothing(
+    aws: LocalAWS, interrupted: subprocess.Popen[str]
+) -> None:
+    output, _ = interrupted.communicate(timeout=60)
+    assert interrupted.returncode == 130
+    assert "bot comprehend endpoint stop --yes --endpoint skills-bot-smoke-" in output
+    assert left_over(aws) == []
+
+
+def test_interrupted_again_it_says_what_is_left(
+    aws: LocalAWS, interrupted: subprocess.Popen[str]
+) -> None:
+    assert interrupted.stdout is not None
+    for line in interrupted.stdout:
+        if "by hand" in line:
+            break
+    interrupted.send_signal(signal.SIGINT)
+    output, _ = interrupted.communicate(timeout=60)
+    (endpoint,) = aws.client("comprehend").list_endpoints()["EndpointPropertiesList"]
+    assert f"Left, and billed: {endpoint['EndpointArn']} (CREATING)" in output
 
 
 def test_without_credentials_it_is_skipped(

@@ -13,6 +13,7 @@ import pytest
 
 from bot.cli import main
 from components.comprehend.documents import to_csv
+from components.comprehend.schedule import Schedules
 from components.comprehend.service import READY, Comprehend, Version
 from infra.localaws import LocalAWS
 from tests.local_aws import BUCKET, ROLE, local_aws
@@ -216,6 +217,18 @@ def test_office_hours_are_changed_not_doubled(run: Run, schedule: Schedule, aws:
     assert schedule("start")["ScheduleExpressionTimezone"] == "Europe/London"
     assert "version/v-1" in schedule("start")["Target"]["Input"]
     assert len(aws.client("scheduler").list_schedules()["Schedules"]) == 2
+
+
+def test_office_hours_follow_a_training(
+    run: Run, schedule: Schedule, versions: list[Version]
+) -> None:
+    run("schedule", "--role-arn", SCHEDULER_ROLE, "--version", "v-1", "--start", "08:00")
+    assert Schedules().move(BOT, versions[1].arn)
+    assert "version/v-2" in schedule("start")["Target"]["Input"]
+    assert schedule("start")["ScheduleExpression"] == "cron(0 8 ? * MON-FRI *)"
+    assert schedule("start")["Target"]["RoleArn"] == SCHEDULER_ROLE
+    assert not Schedules().move(BOT, versions[1].arn)
+    assert not Schedules().move("other", versions[1].arn)
 
 
 def test_office_hours_are_removed(run: Run, schedule: Schedule, aws: LocalAWS) -> None:

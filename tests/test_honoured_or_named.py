@@ -19,6 +19,12 @@ from tests.test_actions import (
 )
 
 ACTIONS = ("action_who_is", "action_who_knows_about")
+# They may refuse a turn as a whole, in these words.
+REFUSING = {
+    "action_help": None,
+    "action_not_understood": "utter_fallback",
+    "action_off_topic": "utter_out_of_scope",
+}
 
 # Demands as the NLU finds them, and how an answer shows that each was honoured.
 DEMANDS: dict[str, tuple[list[dict[str, Any]], str]] = {
@@ -96,9 +102,11 @@ def sample_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ActionSe
     yield from start_action_server(url, folder)
 
 
-def answer(talk: Conversation, action: str, entities: list[dict[str, Any]]) -> str:
+def answer(
+    talk: Conversation, action: str, entities: list[dict[str, Any]], text: str | None = None
+) -> str:
     """Return all that is said, filled in as the bot does."""
-    latest = {"text": None, "intent": {"name": "any"}, "entities": entities}
+    latest = {"text": text, "intent": {"name": "any"}, "entities": entities}
     tracker = {"sender_id": "t", "slots": talk.slots, "latest_message": latest, "events": []}
     response = talk.server.call(action, tracker)
     assert response.status_code == 200, response.text
@@ -127,6 +135,26 @@ def test_each_demand_is_shown_or_named(
         for name in (one, other):
             _, shown = DEMANDS[name]
             assert shown in said or _of_a_person(name, frame, said), (one, other, said)
+
+
+@pytest.mark.parametrize("action", REFUSING)
+@pytest.mark.parametrize("text", ["peu de mots", "bien plus de mots que dans une simple réponse"])
+def test_each_demand_is_shown_or_named_unless_the_turn_is_refused(
+    sample_server: ActionServer, action: str, text: str
+) -> None:
+    refusal = REFUSING[action]
+    refused = DOMAIN["responses"][refusal][0]["text"] if refusal else "\0"
+    answered = 0
+    for frame, (name, (demanded, shown)) in itertools.product(FRAMES, DEMANDS.items()):
+        talk = Conversation(sample_server)
+        answer(talk, "action_who_knows_about", [{"entity": "technology", "value": "Python"}])
+        said = answer(talk, action, [*FRAMES[frame], *demanded], text)
+        if refused in said:
+            assert "Python" in said or len(said.splitlines()) < 8, said  # no list beside it
+            continue
+        answered += 1
+        assert shown in said or _of_a_person(name, frame, said), (frame, name, said)
+    assert answered
 
 
 def _of_a_person(demand: str, frame: str, said: str) -> bool:

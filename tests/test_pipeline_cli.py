@@ -7,8 +7,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from bot.cli import app
 from bot.errors import UserError
@@ -152,6 +151,119 @@ def test_rollback_waits_for_no_deployment_under_way(pipeline: Pipeline) -> None:
     pipeline.check(second, "training")
     handlers.create_endpoint({"run_id": second})
     assert f"{second} is being deployed" in refusal(bot("rollback", "--to", first, "--yes"))
+
+
+# --- a run is taken up again ------------------------------------------------------------------
+
+
+def test_a_failed_training_is_tried_again_under_another_name(pipeline: Pipeline) -> None:
+    pipeline.aws.inject("comprehend", "CreateDocumentClassifier", outcome="IN_ERROR", times=1)
+    run_id = pipeline.retrain()
+    assert bot("retry", run_id).exit_code == 0
+    assert handlers.start_training({"run_id": run_id})["status"] == "IN_PROGRESS"
+    assert pipeline.finish(run_id)["status"] == "IN_SERVICE"
+    assert sorted(pipeline.versions()) == [run_id, f"{run_id}-2"]
+    assert sorted(pipeline.executions()) == [run_id, f"{run_id}-2"]
+    assert "there is nothing to try again" in refusal(bot("retry", run_id))
+
+
+def test_what_was_trained_is_not_trained_again(pipeline: Pipeline) -> None:
+    pipeline.aws.inject("comprehend", "CreateEndpoint", outcome="FAILED", times=1)
+    run_id = pipeline.start(pipeline.put())
+    assert "is under way" in refusal(bot("retry", run_id))
+    pipeline.finish(run_id)
+    assert bot("retry", run_id).exit_code == 0
+    assert pipeline.finish(run_id)["status"] == "IN_SERVICE"
+    assert pipeline.versions() == [run_id]
+    assert sorted(pipeline.executions()) == [run_id, f"{run_id}-2"]
+
+
+def test_an_approval_makes_a_run_live_and_is_in_the_log(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("APPROVAL", "manual")
+    run_id = pipeline.retrain()
+    assert f"bot pipeline approve {run_id}" in bot("status").output
+    assert f"bot pipeline approve {run_id}" in bot("watch", run_id).output
+    assert "there is nothing to try again" in refusal(bot("retry", run_id))
+    assert bot("approve", run_id).exit_code == 0
+    assert pipeline.finish(run_id)["status"] == "IN_SERVICE"
+    assert served(pipeline) == run_id
+    assert pipeline.run(run_id).approved_by.startswith("arn:aws:")
+    assert "does not wait for approval" in refusal(bot("approve", run_id))
+
+
+# --- what is served, and when -----------------------------------------------------------------
+
+
+def endpoint(*arguments: str) -> Result:
+    """Run ``bot comprehend endpoint`` for the endpoint of the pipeline."""
+    options = ["--endpoint", "skills-bot-test"]
+    return CliRunner().invoke(app, ["comprehend", "endpoint", *arguments, *options])
+
+
+def test_saving_costs_does_not_go_round_the_gate(pipeline: Pipeline) -> None:
+    live = pipeline.retrain()
+    rejected = pipeline.retrain(confused())
+    assert endpoint("stop", "--yes").exit_code == 0
+    text = refusal(endpoint("start", "--version", rejected, "--poll-seconds", "0.02"))
+    assert "REJECTED" in text
+    assert f"bot pipeline rollback --bucket {pipeline.artifacts} --to {rejected}" in text
+    result = endpoint("start", "--poll-seconds", "0.02")
+    assert result.exit_code == 0, result.output
+    assert served(pipeline) == live
+
+
+def test_before_anything_passed_the_gate_nothing_is_started(pipeline: Pipeline) -> None:
+    pipeline.retrain(confused())
+    assert "has no live model" in refusal(endpoint("start"))
+
+
+def test_status_says_when_something_else_is_served(pipeline: Pipeline) -> None:
+    live = pipeline.retrain()
+    other = pipeline.retrain(confused())
+    pipeline.aws.client("comprehend").update_endpoint(
+        EndpointArn=pipeline.endpoints()[0]["EndpointArn"],
+        DesiredModelArn=pipeline.run(other).training["arn"],
+    )
+    while pipeline.endpoints()[0]["Status"] != "IN_SERVICE":
+        pass
+    assert f"bot pipeline rollback --to {live}" in bot("status").output
+
+
+def test_office_hours_ask_the_pipeline_which_model_is_live(pipeline: Pipeline) -> None:
+    pipeline.retrain()
+    role = "arn:aws:iam::123456789012:role/office-hours"
+    result = endpoint("schedule", "--role-arn", role)
+    assert result.exit_code == 0, result.output
+    assert "the version that is live then" in result.output
+    assert "the pipeline says" in refusal(
+        endpoint("schedule", "--role-arn", role, "--units", "2")
+    ).replace("The", "the")
+    scheduler = pipeline.aws.client("scheduler")
+    for action in ("start", "stop"):
+        target = scheduler.get_schedule(Name=f"skills-bot-test-{action}")["Target"]
+        assert target["Arn"] == f"{pipeline.environment['STATE_MACHINE_ARN']}-office-hours"
+        assert json.loads(target["Input"]) == {"office_hours": action}
+        assert target["DeadLetterConfig"]["Arn"].endswith(":retraining-dead-letters")
+        assert target["RetryPolicy"]["MaximumEventAgeInSeconds"] >= 4 * 3600
+
+
+def test_teardown_leaves_nothing_that_is_billed(pipeline: Pipeline) -> None:
+    pipeline.retrain()
+    pipeline.retrain(confused())
+    endpoint("schedule", "--role-arn", "arn:aws:iam::123456789012:role/office-hours")
+    under_way = pipeline.start(pipeline.put(dataset(examples(13))))
+    assert under_way in refusal(bot("teardown", "--yes"))
+    pipeline.finish(under_way)
+    result = bot("teardown", "--yes", "--every", "0.02")
+    assert result.exit_code == 0, result.output
+    assert pipeline.endpoints() == []
+    assert pipeline.aws.client("scheduler").list_schedules()["Schedules"] == []
+    assert all(run.pruned_at for run in pipeline.registry.runs())
+    while pipeline.versions():
+        pass
+    assert pipeline.registry.pointer().live == ""
 
 
 def test_watch_follows_a_run_to_the_answer_of_its_endpoint(pipeline: Pipeline) -> None:

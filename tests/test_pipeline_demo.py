@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from bot import dataset as datasets
 from bot.dataset import Dataset
-from infra.demo import EXAMPLES, INTENTS, as_json, heldout, sample
+from infra.demo import EXAMPLES, INTENTS, Stages, as_json, heldout, sample
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -43,6 +45,18 @@ def test_nothing_of_the_sample_is_held_out(delivered: Dataset, measured_on: Data
     known = {datasets.folded(one.text) for one in sample(delivered).examples}
     assert not known & {datasets.folded(one.text) for one in measured_on.examples}
     assert {one.intent for one in measured_on.examples} == set(INTENTS)
+
+
+def test_without_a_terminal_it_is_not_silent() -> None:
+    output = io.StringIO()
+    stages = Stages(Console(file=output))
+    with stages.stages("One", "Two") as (one, two):
+        one.tell("TRAINING")
+        one.tell("TRAINING")
+        two.tell("STARTING")
+        one.tell("DEPLOYED")
+    lines = [line.strip() for line in output.getvalue().splitlines() if line.strip()]
+    assert lines == ["One: TRAINING", "Two: STARTING", "One: DEPLOYED"]
 
 
 def test_both_are_datasets_as_they_are_delivered(delivered: Dataset, measured_on: Dataset) -> None:

@@ -13,7 +13,7 @@ from bot.errors import UserError
 from bot.retraining import backends, gate, notices
 from bot.retraining.registry import Pointer, Registry, Run, Status, run_id
 from bot.retraining.settings import Settings
-from components.aws import AwsError
+from components.aws import AwsError, client
 from infra.localaws import LocalAWS
 from tests.retraining_harness import REGION, TIME_SCALE
 
@@ -75,7 +75,7 @@ def test_settings_have_the_types_of_their_fields() -> None:
     ("changes", "message"),
     [
         ({"TOPIC_ARN": ""}, "TOPIC_ARN is not set"),
-        ({"BACKEND": "azure"}, "BACKEND is one of comprehend, sagemaker, not 'azure'"),
+        ({"BACKEND": "azure"}, "BACKEND is one of comprehend, sagemaker, local, not 'azure'"),
         ({"GATE_METRIC": "f2"}, "GATE_METRIC is one of macro_f1, accuracy"),
         ({"KEEP_VERSIONS": "many"}, "KEEP_VERSIONS is a number, not 'many'"),
         ({"PROJECT": "équipe"}, "cannot name the endpoint"),
@@ -92,6 +92,15 @@ def test_wrong_settings_are_named(changes: dict[str, str], message: str) -> None
 
 def test_settings_of_another_version_of_the_program_are_read() -> None:
     assert Settings.from_json({**SETTINGS.to_json(), "removed_since": 1}) == SETTINGS
+
+
+@pytest.mark.parametrize(
+    ("region", "partition"),
+    [("us-gov-west-1", "aws-us-gov"), ("eusc-de-east-1", "aws-eusc"), ("eu-west-1", "aws")],
+)
+def test_regions_of_all_partitions_are_taken(region: str, partition: str) -> None:
+    for service in ("s3", "stepfunctions", "sagemaker"):
+        assert client(service, region).meta.partition == partition
 
 
 def test_a_region_without_comprehend_is_refused_with_those_that_have_it(

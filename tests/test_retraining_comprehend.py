@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bot.errors import UserError
 from bot.retraining import handlers, registry
 from bot.retraining.registry import Status
 from components.aws import AwsError
@@ -113,11 +114,24 @@ def test_keys_may_have_spaces_accents_and_signs(pipeline: Pipeline) -> None:
     assert pipeline.run(run_id).status is Status.DEPLOYED
 
 
-@pytest.mark.parametrize("key", ["datasets/readme.txt", "other/data.json", "heldout/heldout.json"])
-def test_what_is_no_dataset_is_ignored(pipeline: Pipeline, key: str) -> None:
+@pytest.mark.parametrize("key", ["datasets/jeu.JSONL", "datasets/jeu.xlsx", "other/data.json"])
+def test_what_is_no_dataset_by_its_name_is_ignored_not_in_silence(
+    pipeline: Pipeline, key: str
+) -> None:
     answer = handlers.start_training(pipeline.put(key=key))
     assert [run["status"] for run in answer["runs"]] == ["IGNORED"]
     assert pipeline.registry.runs() == []
+    ((subject, message),) = pipeline.notices()
+    assert "file ignored" in subject
+    assert f"s3://{pipeline.datasets}/{key}" in message
+    assert "below 'datasets/' that end in '.json'" in message
+
+
+@pytest.mark.parametrize("key", ["heldout/heldout.json", "datasets/2026/"])
+def test_the_held_out_set_and_folders_need_no_word(pipeline: Pipeline, key: str) -> None:
+    answer = handlers.start_training(pipeline.put(key=key))
+    assert [run["status"] for run in answer["runs"]] == ["IGNORED"]
+    assert pipeline.notices() == []
 
 
 def test_the_test_event_of_s3_is_ignored(pipeline: Pipeline) -> None:
@@ -188,6 +202,206 @@ def test_a_bad_dataset_ends_in_a_notice_with_the_reasons(
     assert reason in message
     assert pipeline.run(run["run_id"]).status is Status.REJECTED_DATASET
     assert pipeline.versions() == pipeline.executions() == []
+
+
+def test_what_is_too_large_to_be_read_is_rejected_unread(
+    pipeline: Pipeline, monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("MAXIMUM_BYTES", "2000")
+    event = pipeline.put(dataset(examples(14)))
+    pipeline.aws.inject("s3", "GetObject", resource="datasets/dataset.json", **DENIED)
+    (run,) = handlers.start_training(event)["runs"]
+    pipeline.aws.clear_faults()
+    assert run["status"] == "REJECTED_DATASET"
+    ((_, message),) = pipeline.notices()
+    size = event["Records"][0]["s3"]["object"]["size"]
+    assert f"{size:,} bytes; at most 2,000 are read" in message
+    assert pipeline.executions() == []
+
+
+# --- the same content again -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_the_same_content_in_another_file_is_not_trained_again(
+    pipeline: Pipeline, ended: bool
+) -> None:
+    first = pipeline.start(pipeline.put())
+    if ended:
+        pipeline.finish(first)
+    again = b"\xef\xbb\xbf" + json.dumps(json.loads(dataset()), indent=2).encode()
+    second = pipeline.start(pipeline.put(again, key="datasets/copie.json"))
+
+    run = pipeline.run(second)
+    assert run.status is Status.NOTHING_NEW
+    assert first in run.reason
+    ((subject, message),) = pipeline.notices()
+    assert "nothing new" in subject
+    assert first in message
+    assert pipeline.versions() == pipeline.executions() == [first]
+
+
+def test_what_the_gate_refused_is_not_trained_again_for_the_same_end(
+    pipeline: Pipeline, monkeypatch: Any
+) -> None:
+    refused = pipeline.retrain(confused())
+    again = pipeline.start(pipeline.put(confused(), key="datasets/b.json"))
+    assert pipeline.run(again).status is Status.NOTHING_NEW
+    monkeypatch.setenv("GATE_FLOOR", "0")  # it may pass now
+    third = pipeline.start(pipeline.put(confused(), key="datasets/c.json"))
+    assert pipeline.finish(third)["status"] == "IN_SERVICE"
+    assert pipeline.run(refused).status is Status.REJECTED
+
+
+def test_the_content_before_is_trained_again_where_another_is_live(pipeline: Pipeline) -> None:
+    pipeline.retrain(key="datasets/a.json")
+    pipeline.retrain(dataset(examples(13)), key="datasets/b.json")
+    third = pipeline.retrain(key="datasets/c.json")
+    assert served(pipeline) == third
+
+
+# --- a quota that is used up ------------------------------------------------------------------
+
+USED_UP = {"code": "ResourceLimitExceededException", "message": "The limit is 0 trainings"}
+
+
+def test_a_training_waits_for_a_quota_and_says_how_to_ask_for_it(pipeline: Pipeline) -> None:
+    pipeline.aws.inject("comprehend", "CreateDocumentClassifier", **USED_UP)
+    run_id = pipeline.start(pipeline.put())
+    assert pipeline.executions() == [run_id]
+    for _ in range(2):  # as the state machine does, for hours
+        answer = handlers.check_model_status({"run_id": run_id, "stage": "training"})
+        assert answer["status"] == "NOT_STARTED"
+        assert handlers.start_training({"run_id": run_id})["status"] == "IN_PROGRESS"
+    ((subject, message),) = pipeline.notices()
+    assert "waits for a quota" in subject
+    assert "The limit is 0 trainings" in message
+    assert "request-service-quota-increase --service-code comprehend" in message
+
+    pipeline.aws.clear_faults()
+    assert handlers.start_training({"run_id": run_id})["status"] == "IN_PROGRESS"
+    assert pipeline.finish(run_id)["status"] == "IN_SERVICE"
+    assert pipeline.run(run_id).reason == ""
+
+
+def test_waiting_for_a_quota_ends_in_a_notice(pipeline: Pipeline, monkeypatch: Any) -> None:
+    monkeypatch.setenv("QUOTA_WAIT_HOURS", "0")
+    pipeline.aws.inject("comprehend", "CreateDocumentClassifier", **USED_UP)
+    run_id = pipeline.start(pipeline.put())
+    answer = handlers.start_training({"run_id": run_id})
+    assert answer["status"] == "FAILED"
+    assert "The limit is 0 trainings" in answer["message"]
+    assert pipeline.run(run_id).status is Status.FAILED
+
+
+def test_an_endpoint_waits_for_a_quota_too(pipeline: Pipeline) -> None:
+    run_id = pipeline.start(pipeline.put())
+    pipeline.check(run_id, "training")
+    pipeline.aws.inject("comprehend", "CreateEndpoint", **USED_UP)
+    for _ in range(2):
+        assert handlers.create_endpoint({"run_id": run_id})["status"] == "WAITING"
+    pipeline.aws.clear_faults()
+    assert pipeline.finish(run_id)["status"] == "IN_SERVICE"
+    ((subject, message),) = pipeline.notices()
+    assert "waits for a quota" in subject
+    assert "--service-code comprehend" in message
+
+
+# --- approval ---------------------------------------------------------------------------------
+
+
+def test_what_passes_the_gate_may_have_to_wait_for_a_person(
+    pipeline: Pipeline, monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("APPROVAL", "manual")
+    run_id = pipeline.start(pipeline.put())
+    answer = pipeline.finish(run_id)
+    assert answer["status"] == "AWAITING_APPROVAL"
+    assert f"bot pipeline approve {run_id}" in answer["message"]
+    assert pipeline.endpoints() == []
+    assert pipeline.registry.pointer() == registry.Pointer()
+
+
+# --- executions that end without a word of their own ------------------------------------------
+
+
+def outside(pipeline: Pipeline, run_id: str, status: str) -> Any:
+    """Call the function with the event that EventBridge sends."""
+    detail = {
+        "executionArn": pipeline.run(run_id).execution_arn,
+        "stateMachineArn": pipeline.environment["STATE_MACHINE_ARN"],
+        "name": run_id,
+        "status": status,
+        "input": json.dumps({"run_id": run_id}),
+    }
+    return handlers.check_model_status(
+        {
+            "source": "aws.states",
+            "detail-type": "Step Functions Execution Status Change",
+            "detail": detail,
+        }
+    )
+
+
+@pytest.mark.parametrize("status", ["TIMED_OUT", "ABORTED"])
+def test_a_run_whose_execution_was_ended_is_closed_and_told_once(
+    pipeline: Pipeline, status: str
+) -> None:
+    run_id = pipeline.start(pipeline.put())
+    for _ in range(2):
+        outside(pipeline, run_id, status)
+    run = pipeline.run(run_id)
+    assert run.status is Status.FAILED
+    ((_, message),) = pipeline.notices()
+    assert status in message
+    assert f"bot pipeline retry {run_id}" in message
+
+
+def test_an_endpoint_that_came_up_after_the_time_is_live(pipeline: Pipeline) -> None:
+    run_id = pipeline.start(pipeline.put())
+    pipeline.check(run_id, "training")
+    assert pipeline.deploy(run_id)["status"] == "DEPLOYING"
+    while pipeline.endpoints()[0]["Status"] != "IN_SERVICE":
+        pass
+    assert outside(pipeline, run_id, "TIMED_OUT")["status"] == "IN_SERVICE"
+    assert pipeline.registry.pointer() == registry.Pointer(live=run_id)
+    assert pipeline.run(run_id).status is Status.DEPLOYED
+
+
+# --- office hours -----------------------------------------------------------------------------
+
+
+def office_hours(pipeline: Pipeline, action: str) -> None:
+    pipeline._until_settled(handlers.create_endpoint, {"office_hours": action}, "WAITING")
+
+
+def test_the_morning_after_a_retraining_has_the_new_model(pipeline: Pipeline) -> None:
+    pipeline.retrain()
+    office_hours(pipeline, "stop")
+    assert pipeline.endpoints() == []
+    newer = pipeline.retrain(dataset(examples(13)))
+    office_hours(pipeline, "stop")
+    rejected = pipeline.retrain(confused())
+    office_hours(pipeline, "start")
+    assert served(pipeline) == newer
+    assert pipeline.run(rejected).status is Status.REJECTED
+    assert pipeline.registry.pointer().live == newer
+
+
+def test_a_stop_during_a_deployment_waits_for_its_end(pipeline: Pipeline) -> None:
+    run_id = pipeline.start(pipeline.put())
+    pipeline.check(run_id, "training")
+    pipeline.deploy(run_id)
+    stop = {"office_hours": "stop"}
+    assert handlers.create_endpoint(stop)["status"] == "WAITING"
+    pipeline.check(run_id, "endpoint")
+    office_hours(pipeline, "stop")
+    assert pipeline.endpoints() == []
+
+
+def test_without_a_live_model_the_office_hours_say_so(pipeline: Pipeline) -> None:
+    with pytest.raises(UserError, match="No model is live yet"):
+        handlers.create_endpoint({"office_hours": "start"})
 
 
 def test_a_notice_does_not_list_every_fault_of_a_hopeless_dataset(pipeline: Pipeline) -> None:
@@ -416,6 +630,42 @@ def test_a_worse_model_is_not_deployed(pipeline: Pipeline, monkeypatch: Any) -> 
     assert handlers.create_endpoint({"run_id": second}) == answer
 
 
+def test_losses_do_not_add_up_from_run_to_run(pipeline: Pipeline, monkeypatch: Any) -> None:
+    """Each of them loses less than the limit against the one before, the third too much in all."""
+    monkeypatch.setenv("GATE_MAX_LOSS", "0.05")
+    monkeypatch.setenv("GATE_METRIC", "accuracy")
+    runs = []
+    for count, correct in ((12, 1.0), (13, 0.96), (14, 0.92)):
+        run_id = pipeline.start(pipeline.put(dataset(examples(count))))
+        pipeline.check(run_id, "training")
+        measured(pipeline, run_id, correct)
+        runs.append((run_id, pipeline.finish(run_id)["status"]))
+    assert [status for _, status in runs] == ["IN_SERVICE", "IN_SERVICE", "REJECTED"]
+    gate = pipeline.run(runs[2][0]).gate
+    assert (gate["live_run"], gate["best_run"]) == (runs[1][0], runs[0][0])
+    assert f"1.0000 of the best, {runs[0][0]}" in gate["reason"]
+
+
+def test_what_somebody_rolled_back_from_is_no_measure(pipeline: Pipeline, monkeypatch: Any) -> None:
+    monkeypatch.setenv("GATE_METRIC", "accuracy")
+    for count, correct in ((12, 0.9), (13, 1.0)):
+        run_id = pipeline.start(pipeline.put(dataset(examples(count))))
+        pipeline.check(run_id, "training")
+        measured(pipeline, run_id, correct)
+        pipeline.finish(run_id)
+    pipeline.roll_back(pipeline.registry.pointer().previous)
+    run_id = pipeline.start(pipeline.put(dataset(examples(14))))
+    pipeline.check(run_id, "training")
+    measured(pipeline, run_id, 0.9)
+    assert pipeline.finish(run_id)["status"] == "IN_SERVICE"
+
+
+def measured(pipeline: Pipeline, run_id: str, correct: float) -> None:
+    """Have a trained run's figures be those of a model of which that share is right."""
+    metrics = {"accuracy": correct, "macro_f1": correct, "test_examples": 12}
+    pipeline.registry.update(run_id, lambda run: run.noted("MEASURED", metrics=metrics))
+
+
 def test_how_much_a_model_may_lose_is_configurable(pipeline: Pipeline, monkeypatch: Any) -> None:
     monkeypatch.setenv("GATE_FLOOR", "0")
     monkeypatch.setenv("GATE_MAX_LOSS", "1")
@@ -475,7 +725,7 @@ def test_a_live_model_whose_endpoint_is_gone_does_not_block(pipeline: Pipeline) 
 
 def test_an_older_dataset_never_replaces_a_newer_one(pipeline: Pipeline) -> None:
     older = pipeline.start(pipeline.put(key="datasets/a.json"))
-    newer = pipeline.retrain(key="datasets/b.json")
+    newer = pipeline.retrain(dataset(examples(13)), key="datasets/b.json")
     answer = pipeline.finish(older)
     assert answer["status"] == "SUPERSEDED"
     assert newer in answer["message"]
@@ -485,7 +735,7 @@ def test_an_older_dataset_never_replaces_a_newer_one(pipeline: Pipeline) -> None
 
 def test_the_newer_one_waits_for_the_deployment_of_the_older(pipeline: Pipeline) -> None:
     older = pipeline.start(pipeline.put(key="datasets/a.json"))
-    newer = pipeline.start(pipeline.put(key="datasets/b.json"))
+    newer = pipeline.start(pipeline.put(dataset(examples(13)), key="datasets/b.json"))
     for run_id in (older, newer):
         pipeline.check(run_id, "training")
     assert handlers.create_endpoint({"run_id": older})["status"] == "DEPLOYING"
@@ -498,7 +748,7 @@ def test_the_newer_one_waits_for_the_deployment_of_the_older(pipeline: Pipeline)
 
 def test_a_run_whose_execution_died_does_not_block_the_next(pipeline: Pipeline) -> None:
     dead = pipeline.start(pipeline.put(key="datasets/a.json"))
-    newer = pipeline.start(pipeline.put(key="datasets/b.json"))
+    newer = pipeline.start(pipeline.put(dataset(examples(13)), key="datasets/b.json"))
     for run_id in (dead, newer):
         pipeline.check(run_id, "training")
     assert pipeline.deploy(dead)["status"] == "DEPLOYING"

@@ -18,7 +18,7 @@ from infra.localaws import LocalAWS
 from tests.retraining_harness import TIME_SCALE, Pipeline, dataset, examples
 
 ROOT = Path(__file__).resolve().parents[1]
-DEFINITION = ROOT / "infra/terraform/modules/retraining/state_machine.asl.json"
+DEFINITIONS = ROOT / "infra/terraform/modules/retraining"
 FUNCTIONS = ("start_training", "check_model_status", "create_endpoint")
 DENIED = {"code": "AccessDeniedException"}
 
@@ -50,7 +50,12 @@ def pipeline(
     arns = {name: _function(server, name, archive, role, own) for name in FUNCTIONS}
     server.client("stepfunctions").update_state_machine(
         stateMachineArn=own["STATE_MACHINE_ARN"],
-        definition=_definition(arns, own["TOPIC_ARN"]),
+        definition=_definition("state_machine", arns, own["TOPIC_ARN"]),
+    )
+    server.client("stepfunctions").create_state_machine(
+        name="retraining-office-hours",
+        definition=_definition("office_hours", arns, own["TOPIC_ARN"]),
+        roleArn=role,
     )
     server.client("lambda").add_permission(
         FunctionName="start_training",
@@ -89,7 +94,7 @@ def _function(
 ) -> str:
     answer = aws.client("lambda").create_function(
         FunctionName=name,
-        Runtime="python3.10",
+        Runtime="python3.13",
         Handler=f"bot.retraining.handlers.{name}",
         Role=role,
         Timeout=60,
@@ -99,15 +104,16 @@ def _function(
     return str(answer["FunctionArn"])
 
 
-def _definition(arns: dict[str, str], topic: str) -> str:
-    """Return the state machine as Terraform fills it in."""
+def _definition(name: str, arns: dict[str, str], topic: str) -> str:
+    """Return a state machine as Terraform fills it in."""
     retry = [{"ErrorEquals": ["States.TaskFailed"], "IntervalSeconds": 5, "MaxAttempts": 2}]
-    text = DEFINITION.read_text(encoding="utf-8")
+    text = (DEFINITIONS / f"{name}.asl.json").read_text(encoding="utf-8")
     for name, value in {
         "description": "Test",
         "partition": "aws",
         "poll_seconds": "120",
         "timeout_seconds": "100000000",
+        "start_timeout_seconds": "300000",
         "check_timeout_seconds": "300000",
         "create_timeout_seconds": "300000",
         "retry": json.dumps(retry),
@@ -144,7 +150,11 @@ def ended(pipeline: Pipeline, run_id: str) -> Run:
 
 def execution(pipeline: Pipeline, run_id: str) -> str:
     """Return the status in which the execution of a run ended."""
-    arn = pipeline.run(run_id).execution_arn
+    return state_of(pipeline, pipeline.run(run_id).execution_arn)
+
+
+def state_of(pipeline: Pipeline, arn: str) -> str:
+    """Return the status in which an execution ended."""
 
     def read() -> str | None:
         client = pipeline.aws.client("stepfunctions")
@@ -191,6 +201,32 @@ def test_what_keeps_failing_ends_in_a_notice(pipeline: Pipeline) -> None:
     ((subject, message),) = wait(pipeline.notices)
     assert "retraining failed" in subject
     assert "create the endpoint 'skills-bot-test'" in message
+
+
+def test_a_training_that_waits_for_a_quota_is_started_when_there_is_room(
+    pipeline: Pipeline,
+) -> None:
+    refused = {"code": "ResourceLimitExceededException", "message": "The limit is 0."}
+    pipeline.aws.inject("comprehend", "CreateDocumentClassifier", times=2, **refused)
+    identity = put(pipeline, dataset(), "datasets/a.json")
+    assert ended(pipeline, identity).status is Status.DEPLOYED
+    assert execution(pipeline, identity) == "SUCCEEDED"
+    first, last = (subject for subject, _ in wait(pipeline.notices))
+    assert "waits for a quota" in first
+    assert "new model is live" in last
+
+
+def test_office_hours_by_their_state_machine(pipeline: Pipeline) -> None:
+    identity = put(pipeline, dataset(), "datasets/a.json")
+    ended(pipeline, identity)
+    for action, endpoints in (("stop", 0), ("start", 1)):
+        states = pipeline.aws.client("stepfunctions")
+        machine = f"{pipeline.environment['STATE_MACHINE_ARN']}-office-hours"
+        answer = states.start_execution(
+            stateMachineArn=machine, name=action, input=json.dumps({"office_hours": action})
+        )
+        assert state_of(pipeline, answer["executionArn"]) == "SUCCEEDED"
+        assert len(pipeline.endpoints()) == endpoints
 
 
 def test_a_failed_training_ends_in_one_notice(pipeline: Pipeline) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.client import BaseClient
 
 from bot.retraining import handlers
 from bot.retraining.registry import Status
@@ -43,6 +45,7 @@ def pipeline(server: LocalAWS, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipe
         TRAINING_IMAGE=f"{REGISTRY}/camembert-training:1",
         INFERENCE_IMAGE=f"{REGISTRY}/camembert-inference:1",
         HYPERPARAMETERS='{"epochs": 2, "recipe": "full"}',
+        ROLLBACK_ALARMS="errors,latency",
     )
     for name, value in created.environment.items():
         monkeypatch.setenv(name, value)
@@ -109,6 +112,23 @@ def test_the_next_dataset_updates_the_endpoint_in_place(pipeline: Pipeline) -> N
     assert pipeline.check(second, "endpoint")["status"] == "IN_SERVICE"
     assert served(pipeline) == second
     assert pipeline.registry.pointer().previous == first
+
+
+def test_an_update_is_rolled_back_by_alarms(pipeline: Pipeline, monkeypatch: Any) -> None:
+    pipeline.retrain()
+    sent: list[Any] = []
+    call = BaseClient._make_api_call
+
+    def watched(client: BaseClient, operation: str, request: dict[str, Any]) -> Any:
+        if operation == "UpdateEndpoint":
+            sent.append(request)
+        return call(client, operation, request)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", watched)
+    pipeline.retrain(dataset(examples(14)))
+    (request,) = sent
+    alarms = request["DeploymentConfig"]["AutoRollbackConfiguration"]["Alarms"]
+    assert alarms == [{"AlarmName": "errors"}, {"AlarmName": "latency"}]
 
 
 def test_an_endpoint_may_be_serverless(pipeline: Pipeline, monkeypatch: Any) -> None:
@@ -212,6 +232,72 @@ def test_what_is_pruned_is_gone_with_its_model_file(pipeline: Pipeline, monkeypa
     kept = {item["Key"].rsplit("/", 1)[-1] for item in objects["Contents"]}
     assert "model.tar.gz" not in kept
     assert {"record.json", "metrics.json", "dataset.json"} <= kept
+
+
+# --- what a new account, and a new Docker, have in store ---------------------------------------
+
+OCI = "application/vnd.oci.image.manifest.v1+json"
+DOCKER = "application/vnd.docker.distribution.manifest.v2+json"
+
+
+def push(pipeline: Pipeline, kind: str) -> None:
+    """Push both images with a manifest of that type."""
+    ecr = pipeline.aws.client("ecr")
+    for name in ("camembert-training", "camembert-inference"):
+        ecr.create_repository(repositoryName=name)
+        manifest = {"schemaVersion": 2, "mediaType": kind, "layers": []}
+        ecr.put_image(
+            repositoryName=name, imageTag="1", imageManifest=json.dumps(manifest),
+            imageManifestMediaType=kind,
+        )  # fmt: skip
+
+
+def test_an_image_that_sagemaker_does_not_take_is_found_before_the_training(
+    pipeline: Pipeline,
+) -> None:
+    push(pipeline, OCI)
+    run_id = pipeline.start(pipeline.put())
+    assert pipeline.run(run_id).status is Status.FAILED
+    ((_, message),) = pipeline.notices()
+    assert OCI in message
+    assert "infra/sagemaker/push.sh" in message
+    assert jobs(pipeline) == pipeline.executions() == []
+
+
+def test_images_of_docker_are_taken(pipeline: Pipeline) -> None:
+    push(pipeline, DOCKER)
+    assert pipeline.finish(pipeline.start(pipeline.put()))["status"] == "IN_SERVICE"
+
+
+def test_the_second_of_two_trainings_waits_for_the_quota(pipeline: Pipeline) -> None:
+    pipeline.aws.set(sagemaker_training_instances=1, time_scale=1000)  # a standstill
+    first = pipeline.start(pipeline.put(key="datasets/a.json"))
+    second = pipeline.start(pipeline.put(dataset(examples(13)), key="datasets/b.json"))
+    assert pipeline.run(second).status is Status.STARTING
+    ((_, message),) = pipeline.notices()
+    assert "'ml.m5.xlarge for training job usage' is 1" in message
+    assert "--service-code sagemaker" in message
+    assert handlers.start_training({"run_id": second})["status"] == "IN_PROGRESS"
+    pipeline.aws.set(time_scale=TIME_SCALE)
+    pipeline.check(first, "training")
+    handlers.start_training({"run_id": second})
+    pipeline.aws.set(sagemaker_training_instances=0)
+    assert pipeline.run(second).status is Status.TRAINING
+    pipeline.check(second, "training")
+
+
+def test_an_update_of_the_endpoint_needs_twice_the_instances(pipeline: Pipeline) -> None:
+    pipeline.aws.set(sagemaker_endpoint_instances=1)
+    first = pipeline.retrain()
+    second = pipeline.start(pipeline.put(dataset(examples(13))))
+    pipeline.check(second, "training")
+    assert handlers.create_endpoint({"run_id": second})["status"] == "WAITING"
+    ((_, message),) = pipeline.notices()
+    assert "needs twice as many while it is updated" in message
+    assert served(pipeline) == first
+    pipeline.aws.set(sagemaker_endpoint_instances=2)
+    assert pipeline.finish(second)["status"] == "IN_SERVICE"
+    pipeline.aws.set(sagemaker_endpoint_instances=0)
 
 
 def test_each_permission_is_needed(

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from bot.retraining.settings import Settings
+from components.comprehend.schedule import pipeline_targets
 from infra.localaws import LocalAWS
 from infra.localaws.terraform import Terraform, TerraformError
 from tests import retraining_permissions as permissions
@@ -20,6 +21,7 @@ from tests import retraining_permissions as permissions
 ROOT = Path(__file__).resolve().parents[1]
 MODULE = ROOT / "infra" / "terraform"
 SOLUTIONS = ("comprehend", "sagemaker")
+ROLE = "arn:aws:iam::123456789012:role/models"
 FUNCTIONS = ("start_training", "check_model_status", "create_endpoint")
 
 if shutil.which("terraform") is None:
@@ -157,10 +159,46 @@ def test_datasets_start_the_training(aws: LocalAWS, applied: dict[str, Any], sol
     (notification,) = found["LambdaFunctionConfigurations"]
     name = applied[solution]["retraining"]["function_names"]["start_training"]
     assert notification["LambdaFunctionArn"].endswith(f":{name}")
-    rules = {
-        rule["Name"].lower(): rule["Value"] for rule in notification["Filter"]["Key"]["FilterRules"]
+    # Of all files: who puts one where nothing is done with it is told so.
+    assert "Filter" not in notification
+    function = aws.client("lambda").get_function_configuration(FunctionName=name)
+    assert function["MemorySize"] >= 1769  # a whole processor, to read a large dataset in time
+    assert function["Runtime"] == "python3.13"
+
+
+@pytest.mark.parametrize("solution", SOLUTIONS)
+def test_an_execution_ended_from_outside_is_told_to_a_function(
+    aws: LocalAWS, applied: dict[str, Any], solution: str
+) -> None:
+    given = applied[solution]["retraining"]
+    name = given["state_machine_arn"].rpartition(":")[2] + "-ended-from-outside"
+    events = aws.client("events")
+    pattern = json.loads(events.describe_rule(Name=name)["EventPattern"])
+    assert pattern["detail"] == {
+        "status": ["TIMED_OUT", "ABORTED"],
+        "stateMachineArn": [given["state_machine_arn"]],
     }
-    assert rules == {"prefix": "datasets/", "suffix": ".json"}
+    (target,) = events.list_targets_by_rule(Rule=name)["Targets"]
+    assert target["Arn"].endswith(f":{given['function_names']['check_model_status']}")
+    assert target["DeadLetterConfig"]["Arn"].endswith("-dead-letters")
+
+
+@pytest.mark.parametrize("solution", SOLUTIONS)
+def test_office_hours_are_where_the_command_looks_for_them(
+    aws: LocalAWS, applied: dict[str, Any], solution: str
+) -> None:
+    given = applied[solution]["retraining"]
+    target, _ = pipeline_targets(given["state_machine_arn"])
+    machine = aws.client("stepfunctions").describe_state_machine(stateMachineArn=target.arn)
+    assert machine["status"] == "ACTIVE"
+    attributes = aws.client("sqs").get_queue_attributes(
+        QueueUrl=given["dead_letter_queue_url"], AttributeNames=["QueueArn"]
+    )
+    assert attributes["Attributes"]["QueueArn"] == target.dead_letters
+    name = given["office_hours_role_arn"].rsplit("/")[-1]
+    role = aws.client("iam").get_role(RoleName=name)["Role"]
+    trusted = role["AssumeRolePolicyDocument"]["Statement"][0]["Principal"]["Service"]
+    assert trusted == "scheduler.amazonaws.com"
 
 
 @pytest.mark.parametrize("kind", ["dataset_bucket", "artifact_bucket"])
@@ -198,8 +236,8 @@ WITHOUT_RESOURCE = {
 def test_roles_may_do_what_they_need_and_no_more(aws: LocalAWS, applied: dict[str, Any]) -> None:
     iam = aws.client("iam")
     roles = [role["RoleName"] for role in iam.list_roles()["Roles"]]
-    # For each solution three functions, the state machine and the service.
-    assert len(roles) == 2 * 5
+    # For each solution three functions, the state machines, office hours and the service.
+    assert len(roles) == 2 * 6
     for role in roles:
         assert not iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]
         for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
@@ -275,6 +313,53 @@ def test_images_cannot_be_replaced(aws: LocalAWS, applied: dict[str, Any]) -> No
     assert {repository["imageTagMutability"] for repository in repositories} == {"IMMUTABLE"}
 
 
+def test_no_image_that_a_rollback_may_need_is_deleted(
+    aws: LocalAWS, applied: dict[str, Any]
+) -> None:
+    for repository in aws.client("ecr").describe_repositories()["repositories"]:
+        policy = aws.client("ecr").get_lifecycle_policy(
+            repositoryName=repository["repositoryName"]
+        )["lifecyclePolicyText"]
+        chosen = [rule["selection"]["tagStatus"] for rule in json.loads(policy)["rules"]]
+        assert chosen == ["untagged"]
+
+
+KEY = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+
+
+def test_a_key_of_ones_own_is_used_for_everything(
+    terraform: Terraform, applied: dict[str, Any]
+) -> None:
+    variables = [f"-var=kms_key_arn={KEY}", "-var=tracing=true", "-var=reserved_concurrency=2"]
+    terraform.run("plan", "-refresh=false", "-out=encrypted", *variables)
+    plan = json.loads(terraform.run("show", "-json", "encrypted"))
+    after: dict[str, list[Any]] = {}
+    for change in plan["resource_changes"]:
+        after.setdefault(change["type"], []).append(change["change"]["after"])
+    for kind, argument in {
+        "aws_lambda_function": "kms_key_arn",
+        "aws_cloudwatch_log_group": "kms_key_id",
+        "aws_sns_topic": "kms_master_key_id",
+        "aws_sqs_queue": "kms_master_key_id",
+    }.items():
+        assert {item[argument] for item in after[kind]} == {KEY}, kind
+    assert KEY in json.dumps(after["aws_ecr_repository"])
+    rules = after["aws_s3_bucket_server_side_encryption_configuration"]
+    assert json.dumps(rules).count(KEY) == 4
+    for function in after["aws_lambda_function"]:
+        assert function["tracing_config"] == [{"mode": "Active"}]
+        assert function["reserved_concurrent_executions"] == 2
+
+
+def test_an_update_of_the_endpoint_is_watched(aws: LocalAWS, applied: dict[str, Any]) -> None:
+    name = applied["sagemaker"]["retraining"]["function_names"]["create_endpoint"]
+    function = aws.client("lambda").get_function_configuration(FunctionName=name)
+    alarms = function["Environment"]["Variables"]["ROLLBACK_ALARMS"].split(",")
+    found = aws.client("cloudwatch").describe_alarms(AlarmNames=alarms)["MetricAlarms"]
+    assert {alarm["MetricName"] for alarm in found} == {"Invocation5XXErrors", "ModelLatency"}
+    assert all(alarm["Namespace"] == "AWS/SageMaker" for alarm in found)
+
+
 # --- the state machine
 
 
@@ -326,7 +411,7 @@ def test_the_linter_finds_a_state_that_leads_nowhere(
 
 def test_every_task_is_tried_again_and_caught(definition: dict[str, Any]) -> None:
     tasks = {name: state for name, state in definition["States"].items() if state["Type"] == "Task"}
-    assert len(tasks) == 6
+    assert len(tasks) == 7
     for name, task in tasks.items():
         errors = {error for retry in task["Retry"] for error in retry["ErrorEquals"]}
         assert errors >= {"Lambda.ServiceException", "Lambda.TooManyRequestsException"}, name
@@ -353,6 +438,26 @@ def test_everything_is_deleted(
 ) -> None:
     bucket = applied["comprehend"]["dataset_bucket"]
     aws.client("s3").put_object(Bucket=bucket, Key="heldout/heldout.json", Body=b"{}")
+    sagemaker = aws.client("sagemaker")
+    name = applied["sagemaker"]["endpoint_name"]
+    sagemaker.create_model(
+        ModelName="m", PrimaryContainer={"Image": "other"}, ExecutionRoleArn=ROLE
+    )
+    variant = {"VariantName": "v", "ModelName": "m", "InstanceType": "ml.m5.large"}
+    sagemaker.create_endpoint_config(
+        EndpointConfigName="c", ProductionVariants=[{**variant, "InitialInstanceCount": 1}]
+    )
+    sagemaker.create_endpoint(EndpointName=name, EndpointConfigName="c")
+    with pytest.raises(TerraformError, match="bot pipeline teardown"):
+        terraform.destroy()
+    # Nothing of this pipeline is gone that would tell of it.
+    budgets = aws.client("budgets").describe_budgets(AccountId="123456789012")["Budgets"]
+    assert [budget["BudgetName"] for budget in budgets] == [f"{name}-sagemaker"]
+    while sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] == "Creating":
+        pass
+    sagemaker.delete_endpoint(EndpointName=name)
+    while sagemaker.list_endpoints()["Endpoints"]:
+        pass
     terraform.destroy()
     assert aws.client("s3").list_buckets()["Buckets"] == []
     assert aws.client("lambda").list_functions()["Functions"] == []

@@ -196,6 +196,10 @@ def test_a_change_of_the_module_changes_the_fingerprint() -> None:
         ("conna&icirc;t&nbsp;R&amp;D", "connaît R&D"),
         ("<p>Qui est <b>Paul</b> ?</p><br/>", "Qui est Paul ?"),
         ("a<b et c>d, R&D; a@b.fr", "a<b et c>d, R&D; a@b.fr"),
+        ("[Docker](https://www.docker.com) à Lyon", "Docker à Lyon"),
+        ("<mailto:a@b.fr|a@b.fr> <https://a.b/c|C#>", "a@b.fr C#"),
+        ("_Kotlin_ ou **C++**, `Go`", "Kotlin ou C++ , Go"),
+        ("mon_fichier_x 2*3*4 [non]", "mon_fichier_x 2*3*4 [non]"),
         ('/WHO_IS{"person": "<b>"}', '/WHO_IS{"person": "<b>"}'),
     ],
 )

@@ -42,7 +42,8 @@ class WebServer(MobileServer):
     def __init__(self, model: str | None, actions_port: int, folder: Path) -> None:
         super().__init__(model, GENEROUS, actions_port, folder / "events.db")
         self.host_port = free_port()
-        client = WebClient.from_credentials({"hosts": f"http://{HOST}:{self.host_port}"})
+        settings = {"hosts": f"http://{HOST}:{self.host_port}", "teams": True}
+        client = WebClient.from_credentials(settings)
         register([client], self.app, route="/webhooks/")  # as `rasa run` does
 
     @property
@@ -147,6 +148,37 @@ def test_hosts_are_origins(host: str) -> None:
         WebClient.from_credentials({"hosts": [host]})
 
 
+def test_the_page_is_told_its_settings(site: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"teams": True, "voice": True, "photos": None}
+    assert site.get("/client.json").json() == settings
+    policy = site.get("/").headers["permissions-policy"]
+    assert policy == "camera=(), geolocation=(), microphone=(self)"
+    monkeypatch.setenv("CLIENT_VOICE", "0")
+    silent = WebClient.from_credentials({"voice": True})
+    assert silent.settings == {"teams": False, "voice": False, "photos": None}
+    assert "microphone=()" in silent.files["index.html"].headers["Permissions-Policy"]
+    with pytest.raises(RasaException, match="teams is true or false, not 'maybe'"):
+        WebClient.from_credentials({"teams": "maybe"})
+
+
+def test_photos_come_from_one_address_alone() -> None:
+    address = "https://photos.example.com/{id}.jpg"
+    client = WebClient.from_credentials({"photos": address})
+    assert client.settings["photos"] == address
+    policy = client.files["index.html"].headers["Content-Security-Policy"]
+    assert "; img-src 'self' https://photos.example.com; " in policy
+    assert WebClient.from_credentials({"photos": "/photos/{email}"}).photos
+
+
+@pytest.mark.parametrize(
+    "photos",
+    ["https://a.example/x.jpg", "a.example/{id}", "https://a.example;/{id}", "//a/{id}", 1],
+)
+def test_photos_are_an_address_with_a_place_for_somebody(photos: object) -> None:
+    with pytest.raises(RasaException, match=r"photos: .* is no address"):
+        WebClient.from_credentials({"photos": photos})
+
+
 def test_files_are_cached_and_compressed(site: httpx.Client) -> None:
     page = site.get("/")
     assert page.headers["cache-control"] == "no-cache"
@@ -182,8 +214,9 @@ def test_no_address_of_a_third_party_is_in_it() -> None:
     for path in DIST.rglob("*"):
         if path.suffix in (".html", ".js", ".css", ".webmanifest"):
             addresses = re.findall(r"https?://[\w.-]+", path.read_text(encoding="utf-8"))
-            # Names of the markup languages, which nothing is loaded from.
-            assert set(addresses) <= {"http://www.w3.org"}, path
+            # Names of the markup languages, which nothing is loaded from, and what a tap opens
+            # where `teams` is set.
+            assert set(addresses) <= {"http://www.w3.org", "https://teams.microsoft.com"}, path
 
 
 def test_the_lock_file_names_no_registry() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from actions.directory.directory import Directory, ensure_sample
 from actions.directory.model import (
     Collaborator,
+    Completion,
     DirectoryError,
     Expert,
     ExpertsFound,
@@ -20,6 +21,7 @@ from actions.directory.spotting import Spotted
 
 __all__ = [
     "Collaborator",
+    "Completion",
     "Directory",
     "DirectoryError",
     "Expert",

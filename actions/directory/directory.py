@@ -10,11 +10,13 @@ from sqlalchemy import func, select
 from sqlalchemy.engine import Connection
 
 from actions.directory import listing, reach, search, skills, spotting, tables
+from actions.directory.completion import complete
 from actions.directory.database import Database
 from actions.directory.files import format_of, read_rows, write_people
 from actions.directory.importer import Confirm, import_people, remove_person, undo_import
 from actions.directory.model import (
     Collaborator,
+    Completion,
     ExpertsFound,
     Found,
     ImportResult,
@@ -127,6 +129,11 @@ class Directory:
         """How many people (of an agency) have each of their most frequent skills."""
         with self.database.read() as connection:
             return listing.count_by_skill(connection, agency, limit)
+
+    def complete(self, text: str, *, limit: int = 6) -> tuple[Completion, ...]:
+        """What the last words of ``text`` may be the beginning of, at most ``limit``."""
+        with self.database.read() as connection:
+            return complete(connection, text, limit)
 
     def agencies(self) -> tuple[str, ...]:
         """Agencies where somebody works, in alphabetical order."""

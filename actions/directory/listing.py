@@ -117,7 +117,7 @@ def _skills(connection: Connection, term: Term) -> tuple[Term, Meant, tuple[tupl
     """The skills and titles that a technology or a family stands for.
 
     In turn: the skills of that name, the family of that name (with them), skills that it is a slip
-    for, the skills that have all its words (Spring: Spring Boot).
+    for, the skills that have all its words (Spring: Spring Boot), the title of that name.
     """
     known = skills.vocabulary(connection)
     meant = known.meaning(term.value)
@@ -132,7 +132,9 @@ def _skills(connection: Connection, term: Term) -> tuple[Term, Meant, tuple[tupl
         found = dict(search.containing(connection, term.value, _MAX_SKILLS))
         name = next(iter(found.values())) if len(found) == 1 else term.value
         meant = Meant((), tuple(found), False, name)
-    return Term("technology", meant.name or term.value), meant, ()
+    # « je cherche un SRE »: no skill, and what people are
+    titles = () if meant.ids else vocabulary.titles(term.value)
+    return Term("technology", meant.name or term.value), meant, titles
 
 
 # --- conditions -----------------------------------------------------------------------------------

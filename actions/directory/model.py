@@ -75,6 +75,20 @@ class PeopleFound:
 
 
 @dataclass(frozen=True)
+class Completion:
+    """``text`` may stand for the last ``replaces`` characters of what is typed.
+
+    ``kind`` is ``technology``, ``agency``, ``job_title`` or ``person``; ``people`` are the ids of
+    those who are shown by it.
+    """
+
+    kind: str
+    text: str
+    replaces: int
+    people: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Expert:
     """Somebody who has the skill asked for, and how well (1 to 5)."""
 

@@ -1,16 +1,20 @@
 """The web client at ``/``: the files that ``web/`` is built into, with the headers they need.
 
-``credentials.yml`` registers it; ``CLIENT_HOSTS`` wins over ``hosts``::
+``credentials.yml`` registers it; variables such as ``CLIENT_HOSTS`` win over it::
 
     bot.channels.client.WebClient:
       hosts: https://intranet.example.com
+      photos: https://photos.example.com/{id}.jpg
+      teams: true
 """
 
 from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import os
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +27,11 @@ from sanic import Blueprint, Sanic
 from sanic.request import Request
 from sanic.response import HTTPResponse
 
-HOSTS_VARIABLE = "CLIENT_HOSTS"
+# What the page itself is told → whether it is so unless said.
+SWITCHES = {"teams": False, "voice": True}
+SETTINGS = "client.json"
+# Of this server or of another; what stands before the path goes into a header.
+_PHOTOS = re.compile(r"(https?://[\w.:-]+)?/(?!/)[^\s;{}]*(\{(id|email)\}[^\s;{}]*)+")
 DIST = Path(__file__).with_name("web") / "dist"
 INDEX = "index.html"
 
@@ -44,7 +52,7 @@ FOREVER = "public, max-age=31536000, immutable"
 REVALIDATED = "no-cache"
 
 CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'{photos}; "
     "connect-src 'self'; manifest-src 'self'; worker-src 'self'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors {hosts}"
 )
@@ -60,8 +68,8 @@ class File:
     content_type: str
 
     @classmethod
-    def of(cls, path: Path, name: str, hosts: tuple[str, ...]) -> File:
-        """Read ``path``, which is ``name`` beneath the folder of the build."""
+    def of(cls, path: Path, name: str, client: WebClient) -> File:
+        """Read ``path``, which is ``name`` beneath the folder of the build of ``client``."""
         content = path.read_bytes()
         headers = {
             "Cache-Control": FOREVER if name.startswith(HASHED) else REVALIDATED,
@@ -74,10 +82,12 @@ class File:
             headers["Vary"] = "Accept-Encoding"
         if path.suffix in (".html", ".js"):  # a worker's policy is that of its own script
             headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY.format(
-                hosts=" ".join(hosts) or "'none'"
+                hosts=" ".join(client.hosts) or "'none'",
+                photos=f" {_origin(client.photos)}".rstrip(),
             )
-            headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=()"
-            if not hosts:
+            microphone = "self" if client.voice else ""
+            headers["Permissions-Policy"] = f"camera=(), geolocation=(), microphone=({microphone})"
+            if not client.hosts:
                 headers["Cross-Origin-Opener-Policy"] = "same-origin"
         return cls(
             content,
@@ -102,6 +112,9 @@ class WebClient(InputChannel):
 
     Args:
         hosts: origins of the pages that may show the client in a frame, and sign its user in.
+        photos: address of somebody's photo, with ``{id}`` or ``{email}`` in it; empty for none.
+        teams: whether people are written to by Microsoft Teams.
+        voice: whether questions may be spoken, where the browser understands speech.
     """
 
     @classmethod
@@ -114,12 +127,29 @@ class WebClient(InputChannel):
         """Return the channel with the settings of ``credentials.yml``.
 
         Raises:
-            RasaException: one of ``hosts`` is no origin.
+            RasaException: a setting is wrong.
         """
-        hosts = os.environ.get(HOSTS_VARIABLE, "").strip() or (credentials or {}).get("hosts") or ""
-        return cls(tuple(hosts.split() if isinstance(hosts, str) else hosts))
+        given = {
+            name: os.environ.get(f"CLIENT_{name.upper()}", "").strip() or value
+            for name, value in {
+                "hosts": "",
+                "photos": "",
+                **SWITCHES,
+                **(credentials or {}),
+            }.items()
+        }
+        hosts, photos = given["hosts"] or "", given["photos"] or ""
+        switches = {name: _switch(name, given[name]) for name in SWITCHES}
+        return cls(tuple(hosts.split() if isinstance(hosts, str) else hosts), photos, **switches)
 
-    def __init__(self, hosts: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        hosts: tuple[str, ...] = (),
+        photos: str = "",
+        *,
+        teams: bool = False,
+        voice: bool = True,
+    ) -> None:
         for host in hosts:
             parts = urlsplit(host if isinstance(host, str) else "")
             # It goes into a header: nothing but an origin may.
@@ -132,12 +162,16 @@ class WebClient(InputChannel):
                     f"credentials.yml, bot.channels.client.WebClient: {host!r} is no origin such "
                     "as https://intranet.example.com."
                 )
-        self.files = {
-            path.relative_to(DIST).as_posix(): File.of(
-                path, path.relative_to(DIST).as_posix(), hosts
+        if photos and not _PHOTOS.fullmatch(str(photos)):
+            raise RasaException(
+                f"credentials.yml, bot.channels.client.WebClient: photos: {photos!r} is no address "
+                "such as https://photos.example.com/{id}.jpg, or with {email}."
             )
-            for path in sorted(DIST.rglob("*"))
-            if path.is_file()
+        self.hosts, self.photos, self.voice = hosts, photos, voice
+        self.settings = {"teams": teams, "voice": voice, "photos": photos or None}
+        paths = {path.relative_to(DIST).as_posix(): path for path in sorted(DIST.rglob("*"))}
+        self.files = {
+            name: File.of(path, name, self) for name, path in paths.items() if path.is_file()
         }
 
     def url_prefix(self) -> str:
@@ -150,6 +184,13 @@ class WebClient(InputChannel):
         for name, file in self.files.items():
             if name != INDEX:
                 self._add_route(blueprint, name, file)
+
+        async def send_settings(_: Request) -> HTTPResponse:
+            headers = {"Cache-Control": REVALIDATED, "X-Content-Type-Options": "nosniff"}
+            body = json.dumps(self.settings)
+            return HTTPResponse(body, headers=headers, content_type="application/json")
+
+        blueprint.add_route(send_settings, f"/{SETTINGS}", methods=("GET",), name="settings")
         blueprint.listener("before_server_start")(self._take_over_root)
         return blueprint
 
@@ -170,3 +211,18 @@ class WebClient(InputChannel):
             return None
 
         app.register_middleware(send_index, "request")
+
+
+def _origin(photos: str) -> str:
+    """Return where photos come from; empty for this server."""
+    parts = urlsplit(photos)
+    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
+
+
+def _switch(name: str, value: object) -> bool:
+    known = {"1": True, "true": True, "0": False, "false": False}
+    if (text := str(value).lower()) in known:
+        return known[text]
+    raise RasaException(
+        f"credentials.yml, bot.channels.client.WebClient: {name} is true or false, not {value!r}."
+    )

@@ -31,7 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import URL, Connection, Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from bot.channels.turns import Event, Turn, stored_turn
+from bot.channels.turns import OWN_METADATA, Event, Turn, stored_turn
 from bot.configuration import read_yaml
 from bot.errors import UserError
 from bot.text import fold
@@ -207,6 +207,28 @@ class Conversations:
             rows = self._rows(connection, conversation_id, start, before)
         turns = [stored_turn(event for _, event in turn) for turn in split_turns(rows)]
         return turns, start if len(first) > limit else None
+
+    def judge(self, conversation_id: str, turn_id: str, verdict: str | None) -> bool:
+        """Note beside a turn's message what its user says of the answer; None takes it back.
+
+        Returns whether there is such a turn.
+        """
+        row = events.c
+        query = select(row.id, row.data).where(
+            row.sender_id == conversation_id,
+            row.type_name == "user",
+            row.data.contains(turn_id, autoescape=True),
+        )
+        with self.engine.begin() as connection:
+            for identifier, data in connection.execute(query.order_by(row.id.desc())).all():
+                event = json.loads(data)
+                if event.get("message_id") == turn_id:
+                    own = event.setdefault("metadata", {}).setdefault(OWN_METADATA, {})
+                    own["verdict"] = verdict
+                    changed = events.update().where(row.id == identifier)
+                    connection.execute(changed.values(data=json.dumps(event)))
+                    return True
+        return False
 
     @staticmethod
     def _rows(

@@ -193,13 +193,15 @@ class Exchange:
                     return stored
             self._accepted = True
             self._notify()
+            before, _ = await asyncio.to_thread(conversations.page, conversation_id, 1)
+            meant = request.meant(before[0] if before else None)
             message = UserMessage(
-                request.text,
+                meant,
                 _Collector(self),
                 conversation_id,
                 input_channel=CHANNEL_NAME,
                 message_id=self.turn["id"],
-                metadata=request.metadata(self.turn),
+                metadata=request.metadata(self.turn, meant),
             )
             if agent.processor is None:
                 raise unavailable("The bot has no model.")

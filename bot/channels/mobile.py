@@ -30,7 +30,7 @@ from sanic.response import HTTPResponse
 from sqlalchemy.exc import SQLAlchemyError
 
 from bot import exposure, http_guard
-from bot.channels import commands, contract, http, limits, readiness
+from bot.channels import commands, contract, http, limits, lookups, readiness
 from bot.channels.auth import (
     DEVELOPMENT_ISSUER,
     DEVELOPMENT_TOKEN_SECONDS,
@@ -70,6 +70,8 @@ SEND_SECONDS = 30.0
 # How long the last answers may take when the server stops.
 FINISH_SECONDS = 10.0
 PURGE_INTERVAL_SECONDS = 3600.0
+# How many completions a user may ask for, for each request.
+TYPING_FACTOR = 6
 
 Handler = Callable[[HttpRequest], Awaitable["HTTPResponse | None"]]
 
@@ -108,6 +110,10 @@ class MobileInput(InputChannel):
             settings.required_scope,
         )
         self.rate_limiter = limits.RateLimiter(settings.requests_per_minute, settings.burst)
+        # Somebody who types asks at every pause.
+        self.typing_limiter = limits.RateLimiter(
+            settings.requests_per_minute * TYPING_FACTOR, settings.burst * TYPING_FACTOR
+        )
         self.exchanges = Exchanges()
         self._allowed: dict[str, str] = {}
         self._purging: asyncio.Task[None] | None = None
@@ -123,6 +129,10 @@ class MobileInput(InputChannel):
             "messages": {"POST": self._messages},
             "history": {"GET": self._history},
             "conversation": {"DELETE": self._delete},
+            "feedback": {"POST": self._feedback},
+            "completions": {"POST": self._completions},
+            "people": {"POST": self._people},
+            "examples": {"GET": self._examples},
             "config": {"GET": self._config},
             "development/token": {"POST": self._development_token},
             "health": {"GET": self._health},
@@ -249,11 +259,19 @@ class MobileInput(InputChannel):
             response.headers["Access-Control-Allow-Headers"] = ALLOWED_HEADERS
             response.headers["Access-Control-Max-Age"] = PREFLIGHT_SECONDS
 
-    async def _caller(self, request: HttpRequest) -> Caller:
+    async def _caller(
+        self, request: HttpRequest, limiter: limits.RateLimiter | None = None
+    ) -> Caller:
         """Return who calls, if they may now."""
         caller = await self.authenticator.caller(request.headers.get("authorization"))
-        self.rate_limiter.take(caller.conversation_id)
+        (limiter or self.rate_limiter).take(caller.conversation_id)
         return caller
+
+    async def _body(self, request: HttpRequest, schema: str) -> dict[str, Any]:
+        """Return the body, an object of ``schema``."""
+        body = contract.parse_json(await limits.read_body(request, self.settings.body_bytes))
+        contract.check(schema, body)
+        return body
 
     # -- the conversation ---------------------------------------------------------------------
 
@@ -333,6 +351,42 @@ class MobileInput(InputChannel):
             await asyncio.to_thread(delete, caller.conversation_id)
         return HTTPResponse(status=204, headers=http.response_headers(request))
 
+    async def _feedback(self, request: HttpRequest) -> HTTPResponse:
+        caller = await self._caller(request)
+        said = await self._body(request, "Feedback")
+        judge = conversations_of(_agent(request.app)).judge
+        if not await asyncio.to_thread(
+            judge, caller.conversation_id, said["turn"], said["verdict"]
+        ):
+            raise ProblemError("not-found", "There is no such turn of this user.")
+        return HTTPResponse(status=204, headers=http.response_headers(request))
+
+    # -- beside it ----------------------------------------------------------------------------
+
+    async def _completions(self, request: HttpRequest) -> HTTPResponse:
+        caller = await self._caller(request, self.typing_limiter)
+        return await self._look_up(
+            request, "completions", caller, await self._body(request, "CompletionsRequest")
+        )
+
+    async def _people(self, request: HttpRequest) -> HTTPResponse:
+        caller = await self._caller(request)
+        return await self._look_up(
+            request, "people", caller, await self._body(request, "PeopleRequest")
+        )
+
+    async def _examples(self, request: HttpRequest) -> HTTPResponse:
+        caller = await self._caller(request)
+        return await self._look_up(request, "examples", caller, {})
+
+    async def _look_up(
+        self, request: HttpRequest, question: str, caller: Caller, fields: dict[str, Any]
+    ) -> HTTPResponse:
+        http.require_json(request.headers.get("accept"))
+        agent, trace = _agent(request.app), request.ctx.trace
+        answer = await lookups.look_up(agent, question, caller, trace, **fields)
+        return http.json_response(request, answer)
+
     # -- the service --------------------------------------------------------------------------
 
     async def _config(self, request: HttpRequest) -> HTTPResponse:
@@ -359,8 +413,7 @@ class MobileInput(InputChannel):
             raise ProblemError("not-found", "Tokens come from the identity provider.")
         if not exposure.is_from_own_page(request):
             raise ProblemError("forbidden", "Tokens are for pages of this machine only.")
-        asked = contract.parse_json(await limits.read_body(request, self.settings.body_bytes))
-        contract.check("TokenRequest", asked)
+        asked = await self._body(request, "TokenRequest")
         token = self.development_key.issue(
             asked.get("subject", "demo"), asked.get("scope", ""), self.settings.audience
         )

@@ -11,6 +11,7 @@ from typing import Any
 from bot.channels import contract
 from bot.channels.auth import Caller
 from bot.observability.trace_context import Trace
+from bot.text import fold
 
 CHANNEL_NAME = "mobile"
 
@@ -34,8 +35,21 @@ class Request:
 
     @property
     def text(self) -> str:
-        """What Rasa is to understand."""
+        """What the user says: a text, or the payload of a button."""
         return str(self.question["text" if self.question["type"] == "text" else "payload"])
+
+    def meant(self, before: Turn | None) -> str:
+        """Return what Rasa is to understand, after the turn ``before``.
+
+        What stands on a button there means the same where it is typed.
+        """
+        if self.question["type"] == "text" and before is not None:
+            replies = before["replies"]
+            offered = [*before["suggestions"], *(b for r in replies for b in r["buttons"])]
+            for button in offered:
+                if _bare(button["title"]) == _bare(self.text):
+                    return str(button["payload"])
+        return self.text
 
     def new_turn(self) -> Turn:
         """Return a turn of this message, still without replies."""
@@ -47,24 +61,30 @@ class Request:
             "question": dict(self.question),
             "replies": [],
             "suggestions": [],
+            "verdict": None,
         }
 
-    def metadata(self, turn: Turn) -> dict[str, Any]:
+    def metadata(self, turn: Turn, meant: str) -> dict[str, Any]:
         """Return what is stored with the message, and sent to the action server."""
         return {
             OWN_METADATA: {
                 "type": self.question["type"],
                 "title": self.question.get("title"),
+                "text": self.text if self.text != meant else None,
                 "trace_id": turn["trace_id"],
                 "created_at": turn["created_at"],
                 "idempotency_key": self.idempotency_key,
             },
-            CALLER_METADATA: {
-                "subject": self.caller.subject,
-                "scopes": sorted(self.caller.scopes),
-            },
-            TRACEPARENT_METADATA: self.trace.traceparent,
+            **caller_metadata(self.caller, self.trace),
         }
+
+
+def caller_metadata(caller: Caller, trace: Trace) -> dict[str, Any]:
+    """Return what tells the action server who asks."""
+    return {
+        CALLER_METADATA: {"subject": caller.subject, "scopes": sorted(caller.scopes)},
+        TRACEPARENT_METADATA: trace.traceparent,
+    }
 
 
 def add_reply(turn: Turn, message: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -92,6 +112,10 @@ def add_reply(turn: Turn, message: Mapping[str, Any]) -> dict[str, Any] | None:
     return reply
 
 
+def _bare(title: str) -> str:
+    return fold(title).strip(" ?!.…")
+
+
 def _buttons(value: Any) -> list[dict[str, str]]:
     return [
         {"title": str(button["title"]), "payload": str(button["payload"])}
@@ -106,7 +130,7 @@ def stored_turn(events: Iterable[Event]) -> Turn:
     user = next(iterator)
     own = (user.get("metadata") or {}).get(OWN_METADATA) or {}
     text = str(user.get("text") or "")
-    question = {"type": "text", "text": text}
+    question = {"type": "text", "text": own.get("text") or text}
     if own.get("type") == "postback":
         title = {"title": own["title"]} if own.get("title") else {}
         question = {"type": "postback", "payload": text, **title}
@@ -118,8 +142,15 @@ def stored_turn(events: Iterable[Event]) -> Turn:
         "question": question,
         "replies": [],
         "suggestions": [],
+        "verdict": verdict(user),
     }
     for event in iterator:
         if event.get("event") == "bot":
             add_reply(turn, {"text": event.get("text"), **(event.get("data") or {})})
     return turn
+
+
+def verdict(event: Event) -> str | None:
+    """Return what the user says of the answer to the stored message: ``good``, ``bad`` or None."""
+    own = (event.get("metadata") or {}).get(OWN_METADATA) or {}
+    return own.get("verdict")

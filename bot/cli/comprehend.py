@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +11,7 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
+    from bot.retraining.registry import Run
     from components.comprehend.service import Comprehend, Endpoint, Version
 
 app = typer.Typer(help="Amazon Comprehend, the other intent classifier.", no_args_is_help=True)
@@ -28,7 +30,11 @@ Classifier = Annotated[
 ]
 VersionName = Annotated[
     str | None,
-    typer.Option("--version", help="Name of the version; by default the last one trained."),
+    typer.Option(
+        "--version",
+        help="Name of the version; by default that which the pipeline says is live, and without "
+        "a pipeline the last one trained.",
+    ),
 ]
 Units = Annotated[
     int | None,
@@ -82,17 +88,20 @@ def start(
 ) -> None:
     """Create the endpoint, or change the version or the units of one that exists."""
     from components.comprehend.documents import ENDPOINT_NAME_LENGTH, check_name
-    from components.comprehend.service import Comprehend
+    from components.comprehend.service import FAILED, Comprehend
     from components.comprehend.training import deploy
 
     check_name(endpoint, ENDPOINT_NAME_LENGTH, "the endpoint")
     service = Comprehend(region)
     found = service.endpoint(endpoint)
-    if found and not version:
-        model_arn = found.desired_model_arn
+    if found and found.state != FAILED and not version:
+        model_arn, default_units = found.desired_model_arn, found.units
     else:
-        model_arn = _version(service, classifier or endpoint, version).arn
-    wanted = units or (found.units if found else 1)
+        chosen = _servable(service, classifier or endpoint, version)
+        model_arn = chosen.version.arn
+        default_units = found.units if found else chosen.units
+        data_role_arn = data_role_arn or chosen.data_role_arn
+    wanted = units or default_units
     console = Console(highlight=False, soft_wrap=True)
     if wait:
         with console.status("") as status:
@@ -168,10 +177,15 @@ def schedule(
     region: Region = None,
     remove: Annotated[bool, typer.Option("--remove", help="Remove the schedule.")] = False,
 ) -> None:
-    """Have the endpoint exist in office hours only; again after a training, for the new version."""
+    """Have the endpoint exist in office hours only, each day with the version that is live then."""
     from bot.errors import UserError
     from components.comprehend.documents import ENDPOINT_NAME_LENGTH, check_name
-    from components.comprehend.schedule import OfficeHours, Schedules
+    from components.comprehend.schedule import (
+        OfficeHours,
+        Schedules,
+        endpoint_targets,
+        pipeline_targets,
+    )
     from components.comprehend.service import Comprehend
 
     check_name(endpoint, ENDPOINT_NAME_LENGTH, "the endpoint")
@@ -186,23 +200,84 @@ def schedule(
             "endpoint. docs/components/comprehend.md says what it must be allowed."
         )
     hours = OfficeHours(start, stop, days, timezone)
-    chosen = _version(Comprehend(region), classifier or endpoint, version)
-    schedules.set(endpoint, chosen.arn, units or 1, hours, role_arn, data_role_arn)
+    chosen = _servable(Comprehend(region), classifier or endpoint, version)
+    if chosen.run:
+        if version or units or data_role_arn:
+            raise UserError(
+                "The pipeline says each morning which version is live, and with how many units: "
+                "leave --version, --units and --data-access-role-arn out. `bot pipeline rollback` "
+                "changes the one, Terraform's inference_units the other."
+            )
+        targets = pipeline_targets(chosen.run.settings["state_machine_arn"])
+        what = "the version that is live then"
+    else:
+        targets = endpoint_targets(endpoint, chosen.version.arn, units or 1, data_role_arn)
+        what = f"the version '{chosen.version.name}'"
+    schedules.set(endpoint, hours, role_arn, targets)
     typer.echo(
-        f"The endpoint '{endpoint}' is created with the version '{chosen.name}' at {start} and "
-        f"deleted at {stop}, {days}, {timezone}."
+        f"The endpoint '{endpoint}' is created with {what} at {start} and deleted at {stop}, "
+        f"{days}, {timezone}."
     )
 
 
-def _version(service: Comprehend, classifier: str, name: str | None) -> Version:
-    """Return the version of this name, or the last one trained."""
+@dataclasses.dataclass(frozen=True)
+class _Servable:
+    """A version that may answer users.
+
+    Attributes:
+        version: The version.
+        run: Its run, where a pipeline trained it.
+    """
+
+    version: Version
+    run: Run | None = None
+
+    @property
+    def units(self) -> int:
+        return int(self.run.settings.get("inference_units", 1)) if self.run else 1
+
+    @property
+    def data_role_arn(self) -> str | None:
+        settings = self.run.settings if self.run else {}
+        return settings["role_arn"] if settings.get("kms_key_arn") else None
+
+
+def _servable(service: Comprehend, classifier: str, name: str | None) -> _Servable:
+    """Return the version of this name, or the one to serve; of a pipeline's only one that was live.
+
+    A pipeline is known by where its versions wrote their results, hence nobody goes round its gate
+    by not naming its bucket.
+    """
     from bot.errors import UserError
+    from bot.retraining.registry import RUN_FOLDER, Registry
+    from components.aws import split_s3_uri
     from components.comprehend.service import READY
 
     versions = service.versions(classifier)
-    ready = [one for one in versions if one.state == READY and name in (None, one.name)]
-    if ready:
-        return ready[0]
+    ready = [one for one in versions if one.state == READY]
+    places = (split_s3_uri(one.output_uri) for one in ready if one.output_uri)
+    bucket = next((bucket for bucket, key in places if RUN_FOLDER.match(key)), None)
+    registry = Registry(bucket) if bucket else None
+    live = registry.pointer().live if registry else ""
+    runs = {run.training.get("arn"): run for run in registry.runs()} if registry else {}
+    for one in ready:
+        run = runs.get(one.arn)
+        if name is None and registry and (run is None or run.run_id != live):
+            continue
+        if name not in (None, one.name):
+            continue
+        if registry and run and not run.was_live:
+            raise UserError(
+                f"The version '{one.name}' is not to be served: its run is {run.status.value}"
+                f"{f' ({run.reason})' if run.reason else ''}. To serve it all the same: bot "
+                f"pipeline rollback --bucket {registry.bucket} --to {run.run_id}."
+            )
+        return _Servable(one, run)
+    if registry and name is None:
+        raise UserError(
+            f"The pipeline of the bucket '{registry.bucket}' has no live model: nothing has passed "
+            "its gate yet, or the live one was deleted. `bot pipeline history` tells."
+        )
     listed = ", ".join(f"{one.name} ({one.status})" for one in versions) or "none"
     raise UserError(
         f"The classifier '{classifier}' has no trained version{f' {name!r}' if name else ''} in "

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,14 +20,76 @@ if TYPE_CHECKING:
     from bot.retraining.backends import Backend
     from bot.retraining.deployment import Deployment
     from bot.retraining.registry import Pointer, Registry, Run
+    from bot.retraining.settings import Settings
 
 app = typer.Typer(help="Follow the retraining; go back to an earlier model.", no_args_is_help=True)
 
 Bucket = Annotated[
-    str, typer.Option(envvar="ARTIFACT_BUCKET", help="The pipeline's artifact bucket.")
+    str,
+    typer.Option(
+        envvar="ARTIFACT_BUCKET",
+        help="The pipeline's artifact bucket; its folder where there is no AWS, with a slash.",
+    ),
 ]
 Every = Annotated[float, typer.Option(min=0.01, help="Seconds between two looks.")]
 Patience = Annotated[float, typer.Option(min=0, help="Minutes to wait at most.")]
+
+
+@app.command()
+def run(
+    dataset: Annotated[
+        Path | None, typer.Argument(help="Dataset; without one the folder is watched.")
+    ] = None,
+    backend: Annotated[
+        str, typer.Option(help="Where it is trained; Terraform makes the others: docs/aws.md.")
+    ] = "local",
+    folder: Annotated[
+        Path, typer.Option(envvar="PIPELINE_FOLDER", help="Where datasets, runs and models are.")
+    ] = Path("pipeline"),
+    config: Annotated[Path, typer.Option(help="The configuration of the bot.")] = Path(
+        "config.yml"
+    ),
+    heldout: Annotated[
+        Path | None, typer.Option(help="Held-out set to measure on from now on.")
+    ] = None,
+) -> None:
+    """Retrain on this machine: check, train, measure, judge, and have running bots take it over."""
+    import os
+    import shutil
+
+    from bot.retraining.local import LocalPipeline
+    from bot.retraining.registry import Status
+    from bot.retraining.settings import Settings
+    from bot.server import stopping_on_signals
+
+    if backend != "local":
+        raise UserError(
+            f"'{backend}' is trained by what Terraform makes: aws s3 cp {dataset or 'FILE'} "
+            "s3://DATASET_BUCKET/datasets/, then bot pipeline watch. docs/aws.md has it all."
+        )
+    place = {"BACKEND": "local", "ARTIFACT_BUCKET": str(folder), "TRAINING_CONFIG": str(config)}
+    pipeline = LocalPipeline(Settings.from_environment({**os.environ, **place}))
+    console = _console()
+    if heldout:
+        target = pipeline.folder / pipeline.settings.heldout_key
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(heldout, target)
+    if dataset is None:
+        console.print(f"Datasets dropped into {folder}/datasets are taken in; Ctrl-C ends it.")
+        with contextlib.suppress(KeyboardInterrupt), stopping_on_signals():
+            pipeline.watch(lambda text: console.print(escape(text)), lambda: False)
+        return
+    with console.status("Training"):
+        ended = pipeline.take(pipeline.put(dataset))
+    if ended is None:
+        raise UserError(f"{dataset} is no dataset by its name: it must end in .json.")
+    for line in ended.timeline:
+        console.print(f"{_clock(line['at'])}  {line['event']}")
+    console.print(f"{_described(ended)}: [bold]{ended.status.value}[/]")
+    if ended.reason:
+        console.print(escape(ended.reason))
+    if ended.status not in (Status.DEPLOYED, Status.AWAITING_APPROVAL, Status.NOTHING_NEW):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -33,7 +97,8 @@ def status(bucket: Bucket) -> None:
     """Show the live model, its endpoint, and the runs under way."""
     from rich.table import Table
 
-    from bot.retraining.registry import Registry
+    from bot.retraining.backends import State
+    from bot.retraining.registry import Registry, Status
 
     registry = Registry(bucket)
     runs = _runs(registry)
@@ -49,9 +114,15 @@ def status(bucket: Bucket) -> None:
     if pointer.live:
         progress = _parts(registry, runs)[0].endpoint_status(registry.run(pointer.live))
         message = f": {progress.message}" if progress.message else ""
+        # In service, and failed for this run: it answers with something else.
+        wrong = progress.state is State.FAILED and "SERVICE" in progress.status.upper()
         table.add_row("Endpoint", escape(f"{progress.status}{message}"))
+        if wrong:
+            table.add_row("", f"Not the live model: bot pipeline rollback --to {pointer.live}")
     for run in runs:
-        if not run.status.final:
+        if run.status is Status.AWAITING_APPROVAL:
+            table.add_row("Waits", f"{_described(run)}: bot pipeline approve {run.run_id}")
+        elif not run.status.final:
             table.add_row("Under way", f"{_described(run)}: {run.status.value}")
     _console().print(table)
 
@@ -109,6 +180,74 @@ def rollback(
 
 
 @app.command()
+def retry(
+    bucket: Bucket,
+    run: Annotated[str, typer.Argument(help="The run.")],
+) -> None:
+    """Take up a run that failed where it stopped: nothing is trained twice that was trained."""
+    from bot.retraining import executions
+    from bot.retraining.registry import Registry
+
+    registry = Registry(bucket)
+    settings = _settings(_runs(registry))
+    _followed(settings, executions.resume(registry, settings, run))
+
+
+@app.command()
+def approve(
+    bucket: Bucket,
+    run: Annotated[str, typer.Argument(help="The run.")],
+) -> None:
+    """Let a run go live that passed the gate and waits for that (setting APPROVAL=manual)."""
+    from bot.retraining import executions
+    from bot.retraining.registry import Registry
+
+    registry = Registry(bucket)
+    settings = _settings(_runs(registry))
+    who = _who(settings)
+    _followed(settings, executions.resume(registry, settings, run, approved_by=who))
+
+
+@app.command()
+def teardown(
+    bucket: Bucket,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    every: Every = 10,
+    patience: Patience = 60,
+) -> None:
+    """Delete the endpoint, its office hours and all models; records and datasets stay."""
+    from bot.retraining.registry import Registry
+    from components.comprehend.schedule import Schedules
+
+    registry = Registry(bucket)
+    runs = _runs(registry)
+    deployment = _parts(registry, runs)[1]
+    if under_way := [run.run_id for run in runs if not run.status.final]:
+        raise UserError(
+            f"{', '.join(under_way)} would make models and an endpoint again: wait for the end "
+            "(bot pipeline watch RUN), or stop the execution in Step Functions."
+        )
+    name = _settings(runs).name
+    if not yes:
+        typer.confirm(
+            f"Delete the endpoint '{name}' and every model? Bots that ask it then answer by their "
+            "fallback, or not at all.",
+            abort=True,
+        )
+    console = _console()
+    if _settings(runs).backend == "comprehend" and Schedules().remove(name):
+        console.print("The office hours are removed.")
+    deadline = time.monotonic() + patience * 60
+    with console.status(f"The endpoint '{name}' is being deleted"):
+        while not deployment.teardown():
+            _pause(every, deadline, "the endpoint")
+    console.print(
+        f"There is no endpoint '{name}' and no model any more. What is left costs cents: datasets, "
+        "records and Lambdas; terraform destroy."
+    )
+
+
+@app.command()
 def watch(
     bucket: Bucket,
     run: Annotated[str, typer.Argument(help="Run to follow; default: the newest one.")] = "",
@@ -125,9 +264,14 @@ def watch(
     registry = Registry(bucket)
     deadline = time.monotonic() + patience * 60
     followed = _follow(registry, run or (_run_of(dataset) if dataset else ""), every, deadline)
-    if followed.status not in (Status.DEPLOYED, Status.SUPERSEDED):
+    well = (Status.DEPLOYED, Status.SUPERSEDED, Status.AWAITING_APPROVAL, Status.NOTHING_NEW)
+    if followed.status not in well:
         raise UserError(f"{followed.run_id} is {followed.status.value}: {followed.reason}")
-    if ask:
+    if followed.status is Status.AWAITING_APPROVAL:
+        _console().print(f"To make it live: bot pipeline approve {followed.run_id}")
+    elif followed.reason:
+        _console().print(escape(followed.reason))
+    if ask and registry.pointer().live:
         answer = _parts(registry, [followed])[0].classify([ask])[0]
         _console().print(f"« {escape(ask)} » → [bold]{answer}[/]")
 
@@ -181,11 +325,39 @@ def _parts(registry: Registry, runs: Sequence[Run]) -> tuple[Backend, Deployment
     """Return the pipeline as its newest run was configured."""
     from bot.retraining import backends
     from bot.retraining.deployment import Deployment
-    from bot.retraining.settings import Settings
 
-    settings = Settings.from_json(runs[0].settings)
+    settings = _settings(runs)
     backend = backends.create(settings, registry)
     return backend, Deployment(settings, registry, backend)
+
+
+def _who(settings: Settings) -> str:
+    """Return who asks, as AWS or this machine knows them."""
+    import getpass
+
+    from components.aws import aws_errors, client
+
+    if settings.backend == "local":
+        return getpass.getuser()
+    with aws_errors("find out who you are"):
+        return str(client("sts").get_caller_identity()["Arn"])
+
+
+def _followed(settings: Settings, run: Run) -> None:
+    """Without AWS, take a run to its end; else say how to see that."""
+    if settings.backend != "local":
+        _console().print(f"{_described(run)} goes on: bot pipeline watch {run.run_id}")
+        return
+    from bot.retraining.local import LocalPipeline
+
+    ended = LocalPipeline(settings).follow(run)
+    _console().print(f"{_described(ended)}: [bold]{ended.status.value}[/] {escape(ended.reason)}")
+
+
+def _settings(runs: Sequence[Run]) -> Settings:
+    from bot.retraining.settings import Settings
+
+    return Settings.from_json(runs[0].settings)
 
 
 def _target(registry: Registry, to: str) -> Run:

@@ -13,28 +13,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from bot.errors import UserError
-from bot.retraining import gate, notices
+from bot.retraining import executions, gate, notices
+from bot.retraining.answers import QUOTAS, Answer
 from bot.retraining.backends import Backend, Progress, State
 from bot.retraining.registry import Pointer, Registry, Run, Status, now
 from bot.retraining.settings import Settings
-from components.aws import AwsError, aws_errors, client
+from components.aws import AwsError
 
 log = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True)
-class Answer:
-    """What the state machine gets, see :mod:`bot.retraining.handlers`."""
-
-    run_id: str
-    stage: str
-    status: str
-    subject: str = ""
-    message: str = ""
-
-    def to_json(self) -> dict[str, str]:
-        """Return the answer as the Lambda returns it."""
-        return dataclasses.asdict(self)
 
 
 class _BusyError(Exception):
@@ -65,8 +51,10 @@ class Deployment:
     # --- the steps of the state machine ---
 
     def check_training(self, run_id: str) -> Answer:
-        """Say how far the training has come: IN_PROGRESS, TRAINED or FAILED."""
+        """Say how far the training has come: NOT_STARTED, IN_PROGRESS, TRAINED or FAILED."""
         run = self._registry.run(run_id)
+        if run.status is Status.STARTING:
+            return Answer(run_id, "training", "NOT_STARTED")
         progress = self._backend.training_status(run)
         log.info("%s: training is %s", run_id, progress.status)
         if progress.state is State.IN_PROGRESS:
@@ -81,9 +69,13 @@ class Deployment:
         return Answer(run_id, "training", "TRAINED")
 
     def deploy(self, run_id: str) -> Answer:
-        """Measure, judge and deploy: WAITING, DEPLOYING, REJECTED or SUPERSEDED."""
+        """Measure, judge and deploy.
+
+        Returns:
+            WAITING, DEPLOYING, REJECTED, SUPERSEDED or AWAITING_APPROVAL.
+        """
         run = self._registry.run(run_id)
-        if run.status in (Status.REJECTED, Status.SUPERSEDED):
+        if run.status in (Status.REJECTED, Status.SUPERSEDED, Status.AWAITING_APPROVAL):
             return self._announced(run, "deployment", run.status.value)
         run = self._measured(run)
         try:
@@ -95,7 +87,15 @@ class Deployment:
         run = self._judged(run, pointer)
         if not run.gate["passed"]:
             return self._ended(run_id, Status.REJECTED, "deployment", run.gate["reason"])
-        arn = self._backend.deploy(run)
+        if self._settings.approval == "manual" and not run.approved_by:
+            advice = f"To make it live: bot pipeline approve {run_id}"
+            return self._ended(run_id, Status.AWAITING_APPROVAL, "deployment", advice=advice)
+        try:
+            arn = self._backend.deploy(run)
+        except AwsError as error:
+            if error.code not in QUOTAS:
+                raise
+            return self._waits_for_quota(run, str(error))
         if arn is None:
             return Answer(run_id, "deployment", "WAITING")
         endpoint = {"name": self._settings.name, "arn": arn}
@@ -128,18 +128,47 @@ class Deployment:
         Args:
             run_id: The run.
             error: ``{"Error", "Cause"}`` as Step Functions catches it.
+
+        Returns:
+            FAILED; IN_SERVICE where the endpoint serves the run by now all the same.
         """
         reason = f"{error.get('Error', 'Unknown error')}: {_cause(error)}"
+        found = self._registry.run(run_id)
+        if found.status is Status.DEPLOYING:
+            # Nobody looked any more: what the endpoint serves by now is what is live.
+            progress = self._backend.endpoint_status(found)
+            if progress.state is State.READY:
+                return self._announced(self._made_live(run_id), "failure", "IN_SERVICE")
+            if progress.state is State.IN_PROGRESS:
+                reason += f" The endpoint is {progress.status}: bot pipeline retry {run_id}."
 
         def failed(run: Run) -> Run:
-            return run if run.status.final else run.moved(Status.FAILED, reason=reason)
+            if run.status.final:
+                return run
+            return run.moved(Status.FAILED, reason=f"{reason} {run.reason}".strip())
 
         run = self._registry.update(run_id, failed)
         self._release(run_id)
         answer = self._announced(run, "failure", "FAILED")
-        if run.reason == reason:
+        if run.reason.startswith(reason):
             return answer
         return dataclasses.replace(answer, message=f"{answer.message}\n\nAfter that: {reason}")
+
+    def ended_from_outside(self, detail: Mapping[str, Any]) -> Answer:
+        """Close the run of an execution that ran out of time or was stopped.
+
+        Args:
+            detail: Of the event "Step Functions Execution Status Change" (Step Functions Developer
+                Guide): ``executionArn``, ``status`` and ``input``, a JSON text.
+        """
+        run_id = json.loads(detail["input"])["run_id"]
+        run = self._registry.run(run_id)
+        if run.status.final or run.execution_arn != detail["executionArn"]:
+            return Answer(run_id, "failure", run.status.value)  # it ended, or was taken up again
+        cause = "Its state machine was stopped" if detail["status"] == "ABORTED" else "Time is up"
+        return self.fail(
+            run_id, {"Error": detail["status"], "Cause": f"{cause}. bot pipeline retry {run_id}"}
+        )
 
     # --- what is deployed ---
 
@@ -168,10 +197,51 @@ class Deployment:
                 self._registry.update(run_id, lambda run: run.noted(f"ROLLED BACK FROM {left}"))
         return progress
 
+    def office_hours(self, action: str) -> Answer:
+        """Have the endpoint serve the live run (``start``), or have none (``stop``).
+
+        Returns:
+            DONE, or WAITING where a deployment is under way or the endpoint has to settle first.
+
+        Raises:
+            UserError: No run is live, or there is no such action.
+        """
+        if action not in ("start", "stop"):
+            raise UserError(f"'{action}' is no action of office hours; there are start and stop.")
+        live = self._registry.pointer().live
+        if action == "start" and not live:
+            raise UserError("No model is live yet: there is nothing to start the endpoint with.")
+        if self.busy():
+            done = False
+        elif action == "stop":
+            done = self._backend.remove_endpoint()
+        else:
+            done = self.restore(live) and self.restored(live).state is State.READY
+        return Answer(live, "office_hours", "DONE" if done else "WAITING")
+
     def busy(self) -> str:
         """Return the run that is on its way to the endpoint, empty where there is none."""
         claimant = self._registry.pointer().deploying
         return claimant if claimant and self._is_active(claimant) else ""
+
+    def teardown(self) -> bool:
+        """Delete endpoint and models, so that nothing is billed any more; the records stay.
+
+        Returns:
+            Whether all is gone; False as long as something is being changed: call again.
+        """
+        gone = self._backend.remove_endpoint()
+        for run in self._registry.runs():
+            if gone and run.training.get("arn") and not run.pruned_at:
+                if self._backend.prune(run):
+                    self._registry.update(
+                        run.run_id, lambda run: run.noted("PRUNED", pruned_at=now())
+                    )
+                else:
+                    gone = False
+        if gone:
+            self._registry.change_pointer(lambda pointer: Pointer())
+        return gone
 
     def prune(self) -> None:
         """Delete models that nobody would go back to; what cannot be deleted now stays."""
@@ -181,6 +251,7 @@ class Deployment:
         ]
         trained = [run.run_id for run in existing if run.metrics]
         kept = {pointer.live, pointer.previous, pointer.deploying}
+        kept |= {run.run_id for run in existing if run.status is Status.AWAITING_APPROVAL}
         kept |= set(trained[: self._settings.keep_versions])
         for run in existing:
             if run.run_id in kept or not run.status.final:
@@ -229,19 +300,27 @@ class Deployment:
             raise _BusyError
         return dataclasses.replace(pointer, deploying=run.run_id)
 
+    def _waits_for_quota(self, run: Run, error: str) -> Answer:
+        """Tell of a quota that is used up, once, and try again until the execution's time is up."""
+        if error != run.reason:
+            run = self._registry.update(
+                run.run_id, lambda run: run.noted("WAITING FOR A QUOTA", reason=error)
+            )
+            notices.publish(
+                self._settings,
+                notices.subject(self._settings, run, "waits for a quota"),
+                f"{error} {notices.quota_advice(self._settings)}\n\nAn endpoint with instances "
+                "needs twice as many while it is updated. It is tried again; nothing need be put "
+                f"again.\n\nRun: {run.run_id}",
+            )
+        return Answer(run.run_id, "deployment", "WAITING")
+
     def _is_active(self, run_id: str) -> bool:
         """Whether a run that has a claim is still on its way: its execution may be dead."""
         run = self._registry.find(run_id)
         if run is None or run.status.final:
             return False
-        try:
-            with aws_errors(f"read the execution '{run.execution_arn}'"):
-                answer = client("stepfunctions").describe_execution(executionArn=run.execution_arn)
-        except AwsError as error:
-            if error.not_found:
-                return False
-            raise
-        return bool(answer["status"] == "RUNNING")
+        return executions.is_running(run.execution_arn)
 
     def _release(self, run_id: str) -> None:
         def released(pointer: Pointer) -> Pointer:

@@ -1,9 +1,12 @@
-"""The quality gate: a new model must not lose against the live one on the fixed held-out set."""
+"""The quality gate: a new model must not lose on the fixed held-out set, neither against the live
+model nor, small losses adding up from run to run, against the best that was live.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from bot import dataset as datasets
@@ -32,6 +35,8 @@ class Verdict:
         live_value: Its value; None where it could not be compared.
         measured_again: Whether that was measured through the endpoint, the held-out set being
             another one than when the live model was trained.
+        best_run: The best run that was live, measured on the same held-out set; see :func:`_best`.
+        best_value: Its value; None where there is none.
     """
 
     passed: bool
@@ -41,6 +46,8 @@ class Verdict:
     live_run: str = ""
     live_value: float | None = None
     measured_again: bool = False
+    best_run: str = ""
+    best_value: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the verdict for the log."""
@@ -61,17 +68,48 @@ def judge(
     """
     metric, value = settings.gate_metric, run.metrics[settings.gate_metric]
     live_value, again = _live_value(metric, run, live, registry, backend)
-    lost = (live_value or 0.0) - value
+    best = _best(metric, run, registry.runs())
+    best_run, best_value = (best.run_id, best.metrics[metric]) if best else ("", None)
+    measures = [
+        (measure, name)
+        for measure, name in ((live_value, "the live model"), (best_value, "the best, " + best_run))
+        if measure is not None
+    ]
     if value < settings.gate_floor - _TOLERANCE:
         passed, reason = False, f"{metric} {value:.4f} is below the floor {settings.gate_floor:.4f}"
-    elif live_value is None:
+    elif not measures:
         passed, reason = True, f"{metric} {value:.4f}; no live model to compare with"
     else:
-        passed = lost <= settings.gate_max_loss + _TOLERANCE
-        compared = f"{metric} {value:.4f} against {live_value:.4f} of the live model"
-        reason = f"{compared}; it may lose {settings.gate_max_loss:.4f}"
+        passed = max(measures)[0] - value <= settings.gate_max_loss + _TOLERANCE
+        compared = " and ".join(f"{measure:.4f} of {name}" for measure, name in measures)
+        reason = f"{metric} {value:.4f} against {compared}"
+        reason += f"; it may lose {settings.gate_max_loss:.4f}"
     live_run = live.run_id if live else ""
-    return Verdict(passed, reason, metric, value, live_run, live_value, again)
+    return Verdict(passed, reason, metric, value, live_run, live_value, again, best_run, best_value)
+
+
+def _best(metric: str, run: Run, runs: Sequence[Run]) -> Run | None:
+    """Return the best run that was live and measured on the same held-out set.
+
+    What a person decided counts: a model that was rolled back from is no measure, and one that the
+    gate had refused and somebody made live all the same (``bot pipeline rollback --to``) is a new
+    beginning.
+
+    Args:
+        metric: What is compared.
+        run: The new run.
+        runs: All of them, newest first.
+    """
+    found: list[Run] = []
+    for one in runs:
+        if one.run_id == run.run_id or not one.was_live:
+            continue
+        if one.rolled_back or one.heldout.get("sha256") != run.heldout["sha256"]:
+            continue
+        found.append(one)
+        if not one.gate.get("passed", True):
+            break
+    return max(found, key=lambda one: float(one.metrics[metric]), default=None)
 
 
 def _live_value(

@@ -9,22 +9,28 @@ What the state machine hands over and gets back (every field is always there, te
 
     input of the execution             {"run_id"}
     check_model_status                 {"run_id", "stage": "training"}
-      → IN_PROGRESS | TRAINED | FAILED
+      → NOT_STARTED | IN_PROGRESS | TRAINED | FAILED
+    start_training                     {"run_id"}
+      → IN_PROGRESS | FAILED
     create_endpoint                    {"run_id"}
-      → WAITING | DEPLOYING | REJECTED | SUPERSEDED
+      → WAITING | DEPLOYING | REJECTED | SUPERSEDED | AWAITING_APPROVAL
     check_model_status                 {"run_id", "stage": "endpoint"}
       → IN_PROGRESS | IN_SERVICE | FAILED
     check_model_status                 {"run_id", "stage": "failure", "error": …}
-      → FAILED
+      → FAILED | IN_SERVICE
+
+    office hours: create_endpoint      {"office_hours": "start" | "stop"}
+      → WAITING | DONE
 
     every answer                       {"run_id", "stage", "status", "subject", "message"}
 
+NOT_STARTED means: call ``start_training``, since a quota was used up, or the run is tried again.
 WAITING means: call ``create_endpoint`` again after a pause, since the endpoint is being changed or
-deleted. ``subject`` and ``message`` are the notice for SNS (subject: ASCII, 100 characters at
-most), empty where there is nothing to announce yet (IN_PROGRESS, TRAINED, WAITING, DEPLOYING).
-REJECTED (by the quality gate) and FAILED are failures; SUPERSEDED, a newer dataset being live, is
-not. The stage ``failure`` is for whatever the state machine caught (``error`` is its
-``{"Error", "Cause"}``): it closes the record of the run and words the notice.
+deleted, or a quota is used up. ``subject`` and ``message`` are the notice for SNS (subject: ASCII,
+100 characters at most), empty where there is nothing to announce yet. REJECTED (by the quality
+gate) and FAILED are failures; SUPERSEDED, a newer dataset being live, is not. The stage ``failure``
+is for whatever the state machine caught (``error`` is its ``{"Error", "Cause"}``): it closes the
+record of the run and words the notice.
 """
 
 from __future__ import annotations
@@ -34,7 +40,7 @@ import logging
 from typing import Any
 
 from bot.errors import UserError
-from bot.retraining import backends
+from bot.retraining import backends, notices
 from bot.retraining.deployment import Deployment
 from bot.retraining.intake import Intake
 from bot.retraining.registry import Registry
@@ -47,23 +53,28 @@ log = logging.getLogger(__name__)
 def start_training(event: dict[str, Any], context: Any = None) -> dict[str, Any]:
     """Start the training for each dataset of an S3 event, and the state machine that follows it.
 
-    A record whose key is not below the dataset prefix or does not end in ``.json`` is ignored.
+    A record whose key is not below the dataset prefix or does not end in ``.json`` is ignored, and
+    who gets the notices is told.
 
     Args:
-        event: S3 notification, ``{"Records": [{"eventTime", "s3": {"bucket": {"name"}, "object":
+        event: ``{"run_id"}`` from the state machine, for a training that has not started yet; or
+            an S3 notification, ``{"Records": [{"eventTime", "s3": {"bucket": {"name"}, "object":
             {"key", "versionId", "eTag", "size"}}}]}``; the key is URL-encoded. Source: Amazon S3
             User Guide, "Event message structure".
         context: Lambda's context, not used.
 
     Returns:
         ``{"runs": [{"run_id", "bucket", "key", "status"}]}``; the status is STARTED,
-        ALREADY_STARTED, REJECTED_DATASET (after a notice with the reasons) or IGNORED.
+        ALREADY_STARTED, REJECTED_DATASET or NOTHING_NEW (after a notice with the reasons), or
+        IGNORED (after a notice, unless it is the held-out set).
 
     Raises:
         AwsError: AWS refuses or cannot be reached; Lambda shall call again. The other datasets of
             the event were taken in all the same.
     """
     intake = Intake(*parts(Settings.from_environment()))
+    if "run_id" in event:
+        return intake.start(event["run_id"]).to_json()
     runs, failures = [], []
     for record in event.get("Records", []):
         try:
@@ -80,12 +91,20 @@ def check_model_status(event: dict[str, Any], context: Any = None) -> dict[str, 
     """Say how far a training or a deployment has come; see the module for event and answer.
 
     An endpoint in service with the new model makes its run the live one and prunes old versions.
+    EventBridge calls it for an execution that ran out of time or was stopped, which nothing within
+    the state machine can tell: the run is closed, and the notice sent from here.
 
     Raises:
         AwsError: AWS refuses or cannot be reached; Step Functions shall call again.
         UserError: There is no such run or stage.
     """
-    deployment = Deployment(*parts(Settings.from_environment()))
+    settings = Settings.from_environment()
+    deployment = Deployment(*parts(settings))
+    if event.get("source") == "aws.states":
+        answer = deployment.ended_from_outside(event["detail"])
+        if answer.message:
+            notices.publish(settings, answer.subject, answer.message)
+        return answer.to_json()
     stage = event["stage"]
     if stage == "training":
         answer = deployment.check_training(event["run_id"])
@@ -101,13 +120,16 @@ def check_model_status(event: dict[str, Any], context: Any = None) -> dict[str, 
 def create_endpoint(event: dict[str, Any], context: Any = None) -> dict[str, Any]:
     """Keep the metrics of a trained model, put it through the quality gate, and deploy it.
 
-    See the module for event and answer.
+    In office hours: make or delete the endpoint. See the module for event and answer.
 
     Raises:
         AwsError: AWS refuses or cannot be reached; Step Functions shall call again.
         UserError: There is no such run, or the result of its training is damaged.
     """
-    return Deployment(*parts(Settings.from_environment())).deploy(event["run_id"]).to_json()
+    deployment = Deployment(*parts(Settings.from_environment()))
+    if "office_hours" in event:
+        return deployment.office_hours(event["office_hours"]).to_json()
+    return deployment.deploy(event["run_id"]).to_json()
 
 
 @functools.cache

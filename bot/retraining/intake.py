@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
+import functools
+import hashlib
 import json
 import logging
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from bot.errors import UserError
-from bot.retraining import notices, source
+from bot.retraining import executions, notices, source
+from bot.retraining.answers import QUOTAS, Answer
 from bot.retraining.backends import Backend
 from bot.retraining.registry import (
     DATASET_FILE,
@@ -24,7 +28,7 @@ from bot.retraining.registry import (
 )
 from bot.retraining.settings import Settings
 from bot.retraining.source import GoneError, Object, RejectedError, Source
-from components.aws import AwsError, aws_errors, client
+from components.aws import AwsError, client
 
 log = logging.getLogger(__name__)
 
@@ -44,9 +48,11 @@ class Intake:
         self._settings = settings
         self._registry = registry
         self._backend = backend
-        self._s3 = client("s3")
-        self._states = client("stepfunctions")
-        self._sns = client("sns")
+        self._read: Callable[[Object], Source] = (
+            source.read_file
+            if settings.backend == "local"
+            else functools.partial(source.read, client("s3"))
+        )
 
     def take(self, record: Mapping[str, Any]) -> dict[str, str]:
         """Take in one record of an S3 notification; see :mod:`bot.retraining.handlers`.
@@ -57,19 +63,18 @@ class Intake:
         item = record["s3"]["object"]
         bucket = record["s3"]["bucket"]["name"]
         key = urllib.parse.unquote_plus(item["key"])
-        obj = Object(bucket, key, item.get("versionId", ""), item.get("eTag", ""))
+        obj = Object(bucket, key, item.get("versionId", ""), item.get("eTag", ""), item.get("size"))
         identity = run_id(bucket, key, obj.version_id or obj.etag)
         status = self._status(obj, identity, _time(record.get("eventTime")))
-        log.info("%s: s3://%s/%s is %s", identity, bucket, key, status)
+        log.info("%s: %s is %s", identity, obj.uri, status)
         return {"run_id": identity, "bucket": bucket, "key": key, "status": status}
 
     def _status(self, obj: Object, identity: str, created_at: str) -> str:
         settings = self._settings
-        if (
-            not obj.key.startswith(settings.dataset_prefix)
-            or not obj.key.lower().endswith(".json")
-            or obj.key == settings.heldout_key
-        ):
+        if obj.key == settings.heldout_key or obj.key.endswith("/"):  # the latter is a folder
+            return IGNORED
+        if not obj.key.startswith(settings.dataset_prefix) or not obj.key.lower().endswith(".json"):
+            self._publish(*notices.ignored(settings, obj.uri))
             return IGNORED
         run = self._registry.find(identity)
         new = run is None or run.status is Status.STARTING
@@ -81,7 +86,7 @@ class Intake:
                 return IGNORED
             if not self._registry.create(run):
                 return ALREADY_STARTED  # by another call with the same event, which goes on
-        if run.status is Status.REJECTED_DATASET:
+        if run.status in (Status.REJECTED_DATASET, Status.NOTHING_NEW):
             self._notify(run)
             return run.status.value
         if run.status in (Status.STARTING, Status.TRAINING):
@@ -90,7 +95,9 @@ class Intake:
 
     def _admitted(self, obj: Object, identity: str, created_at: str) -> Run:
         """Read and check the dataset, keep it with its run; return the run, rejected or not."""
-        dataset = source.read(self._s3, obj)
+        if obj.size is not None and obj.size > self._settings.maximum_bytes:
+            return self._too_large(obj, identity, created_at)
+        dataset = self._read(obj)
         run = Run(identity, created_at, dataset.facts, self._settings.to_json())
         try:
             heldout = self._heldout(obj.bucket)
@@ -105,6 +112,15 @@ class Intake:
                 ),
             )
             files = dict(self._backend.files(dataset, heldout))
+            run = dataclasses.replace(
+                run, fingerprint=fingerprint(self._settings, dataset, heldout)
+            )
+            if same := self._same(run):
+                return run.moved(
+                    Status.NOTHING_NEW,
+                    reason=f"The same examples, held-out set and settings as {same.run_id} "
+                    f"({same.uri}), which is {same.status.value}: nothing is trained.",
+                )
         except AwsError:
             raise
         except UserError as error:
@@ -115,53 +131,146 @@ class Intake:
                 self._registry.put(identity, name, content)
         return run
 
+    def _too_large(self, obj: Object, identity: str, created_at: str) -> Run:
+        """Return the rejected run of a dataset that is not even read."""
+        facts: dict[str, Any] = {
+            "bucket": obj.bucket,
+            "key": obj.key,
+            "version_id": obj.version_id,
+            "etag": obj.etag,
+            "sha256": "",
+            "bytes": obj.size,
+            "examples": 0,
+            "intents": {},
+        }
+        limit = self._settings.maximum_bytes
+        return Run(identity, created_at, facts, self._settings.to_json()).moved(
+            Status.REJECTED_DATASET,
+            reason=f"It has {obj.size:,} bytes; at most {limit:,} are read (MAXIMUM_BYTES). Keep "
+            "texts and intents alone, or leave near repetitions out.",
+        )
+
+    def _same(self, run: Run) -> Run | None:
+        """Return a run from which the same would come: the live one, or one that is under way or
+        waits for approval, or that the gate refused in favour of what is live."""
+        live = self._registry.pointer().live
+        for one in self._registry.runs():
+            if one.run_id == run.run_id or one.fingerprint != run.fingerprint:
+                continue
+            refused = (
+                one.status is Status.REJECTED
+                and one.gate["live_run"] == live
+                and Settings.from_json(one.settings).gate == self._settings.gate
+            )
+            waits = one.status is Status.AWAITING_APPROVAL or not one.status.final
+            if refused or waits or (live and one.run_id == live):
+                return one
+        return None
+
     def _heldout(self, bucket: str) -> Source:
         key = self._settings.heldout_key
+        heldout = Object(bucket, key)
         try:
-            return source.read(self._s3, Object(bucket, key))
+            return self._read(heldout)
         except GoneError:
-            advice = f"put one to 's3://{bucket}/{key}', then the dataset again"
+            advice = f"put one to '{heldout.uri}', then the dataset again"
             raise RejectedError([f"there is no held-out set: {advice}"]) from None
+
+    def start(self, run_id: str) -> Answer:
+        """Start the training of a run that waits to be started, as the state machine asks.
+
+        Returns:
+            IN_PROGRESS, also where a quota is still used up; FAILED where it has waited too long.
+        """
+        run = self._registry.run(run_id)
+        if run.status is Status.STARTING:
+            run = self._start_training(run)
+        if run.status is not Status.FAILED:
+            return Answer(run_id, "training", "IN_PROGRESS")
+        words = notices.subject(self._settings, run), self._message(run)
+        return Answer(run_id, "training", "FAILED", *words)
 
     def _start(self, run: Run) -> None:
         """Start training and state machine; each of them exists once, by its name."""
-        execution = self._execution_arn(run)
         if run.status is Status.STARTING:
-            arn = self._backend.start(run)
+            run = self._start_training(run)
+        if run.status is Status.FAILED:
+            self._notify(run)
+        else:
+            executions.start(self._settings, run)
 
-            def started(run: Run) -> Run:
-                if run.status is not Status.STARTING:
-                    return run
-                return run.moved(Status.TRAINING, training={"arn": arn}, execution_arn=execution)
-
-            # Before the state machine, whose first step needs it.
-            self._registry.update(run.run_id, started)
+    def _start_training(self, run: Run) -> Run:
+        """Start the training, or note that a quota is used up: the state machine tries again."""
         try:
-            with aws_errors(f"start the execution '{execution}'"):
-                self._states.start_execution(
-                    stateMachineArn=self._settings.state_machine_arn,
-                    name=run.run_id,
-                    input=json.dumps({"run_id": run.run_id}),
-                )
+            arn = self._backend.start(run)
         except AwsError as error:
-            if not error.exists:
+            if error.code not in QUOTAS:
                 raise
+            return self._waits(run, str(error))
+        except UserError as error:
+            reason = str(error)
+            return self._registry.update(
+                run.run_id, lambda run: run.moved(Status.FAILED, reason=reason)
+            )
+        execution = executions.arn(self._settings, run)
 
-    def _execution_arn(self, run: Run) -> str:
-        machine = self._settings.state_machine_arn
-        return machine.replace(":stateMachine:", ":execution:") + f":{run.run_id}"
+        def started(run: Run) -> Run:
+            if run.status is not Status.STARTING:
+                return run
+            return run.moved(
+                Status.TRAINING, training={"arn": arn}, execution_arn=execution, reason=""
+            )
+
+        # Before the state machine, whose first step needs it.
+        return self._registry.update(run.run_id, started)
+
+    def _waits(self, run: Run, error: str) -> Run:
+        """Tell of a quota that is used up, once; give up after some hours."""
+        hours = self._settings.quota_wait_hours
+        since = run.training.get("waiting_since")
+        reason = f"{error} {notices.quota_advice(self._settings)}"
+        if since and _hours_since(since) >= hours:
+            return self._registry.update(
+                run.run_id, lambda run: run.moved(Status.FAILED, reason=reason)
+            )
+        if since is None:
+            execution = executions.arn(self._settings, run)
+            run = self._registry.update(
+                run.run_id,
+                lambda run: run.noted(
+                    "WAITING FOR A QUOTA",
+                    training={"waiting_since": now()},
+                    reason=reason,
+                    execution_arn=execution,
+                ),
+            )
+            advice = f"It is tried again for {hours:g} hours; nothing need be put again."
+            self._publish(notices.subject(self._settings, run), self._message(run, advice))
+        return run
 
     def _notify(self, run: Run) -> None:
-        """Send the notice of a rejected dataset, unless it is out."""
+        """Send the notice of a dataset that is not trained, unless it is out."""
         if run.notified:
             return
-        with aws_errors("publish the notice"):
-            self._sns.publish(
-                TopicArn=self._settings.topic_arn,
-                Subject=notices.subject(self._settings, run),
-                Message=notices.message(self._settings, run, self._registry.bucket),
-            )
+        self._publish(notices.subject(self._settings, run), self._message(run))
         self._registry.update(run.run_id, lambda run: run.noted("NOTIFIED", notified=True))
+
+    def _message(self, run: Run, advice: str = "") -> str:
+        return notices.message(self._settings, run, self._registry.bucket, advice)
+
+    def _publish(self, subject: str, message: str) -> None:
+        notices.publish(self._settings, subject, message)
+
+
+def fingerprint(settings: Settings, dataset: Source, heldout: Source) -> str:
+    """Return a hash of all that a model and its figures come from."""
+    content = [dataset.digest, heldout.digest, settings.of_the_model()]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _hours_since(time: str) -> float:
+    begin = datetime.datetime.fromisoformat(time)
+    return (datetime.datetime.now(datetime.timezone.utc) - begin).total_seconds() / 3600
 
 
 def _time(text: str | None) -> str:

@@ -1,4 +1,4 @@
-"""The log of the runs, and which of them is live: JSON objects in the artifact bucket.
+"""The log of the runs, and which of them is live: JSON objects in the artifact bucket, or files.
 
 ``runs/<run id>/record.json`` says what was trained on which data, and how it ended; ``live.json``
 which run answers. Both change by compare-and-swap (S3's conditional writes), so that two calls at
@@ -8,23 +8,25 @@ the same time never undo each other's work.
 from __future__ import annotations
 
 import concurrent.futures
-import contextlib
 import dataclasses
 import datetime
 import enum
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from bot.errors import UserError
-from components.aws import AwsError, aws_errors, client
+from bot.retraining.storage import CONNECTIONS, Bucket, Folder, Storage
+from components.aws import AwsError
 
 LIVE_KEY = "live.json"
+# Where a run has its files, by which what it made is known as that of a pipeline.
+RUN_FOLDER = re.compile(r"runs/(r-[0-9a-f]{16})/")
 # In the folder of a run: what it is trained and measured on, as it was put.
 DATASET_FILE, HELDOUT_FILE = "train/dataset.json", "test/dataset.json"
-_LOST_RACE = {"PreconditionFailed", "ConditionalRequestConflict"}
-_READERS = 8
 _ATTEMPTS = 10
 
 T = TypeVar("T")
@@ -35,9 +37,11 @@ class Status(str, enum.Enum):
 
     STARTING = "STARTING"
     TRAINING = "TRAINING"
+    AWAITING_APPROVAL = "AWAITING_APPROVAL"
     DEPLOYING = "DEPLOYING"
     DEPLOYED = "DEPLOYED"
     REJECTED_DATASET = "REJECTED_DATASET"
+    NOTHING_NEW = "NOTHING_NEW"
     TRAINING_FAILED = "TRAINING_FAILED"
     REJECTED = "REJECTED"
     SUPERSEDED = "SUPERSEDED"
@@ -64,12 +68,16 @@ class Run:
         status: How far it has come.
         reason: Why it ended otherwise than DEPLOYED.
         warnings: What does not stop it, but should be known.
-        training: ``arn``, and ``ended_at`` where it has.
+        training: ``arn``, and ``ended_at`` where it has; before, ``waiting_since`` where a quota of
+            the account is used up.
+        attempt: Which training of this dataset it is: a failed one keeps its name at AWS.
+        approved_by: Who let it through, where that is up to a person.
+        fingerprint: Of what the model is made from, see :func:`bot.retraining.intake.fingerprint`.
         metrics: ``accuracy``, ``macro_f1``, ``test_examples``, ``labels``, ``confusion_matrix``.
         gate: What the quality gate found, see :class:`bot.retraining.gate.Verdict`.
         endpoint: ``name`` and ``arn``, once it was asked for.
         execution_arn: The execution of the state machine.
-        notified: Whether the notice of a rejected dataset is out.
+        notified: Whether the notice of a dataset that is not trained is out.
         pruned_at: When its model was deleted; empty while it exists.
         timeline: ``{"at", "event"}`` in order.
     """
@@ -86,6 +94,9 @@ class Run:
     metrics: dict[str, Any] = dataclasses.field(default_factory=dict)
     gate: dict[str, Any] = dataclasses.field(default_factory=dict)
     endpoint: dict[str, Any] = dataclasses.field(default_factory=dict)
+    attempt: int = 1
+    approved_by: str = ""
+    fingerprint: str = ""
     execution_arn: str = ""
     notified: bool = False
     pruned_at: str = ""
@@ -98,8 +109,29 @@ class Run:
 
     @property
     def uri(self) -> str:
-        """Where the dataset is, ``s3://…``."""
-        return f"s3://{self.dataset['bucket']}/{self.dataset['key']}"
+        """Where the dataset is, ``s3://…`` or a path."""
+        place = f"{self.dataset['bucket']}/{self.dataset['key']}"
+        return place if "/" in self.dataset["bucket"] else f"s3://{place}"
+
+    @property
+    def name(self) -> str:
+        """What AWS knows its training and its model by."""
+        return self.run_id if self.attempt == 1 else f"{self.run_id}-{self.attempt}"
+
+    @property
+    def was_live(self) -> bool:
+        """Whether its model is or was served: the gate, or a person, had let it through."""
+        return any(line["event"] == Status.DEPLOYED.value for line in self.timeline)
+
+    @property
+    def rolled_back(self) -> bool:
+        """Whether it was live until somebody went back to another model."""
+        changes = [
+            line["event"]
+            for line in self.timeline
+            if line["event"].startswith((Status.DEPLOYED.value, "ROLLED BACK"))
+        ]
+        return bool(changes) and changes[-1].startswith("ROLLED BACK TO")
 
     def noted(self, event: str, **changes: Any) -> Run:
         """Return the run with ``changes`` and a line in its timeline."""
@@ -166,13 +198,16 @@ class Registry:
     """The runs of one pipeline.
 
     Args:
-        bucket: The artifact bucket.
+        place: The artifact bucket, or the folder of a pipeline without AWS: a path with a slash.
         s3: Client of S3; None makes one.
+
+    Attributes:
+        bucket: Its name, or path.
     """
 
-    def __init__(self, bucket: str, s3: Any = None) -> None:
-        self.bucket = bucket
-        self._s3 = s3 or client("s3", connections=_READERS)
+    def __init__(self, place: str, s3: Any = None) -> None:
+        self.storage: Storage = Folder(Path(place)) if "/" in place else Bucket(place, s3)
+        self.bucket = self.storage.name
 
     # --- runs ---
 
@@ -194,16 +229,8 @@ class Registry:
 
     def runs(self) -> list[Run]:
         """Return all runs, newest first."""
-        with self._errors(f"list the runs in the bucket '{self.bucket}'"):
-            pages = self._s3.get_paginator("list_objects_v2").paginate(
-                Bucket=self.bucket, Prefix="runs/", Delimiter="/"
-            )
-            ids = [
-                item["Prefix"].split("/")[1]
-                for page in pages
-                for item in page.get("CommonPrefixes", [])
-            ]
-        with concurrent.futures.ThreadPoolExecutor(_READERS) as pool:
+        ids = self.storage.folders("runs/")
+        with concurrent.futures.ThreadPoolExecutor(CONNECTIONS) as pool:
             found = [run for run in pool.map(self.find, ids) if run]
         return sorted(found, key=lambda run: run.order, reverse=True)
 
@@ -240,72 +267,37 @@ class Registry:
     # --- files of a run ---
 
     def uri(self, run_id: str, name: str) -> str:
-        """Return the address of a file or folder of a run, ``s3://…``."""
-        return f"s3://{self.bucket}/{_key(run_id, name)}"
+        """Return the address of a file or folder of a run, ``s3://…`` or a path."""
+        return self.storage.uri(_key(run_id, name))
 
     def put(self, run_id: str, name: str, content: bytes) -> None:
         """Write a file of a run; one that exists is replaced."""
-        with self._errors(f"write '{self.uri(run_id, name)}'"):
-            self._s3.put_object(Bucket=self.bucket, Key=_key(run_id, name), Body=content)
+        self.storage.write(_key(run_id, name), content)
 
     def get(self, run_id: str, name: str) -> bytes:
-        """Read a file of a run."""
-        with self._errors(f"read '{self.uri(run_id, name)}'"):
-            answer = self._s3.get_object(Bucket=self.bucket, Key=_key(run_id, name))
-            content: bytes = answer["Body"].read()
-        return content
+        """Read a file of a run.
+
+        Raises:
+            AwsError: There is none (``not_found``).
+        """
+        found = self.storage.read(_key(run_id, name))
+        if found is None:
+            raise AwsError(f"There is no '{self.uri(run_id, name)}'.", "NoSuchKey")
+        return found[0]
 
     def delete(self, run_id: str, name: str) -> None:
         """Delete a file of a run; none is no error."""
-        with self._errors(f"delete '{self.uri(run_id, name)}'"):
-            self._s3.delete_object(Bucket=self.bucket, Key=_key(run_id, name))
-
-    # --- S3 ---
-
-    @contextlib.contextmanager
-    def _errors(self, doing: str) -> Iterator[None]:
-        """Do as :func:`components.aws.aws_errors`; a bucket that is not there is told apart."""
-        try:
-            with aws_errors(doing):
-                yield
-        except AwsError as error:
-            if error.code not in ("NoSuchBucket", "ParamValidationError"):
-                raise
-            raise AwsError(
-                f"There is no bucket '{self.bucket}' in this account. The pipeline's is the "
-                "'artifact_bucket' of `terraform output`.",
-                error.code,
-            ) from error
+        self.storage.delete(_key(run_id, name))
 
     def _read(self, key: str) -> tuple[dict[str, Any] | None, str | None]:
-        """Return content and ETag of a JSON object; None and None where there is none."""
-        try:
-            with self._errors(f"read 's3://{self.bucket}/{key}'"):
-                answer = self._s3.get_object(Bucket=self.bucket, Key=key)
-                return json.loads(answer["Body"].read()), answer["ETag"]
-        except AwsError as error:
-            if error.code == "NoSuchKey":
-                return None, None
-            raise
+        """Return content and version of a JSON object; None and None where there is none."""
+        found = self.storage.read(key)
+        return (json.loads(found[0]), found[1]) if found else (None, None)
 
-    def _write(self, key: str, content: Any, etag: str | None) -> bool:
-        """Replace the object with that ETag, or make it (None); False where that is not it."""
-        condition = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
+    def _write(self, key: str, content: Any, version: str | None) -> bool:
+        """Replace the object of that version, or make it (None); False where that is not it."""
         body = json.dumps(content, ensure_ascii=False, indent=1).encode()
-        try:
-            with self._errors(f"write 's3://{self.bucket}/{key}'"):
-                self._s3.put_object(
-                    Bucket=self.bucket,
-                    Key=key,
-                    Body=body,
-                    ContentType="application/json",
-                    **condition,
-                )
-        except AwsError as error:
-            if error.code in _LOST_RACE:
-                return False
-            raise
-        return True
+        return self.storage.write(key, body, version)
 
     def _swap(
         self,

@@ -16,8 +16,11 @@ from components.comprehend.documents import (
     check_name,
 )
 
-BACKENDS = ("comprehend", "sagemaker")
+BACKENDS = ("comprehend", "sagemaker", "local")
+_NEEDED = {"local": ("artifact_bucket",)}
+_NEEDED_AT_AWS = ("artifact_bucket", "role_arn", "state_machine_arn", "topic_arn")
 GATE_METRICS = ("macro_f1", "accuracy")
+APPROVALS = ("automatic", "manual")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,7 +30,7 @@ class Settings:
     The bucket of the datasets comes with each event, the held-out set is in the same bucket.
 
     Attributes:
-        backend: ``comprehend`` or ``sagemaker``.
+        backend: ``comprehend``, ``sagemaker`` or ``local``.
         artifact_bucket: Where runs are kept: ``runs/<run id>/…`` and ``live.json``.
         role_arn: Role that Comprehend (data access) or SageMaker (execution) takes on.
         state_machine_arn: The state machine that follows a training to its endpoint.
@@ -37,6 +40,9 @@ class Settings:
         dataset_prefix: Only ``.json`` objects below it start a run.
         heldout_key: The fixed held-out set, in the format of the datasets.
         kms_key_arn: Key that encrypts models and results; empty for AWS's own.
+        maximum_bytes: Size of a dataset that the functions can read in their time and memory.
+        quota_wait_hours: How long a run waits for a quota of the account that is used up.
+        approval: ``automatic``, or ``manual``: what passes the gate waits for a person.
         minimum_examples: Examples that an intent must have.
         recommended_examples: Examples below which an intent gets a warning.
         gate_metric: ``macro_f1`` or ``accuracy``, on the held-out set.
@@ -44,6 +50,7 @@ class Settings:
         gate_floor: What it must reach in any case, 0 to 1.
         keep_versions: Newest models kept besides the live one and its predecessor.
         inference_units: Comprehend: units of the endpoint, 1 to 10.
+        training_config: Local: the configuration of the bot that is trained.
         training_image: SageMaker: image of the training job.
         inference_image: SageMaker: image of the endpoint.
         training_instance_type: SageMaker: machine of the training job.
@@ -52,20 +59,25 @@ class Settings:
         hyperparameters: SageMaker: JSON object handed to the training as it is.
         endpoint_instance_type: SageMaker: machine of the endpoint.
         endpoint_instance_count: SageMaker: how many.
+        rollback_alarms: SageMaker: names of alarms, with commas between them, that have an update
+            of the endpoint rolled back; serverless endpoints know no such thing.
         serverless_memory_mb: SageMaker: 1024 to 6144 makes the endpoint serverless; 0 does not.
         serverless_concurrency: SageMaker: requests at once of a serverless endpoint, 1 to 200.
     """
 
     backend: str
-    artifact_bucket: str
-    role_arn: str
-    state_machine_arn: str
-    topic_arn: str
+    artifact_bucket: str = ""
+    role_arn: str = ""
+    state_machine_arn: str = ""
+    topic_arn: str = ""
     project: str = "skills-bot"
     environment: str = "dev"
     dataset_prefix: str = "datasets/"
     heldout_key: str = "heldout/heldout.json"
     kms_key_arn: str = ""
+    maximum_bytes: int = 10_000_000
+    quota_wait_hours: float = 3.0
+    approval: str = "automatic"
     minimum_examples: int = MINIMUM_DOCUMENTS
     recommended_examples: int = RECOMMENDED_DOCUMENTS
     gate_metric: str = "macro_f1"
@@ -73,6 +85,7 @@ class Settings:
     gate_floor: float = 0.5
     keep_versions: int = 3
     inference_units: int = 1
+    training_config: str = "config.yml"
     training_image: str = ""
     inference_image: str = ""
     training_instance_type: str = "ml.m5.xlarge"
@@ -81,15 +94,17 @@ class Settings:
     hyperparameters: str = "{}"
     endpoint_instance_type: str = "ml.m5.large"
     endpoint_instance_count: int = 1
+    rollback_alarms: str = ""
     serverless_memory_mb: int = 0
     serverless_concurrency: int = 5
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            if field.default is dataclasses.MISSING and not getattr(self, field.name):
-                raise UserError(f"{field.name.upper()} is not set.")
         _one_of("BACKEND", self.backend, BACKENDS)
+        for name in _NEEDED.get(self.backend, _NEEDED_AT_AWS):
+            if not getattr(self, name):
+                raise UserError(f"{name.upper()} is not set.")
         _one_of("GATE_METRIC", self.gate_metric, GATE_METRICS)
+        _one_of("APPROVAL", self.approval, APPROVALS)
         check_name(self.name, ENDPOINT_NAME_LENGTH, "the endpoint (PROJECT-ENVIRONMENT)")
         if self.backend == "sagemaker" and not (self.training_image and self.inference_image):
             raise UserError("TRAINING_IMAGE and INFERENCE_IMAGE are needed with BACKEND=sagemaker.")
@@ -104,6 +119,22 @@ class Settings:
     def name(self) -> str:
         """Name of the classifier and of the endpoint, ``<project>-<environment>``."""
         return f"{self.project}-{self.environment}"
+
+    @property
+    def gate(self) -> tuple[str, float, float]:
+        """What the quality gate asks: metric, loss at most, floor."""
+        return self.gate_metric, self.gate_max_loss, self.gate_floor
+
+    def of_the_model(self) -> dict[str, Any]:
+        """Return what a model depends on, besides what it is trained and measured on."""
+        names = (
+            "backend",
+            "training_config",
+            "training_image",
+            "inference_image",
+            "hyperparameters",
+        )
+        return {name: getattr(self, name) for name in names}
 
     def tags(self, run_id: str = "") -> dict[str, str]:
         """Return the tags of what the pipeline makes, of a run or of all."""

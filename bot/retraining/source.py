@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -42,12 +43,20 @@ class Object:
         key: Its key, not encoded.
         version_id: Its version; empty where the bucket keeps none, then ``etag`` names it.
         etag: Its ETag; empty where it is not known.
+        size: Bytes; None where they are not known.
     """
 
     bucket: str
     key: str
     version_id: str = ""
     etag: str = ""
+    size: int | None = None
+
+    @property
+    def uri(self) -> str:
+        """Where it is, ``s3://…`` or a path."""
+        place = f"{self.bucket}/{self.key}"
+        return place if "/" in self.bucket else f"s3://{place}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +74,13 @@ class Source:
     content: bytes
     dataset: Dataset
     problems: list[Problem]
+
+    @property
+    def digest(self) -> str:
+        """Hash of what is learned from it: examples and language, not how the file is written."""
+        examples = [[example.intent, example.text] for example in self.dataset.examples]
+        content = json.dumps([self.dataset.language, examples], ensure_ascii=False)
+        return hashlib.sha256(content.encode()).hexdigest()
 
     @property
     def errors(self) -> list[Problem]:
@@ -90,19 +106,39 @@ def read(s3: Any, source: Object) -> Source:
     elif source.etag:
         which["IfMatch"] = source.etag
     try:
-        with aws_errors(f"read 's3://{source.bucket}/{source.key}'"):
+        with aws_errors(f"read '{source.uri}'"):
             answer = s3.get_object(Bucket=source.bucket, Key=source.key, **which)
             content: bytes = answer["Body"].read()
     except AwsError as error:
         if error.code in _GONE:
-            raise GoneError(f"'s3://{source.bucket}/{source.key}' is not there.") from error
+            raise GoneError(f"'{source.uri}' is not there.") from error
         raise
+    version = source.version_id or answer.get("VersionId", "")
+    return of_content(
+        dataclasses.replace(source, version_id=version, etag=answer["ETag"].strip('"')), content
+    )
+
+
+def read_file(source: Object) -> Source:
+    """Do the same with a file; the bucket is its folder.
+
+    Raises:
+        GoneError: It is not there.
+    """
+    try:
+        return of_content(source, (Path(source.bucket) / source.key).read_bytes())
+    except FileNotFoundError as error:
+        raise GoneError(f"'{source.uri}' is not there.") from error
+
+
+def of_content(source: Object, content: bytes) -> Source:
+    """Check what was read."""
     dataset, problems = _parse(content)
     facts = {
         "bucket": source.bucket,
         "key": source.key,
-        "version_id": source.version_id or answer.get("VersionId", ""),
-        "etag": answer["ETag"].strip('"'),
+        "version_id": source.version_id,
+        "etag": source.etag,
         "sha256": hashlib.sha256(content).hexdigest(),
         "bytes": len(content),
         "examples": len(dataset.examples),

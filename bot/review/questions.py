@@ -10,7 +10,7 @@ from typing import Any
 
 from rapidfuzz import fuzz, process
 
-from bot.channels.turns import Event
+from bot.channels.turns import Event, verdict
 from bot.dataset import Entity, Example
 from bot.review.anonymise import Anonymiser, Anonymous
 
@@ -36,6 +36,7 @@ REASONS = {
     "asked back": ("utter_ask_person", "utter_ask_technology"),
 }
 UNSURE = "unsure"
+DISLIKED = "thumb down"
 REFUSED = "refused"
 REFUSALS = ("utter_out_of_scope",)
 # No fault of the question.
@@ -153,6 +154,8 @@ def _asked(
         return None
     guesses = tuple(_guesses(parsed))
     reasons = [reason for reason, responses in REASONS.items() if said.intersection(responses)]
+    if verdict(user) == "bad":
+        reasons.insert(0, DISLIKED)
     if not guesses or guesses[0][1] < below:
         reasons.append(UNSURE)
     elif refused and said.intersection(REFUSALS):

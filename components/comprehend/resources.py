@@ -41,7 +41,8 @@ def ensure_role(name: str, bucket: str, settle_seconds: float) -> str:
     iam = client("iam")
     trust = {"Effect": "Allow", "Principal": {"Service": "comprehend.amazonaws.com"}}
     access = {"Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject", "s3:ListBucket"]}
-    resources = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
+    place = f"arn:{iam.meta.partition}:s3:::{bucket}"
+    resources = [place, f"{place}/*"]
     is_new = False
     try:
         with aws_errors(f"look for the role '{name}'"):

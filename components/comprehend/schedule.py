@@ -1,7 +1,9 @@
 """Office hours of an endpoint, kept by Amazon EventBridge Scheduler.
 
-Two schedules call Comprehend itself ("universal targets", EventBridge Scheduler User Guide): one
-creates the endpoint, one deletes it. Nothing of ours runs in between.
+Two schedules, one creates the endpoint, one deletes it. Without a pipeline they call Comprehend
+itself ("universal targets", EventBridge Scheduler User Guide) and nothing of ours runs in between.
+With one they start its state machine for office hours, which asks which run is live then, and has
+the patience that an endpoint that is being changed asks for.
 """
 
 from __future__ import annotations
@@ -68,6 +70,34 @@ class Entry:
     request: dict[str, Any]
 
 
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """What a schedule calls.
+
+    Attributes:
+        arn: What is called.
+        input: What it is sent.
+        dead_letters: Queue for what could not be delivered; empty: none.
+    """
+
+    arn: str
+    input: dict[str, Any]
+    dead_letters: str = ""
+
+    def request(self) -> dict[str, Any]:
+        """Return the ``Target`` of a schedule, but for the role.
+
+        It is tried for hours: an endpoint that is being changed can be neither changed nor deleted,
+        and one whose deletion was given up is billed all night.
+        """
+        return {
+            "Arn": self.arn,
+            "Input": json.dumps(self.input),
+            "RetryPolicy": {"MaximumEventAgeInSeconds": 6 * 3600, "MaximumRetryAttempts": 185},
+            **({"DeadLetterConfig": {"Arn": self.dead_letters}} if self.dead_letters else {}),
+        }
+
+
 class Schedules:
     """The schedules of endpoints in one region.
 
@@ -79,62 +109,34 @@ class Schedules:
         self._client = client("scheduler", region)
 
     def set(
-        self,
-        endpoint: str,
-        model_arn: str,
-        units: int,
-        hours: OfficeHours,
-        role_arn: str,
-        data_role_arn: str | None = None,
+        self, endpoint: str, hours: OfficeHours, role_arn: str, targets: tuple[Target, Target]
     ) -> None:
         """Create or change the two schedules of an endpoint.
 
         Args:
             endpoint: Name of the endpoint.
-            model_arn: The version that it is created with.
-            units: Inference units.
             hours: When.
-            role_arn: Role by which the scheduler calls ``comprehend:CreateEndpoint`` and
-                ``comprehend:DeleteEndpoint``.
-            data_role_arn: Role by which Comprehend decrypts the version, where a KMS key encrypts
-                it; the scheduler's role must be allowed to pass it on.
+            role_arn: Role by which the scheduler does it.
+            targets: What it does at the start and at the stop.
 
         Raises:
             AwsError: AWS refuses.
         """
-        create = {
-            "EndpointName": endpoint,
-            "ModelArn": model_arn,
-            "DesiredInferenceUnits": units,
-            **({"DataAccessRoleArn": data_role_arn} if data_role_arn else {}),
-        }
-        delete = {"EndpointArn": endpoint_arn(endpoint, model_arn)}
-        self._put(endpoint, "start", hours.start, "createEndpoint", create, hours, role_arn)
-        self._put(endpoint, "stop", hours.stop, "deleteEndpoint", delete, hours, role_arn)
+        for action, time, target in zip(
+            ("start", "stop"), (hours.start, hours.stop), targets, strict=True
+        ):
+            self._put(
+                {
+                    "Name": _name(endpoint, action),
+                    "Description": f"{action.capitalize()} the Comprehend endpoint '{endpoint}'",
+                    "ScheduleExpression": hours.cron(time),
+                    "ScheduleExpressionTimezone": hours.timezone,
+                    "FlexibleTimeWindow": {"Mode": "OFF"},
+                    "Target": {**target.request(), "RoleArn": role_arn},
+                }
+            )
 
-    def _put(
-        self,
-        endpoint: str,
-        action: str,
-        time: str,
-        operation: str,
-        request: dict[str, Any],
-        hours: OfficeHours,
-        role_arn: str,
-    ) -> None:
-        schedule = {
-            "Name": _name(endpoint, action),
-            "Description": f"{action.capitalize()} the Comprehend endpoint '{endpoint}'",
-            "ScheduleExpression": hours.cron(time),
-            "ScheduleExpressionTimezone": hours.timezone,
-            "FlexibleTimeWindow": {"Mode": "OFF"},
-            "Target": {
-                "Arn": f"arn:aws:scheduler:::aws-sdk:comprehend:{operation}",
-                "RoleArn": role_arn,
-                "Input": json.dumps(request),
-                "RetryPolicy": {"MaximumEventAgeInSeconds": 3600, "MaximumRetryAttempts": 5},
-            },
-        }
+    def _put(self, schedule: dict[str, Any]) -> None:
         try:
             with aws_errors(f"create the schedule '{schedule['Name']}'"):
                 self._client.create_schedule(**schedule)
@@ -144,6 +146,27 @@ class Schedules:
             with aws_errors(f"change the schedule '{schedule['Name']}'"):
                 self._client.update_schedule(**schedule)
 
+    def move(self, endpoint: str, model_arn: str) -> bool:
+        """Have a scheduled endpoint be created with another version; return whether one is.
+
+        Raises:
+            AwsError: AWS refuses.
+        """
+        found = self._found(_name(endpoint, "start"))
+        request = json.loads(found["Target"].get("Input", "{}")) if found else {}
+        if found is None or request.get("ModelArn") in (None, model_arn):
+            return False
+        target = {**found["Target"], "Input": json.dumps({**request, "ModelArn": model_arn})}
+        kept = ("Name", "Description", "ScheduleExpression", "ScheduleExpressionTimezone")
+        self._put(
+            {
+                **{key: found[key] for key in kept if key in found},
+                "FlexibleTimeWindow": found["FlexibleTimeWindow"],
+                "Target": target,
+            }
+        )
+        return True
+
     def get(self, endpoint: str) -> tuple[Entry | None, Entry | None]:
         """Return the schedules that start and stop an endpoint; None where there is none.
 
@@ -152,14 +175,19 @@ class Schedules:
         """
         return self._get(_name(endpoint, "start")), self._get(_name(endpoint, "stop"))
 
-    def _get(self, name: str) -> Entry | None:
+    def _found(self, name: str) -> dict[str, Any] | None:
         try:
             with aws_errors(f"read the schedule '{name}'"):
-                found = self._client.get_schedule(Name=name)
+                return dict(self._client.get_schedule(Name=name))
         except AwsError as error:
             if error.not_found:
                 return None
             raise
+
+    def _get(self, name: str) -> Entry | None:
+        found = self._found(name)
+        if found is None:
+            return None
         return Entry(
             found["ScheduleExpression"],
             found.get("ScheduleExpressionTimezone", "UTC"),
@@ -184,9 +212,47 @@ class Schedules:
         return removed
 
 
-def endpoint_arn(name: str, model_arn: str) -> str:
-    """Return the ARN that an endpoint of ``name`` has in the account and region of a version."""
-    return ":".join([*model_arn.split(":")[:5], f"document-classifier-endpoint/{name}"])
+def endpoint_targets(
+    name: str, model_arn: str, units: int, data_role_arn: str | None = None
+) -> tuple[Target, Target]:
+    """Return what creates an endpoint with a version, and deletes it.
+
+    Args:
+        name: Name of the endpoint.
+        model_arn: The version.
+        units: Inference units.
+        data_role_arn: Role by which Comprehend decrypts the version, where a KMS key encrypts it;
+            the scheduler's role must be allowed to pass it on.
+    """
+    partition = model_arn.split(":")[1]
+    create = {
+        "EndpointName": name,
+        "ModelArn": model_arn,
+        "DesiredInferenceUnits": units,
+        **({"DataAccessRoleArn": data_role_arn} if data_role_arn else {}),
+    }
+    arn = ":".join([*model_arn.split(":")[:5], f"document-classifier-endpoint/{name}"])
+    call = f"arn:{partition}:scheduler:::aws-sdk:comprehend"
+    return (
+        Target(f"{call}:createEndpoint", create),
+        Target(f"{call}:deleteEndpoint", {"EndpointArn": arn}),
+    )
+
+
+def pipeline_targets(state_machine_arn: str) -> tuple[Target, Target]:
+    """Return what opens and closes the endpoint of a pipeline; see ``infra/terraform``.
+
+    Args:
+        state_machine_arn: The pipeline's state machine, after which the one for office hours and
+            the queue of what the scheduler could not deliver are named.
+    """
+    _, partition, _, region, account, _, name = state_machine_arn.split(":")
+    dead_letters = f"arn:{partition}:sqs:{region}:{account}:{name}-dead-letters"
+    machine = f"{state_machine_arn}-office-hours"
+    return (
+        Target(machine, {"office_hours": "start"}, dead_letters),
+        Target(machine, {"office_hours": "stop"}, dead_letters),
+    )
 
 
 def _name(endpoint: str, action: str) -> str:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from bot.errors import COMMAND, UserError
 from components.aws import AwsError
 from components.comprehend.documents import Documents, to_csv
+from components.comprehend.schedule import Schedules
 from components.comprehend.service import FAILED, IN_PROGRESS, READY, Comprehend, Endpoint, Version
 from components.comprehend.trained import Trained
 from components.remote_aws import label_difference
@@ -103,7 +104,17 @@ def train(
         poll_seconds=settings["poll_seconds"],
         time_limit=settings["time_limit"],
     )
+    _move_office_hours(service, endpoint)
     return Trained(endpoint.arn, endpoint.model_arn, sorted(documents.counts), metrics)
+
+
+def _move_office_hours(service: Comprehend, endpoint: Endpoint) -> None:
+    """Have an endpoint that is created each morning be created with the version it has now."""
+    try:
+        if Schedules(service.region).move(endpoint.name, endpoint.model_arn):
+            logger.info(f"The office hours of '{endpoint.name}' have the new version.")
+    except AwsError as error:  # the endpoint answers; only who keeps office hours need know
+        logger.warning(f"Office hours, if there are any, keep the version before: {error}")
 
 
 def _train_version(

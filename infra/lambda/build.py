@@ -1,8 +1,9 @@
 """Builds the archive of the retraining's Lambda functions: ``python infra/lambda/build.py``.
 
 The same sources give the same bytes, so that Terraform deploys only what changed. In it are the
-modules of this repository that the functions need and the packages that Lambda's Python runtimes
-(3.10 and newer) do not bring along, without compiled files; boto3 is part of the runtime.
+modules of this repository that the functions need and the packages that they import, without
+compiled files. botocore is that of our lock, with its descriptions of the services that are called:
+that of a runtime is of any age, and conditional writes to S3 depend on it.
 """
 
 from __future__ import annotations
@@ -32,8 +33,12 @@ SOURCES = (
     "components/comprehend/documents.py",
     "components/comprehend/service.py",
 )
-# What checks a dataset against its schema, and its texts.
-DISTRIBUTIONS = ("jsonschema", "attrs", "pyrsistent", "ftfy", "wcwidth")
+# What checks a dataset against its schema, and its texts, and what calls AWS.
+DISTRIBUTIONS = (
+    *("jsonschema", "attrs", "pyrsistent", "ftfy", "wcwidth"),
+    *("botocore", "jmespath", "python-dateutil", "six", "urllib3"),
+)
+SERVICES = ("comprehend", "ecr", "s3", "sagemaker", "sagemaker-runtime", "sns", "stepfunctions")
 _DROPPED_SUFFIXES = {".so", ".pyc", ".pyd", ".pyi"}
 _UNNEEDED = {"..", "benchmarks", "tests"}  # "..": scripts, which lie outside the packages
 _KEPT_METADATA = ("METADATA", "LICENSE", "COPYING")
@@ -81,9 +86,17 @@ def _distribution(name: str) -> Iterator[tuple[str, Path]]:
         if (
             file.name.startswith(_KEPT_METADATA)
             if metadata
-            else file.suffix not in _DROPPED_SUFFIXES and not _UNNEEDED.intersection(file.parts)
+            else file.suffix not in _DROPPED_SUFFIXES
+            and not _UNNEEDED.intersection(file.parts)
+            and _is_called(file.parts)
         ):
             yield file.as_posix(), Path(str(file.locate()))
+
+
+def _is_called(parts: tuple[str, ...]) -> bool:
+    """Whether a file is not botocore's description of a service that nobody calls."""
+    of_a_service = parts[:2] == ("botocore", "data") and len(parts) > 3
+    return not of_a_service or parts[2] in SERVICES
 
 
 def main() -> int:

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from infra.localaws.protocol import AwsError
+
 # Image pattern and command. The container of infra/sagemaker runs without an image.
 DEFAULT_IMAGES = (("*camembert*", f"{shlex.quote(sys.executable)} -m infra.sagemaker"),)
 
@@ -35,6 +37,9 @@ class Settings:
     comprehend_throughput: float = _setting(1, "factor on what an inference unit can do; 0: no end")
     comprehend_classes: int = _setting(0, "classes in an answer at most; 0: all")
     sagemaker_start_seconds: float = _setting(60, "an instance starts, for a job or an endpoint")
+    sagemaker_deletion_seconds: float = _setting(30, "an endpoint is Deleting")
+    sagemaker_training_instances: float = _setting(0, "instances of all trainings; 0: no end")
+    sagemaker_endpoint_instances: float = _setting(0, "instances of all endpoints; 0: no end")
     sagemaker_health_patience: float = _setting(
         240, "local seconds that a container has to answer its first ping"
     )
@@ -58,6 +63,27 @@ class Settings:
     def scaled(self, seconds: float) -> float:
         """Return how long something of ``seconds`` in the real AWS takes here, in seconds."""
         return seconds * self.time_scale
+
+    def check_quota(self, name: str, what: str, used: int, more: int) -> None:
+        """Refuse what is more than a quota that is set.
+
+        Args:
+            name: The setting.
+            what: The quota's name at AWS.
+            used: What is in use.
+            more: What is asked for.
+
+        Raises:
+            AwsError: It is too much.
+        """
+        limit = int(getattr(self, name))
+        if limit and used + more > limit:
+            raise AwsError(
+                "ResourceLimitExceeded",
+                f"The account-level service limit '{what}' is {limit} Instances, with current "
+                f"utilization of {used} Instances and a request delta of {more} Instances. Please "
+                "use AWS Service Quotas to request an increase for this quota.",
+            )
 
     def command_of(self, image: str) -> list[str] | None:
         """Return the command that stands for a container image; None where none does."""

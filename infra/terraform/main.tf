@@ -12,6 +12,10 @@ locals {
     GATE_MAX_LOSS        = var.gate.max_loss
     GATE_FLOOR           = var.gate.floor
     KEEP_VERSIONS        = var.keep_versions
+    APPROVAL             = var.approval
+    MAXIMUM_BYTES        = var.maximum_bytes
+    QUOTA_WAIT_HOURS     = var.quota_wait_hours
+    KMS_KEY_ARN          = var.kms_key_arn
   }
 
   settings = {
@@ -22,6 +26,9 @@ locals {
     notification_emails       = var.notification_emails
     log_retention_days        = var.log_retention_days
     monthly_budget_usd        = var.monthly_budget_usd
+    kms_key_arn               = var.kms_key_arn
+    tracing                   = var.tracing
+    reserved_concurrency      = var.reserved_concurrency
   }
 }
 

@@ -28,7 +28,7 @@ variable "region" {
   default     = "eu-west-1"
 
   validation {
-    condition     = can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", var.region))
+    condition     = can(regex("^[a-z]{2,4}(-[a-z]+)+-[0-9]$", var.region))
     error_message = "A region looks like eu-west-1."
   }
 }
@@ -74,7 +74,7 @@ variable "lambda_zip" {
 variable "lambda_runtime" {
   description = "Python of the Lambdas."
   type        = string
-  default     = "python3.12"
+  default     = "python3.13"
 
   validation {
     condition     = contains(["python3.12", "python3.13"], var.lambda_runtime)
@@ -143,6 +143,29 @@ variable "gate" {
     ])
     error_message = "max_loss and floor are shares from 0 to 1."
   }
+}
+
+variable "approval" {
+  description = "Whether a model that passes the gate goes live by itself (automatic) or by `bot pipeline approve RUN` (manual): each deployment may make an endpoint that costs $1,300 a month."
+  type        = string
+  default     = "automatic"
+
+  validation {
+    condition     = contains(["automatic", "manual"], var.approval)
+    error_message = "The approval is automatic or manual."
+  }
+}
+
+variable "maximum_bytes" {
+  description = "Size above which a dataset is rejected unread: what the function can read in its time and memory."
+  type        = number
+  default     = 10000000
+}
+
+variable "quota_wait_hours" {
+  description = "Hours that a training waits for a quota that is used up."
+  type        = number
+  default     = 3
 }
 
 variable "keep_versions" {
@@ -222,6 +245,29 @@ variable "monthly_budget_usd" {
     condition     = var.monthly_budget_usd >= 0
     error_message = "A budget is not negative; 0 means none."
   }
+}
+
+variable "kms_key_arn" {
+  description = "Your own KMS key for buckets, notices, queue, logs, settings, models and volumes; empty: AWS's keys. Its policy must let CloudWatch's logs and alarms, Budgets and EventBridge use it."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = var.kms_key_arn == "" || can(regex("^arn:[^:]+:kms:[^:]+:[0-9]{12}:key/", var.kms_key_arn))
+    error_message = "The ARN of a key looks like arn:aws:kms:eu-west-1:123456789012:key/…"
+  }
+}
+
+variable "tracing" {
+  description = "Whether X-Ray traces functions and state machines."
+  type        = bool
+  default     = false
+}
+
+variable "reserved_concurrency" {
+  description = "Executions at once that each function keeps for itself, and may not exceed; -1: none, which is all that a new account allows."
+  type        = number
+  default     = -1
 }
 
 variable "log_retention_days" {

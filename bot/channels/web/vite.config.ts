@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { defineConfig, type Plugin } from "vite";
 
+const BOT = process.env["BOT"] ?? "http://127.0.0.1:5005";
 const WORKER = "sw.js";
 const PUBLIC = "public";
 
@@ -51,6 +52,6 @@ export default defineConfig({
   },
   server: {
     // `npm run dev` beside `make run`.
-    proxy: { "/webhooks": "http://127.0.0.1:5005" },
+    proxy: { "/webhooks": BOT, "/client.json": BOT },
   },
 });

@@ -1,4 +1,4 @@
-"""Where models are trained and served: one interface, Amazon Comprehend or Amazon SageMaker."""
+"""Where models are trained and served: one interface, three back ends."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ def create(settings: Settings, registry: Registry) -> Backend:
         from bot.retraining.backends.sagemaker import SageMakerBackend
 
         return SageMakerBackend(settings, registry)
+    if settings.backend == "local":
+        from bot.retraining.backends.local import LocalBackend
+
+        return LocalBackend(settings, registry)
     from bot.retraining.backends.comprehend import ComprehendBackend
 
     return ComprehendBackend(settings, registry)

@@ -86,6 +86,9 @@ class Backend(Protocol):
             AwsError: ``not_found`` where there is no endpoint.
         """
 
+    def remove_endpoint(self) -> bool:
+        """Have no endpoint; return False as long as it is there: call again."""
+
     def prune(self, run: Run) -> bool:
         """Delete a run's model; return False where something still uses it."""
 

@@ -42,7 +42,7 @@ class ComprehendBackend:
         """Create the version, or find it."""
         version = self._service.start_training(
             self._settings.name,
-            run.run_id,
+            run.name,
             role_arn=self._settings.role_arn,
             train_uri=self._registry.uri(run.run_id, "train.csv"),
             test_uri=self._registry.uri(run.run_id, "test.csv"),
@@ -107,6 +107,17 @@ class ComprehendBackend:
             name = self._settings.name
             raise AwsError(f"There is no endpoint '{name}'.", "ResourceNotFoundException")
         return [_best(patiently(self._service.classify, endpoint.arn, text)) for text in texts]
+
+    def remove_endpoint(self) -> bool:
+        """Delete the endpoint, once it is not being changed any more."""
+        endpoint = self._service.endpoint(self._settings.name)
+        if endpoint and endpoint.status not in _CHANGING:
+            try:
+                self._service.delete_endpoint(endpoint.arn)
+            except AwsError as error:
+                if error.code not in _BUSY:
+                    raise
+        return endpoint is None
 
     def prune(self, run: Run) -> bool:
         """Delete the version."""

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from bot.confusion import ConfusionMatrix
+from bot.errors import UserError
 from bot.retraining import metrics
 from bot.retraining.backends.base import Progress, State, patiently
 from bot.retraining.registry import DATASET_FILE, HELDOUT_FILE, Registry, Run
@@ -21,7 +23,9 @@ from components.aws import AwsError, aws_errors, client
 from components.comprehend.service import read_confusion_matrix
 
 _BATCH = 32
+_WATCHED_SECONDS = 300
 _VARIANT = "AllTraffic"
+_ECR_IMAGE = re.compile(r"(\d{12})\.dkr\.ecr\.[^/]+/([^:@]+):([^:@]+)")
 _TRAINING_STATES = {
     "InProgress": State.IN_PROGRESS,
     "Stopping": State.IN_PROGRESS,
@@ -48,6 +52,7 @@ class SageMakerBackend:
         self._settings = settings
         self._registry = registry
         self._client = client("sagemaker")
+        self._ecr = client("ecr")
         self._runtime = client("sagemaker-runtime", read_timeout=60)
 
     def files(self, dataset: Source, heldout: Source) -> Mapping[str, bytes]:
@@ -55,7 +60,13 @@ class SageMakerBackend:
         return {}
 
     def start(self, run: Run) -> str:
-        """Create the training job, or find it."""
+        """Create the training job, or find it.
+
+        Raises:
+            UserError: SageMaker would not take an image.
+        """
+        for image in (self._settings.training_image, self._settings.inference_image):
+            self._check_image(image)
         settings, name = self._settings, self._name(run)
         kms = settings.kms_key_arn
         request = {
@@ -130,7 +141,9 @@ class SageMakerBackend:
             return str(found["EndpointArn"])
         if state is State.READY:
             with aws_errors(f"update the endpoint '{name}'"):
-                self._client.update_endpoint(EndpointName=name, EndpointConfigName=config)
+                self._client.update_endpoint(
+                    EndpointName=name, EndpointConfigName=config, **self._guarded()
+                )
             return str(found["EndpointArn"])
         if state is State.FAILED and found["EndpointStatus"] != "Deleting":
             # SageMaker allows nothing else with an endpoint that failed.
@@ -161,6 +174,19 @@ class SageMakerBackend:
             answers += patiently(self._classify, list(texts[begin : begin + _BATCH]))
         return answers
 
+    def remove_endpoint(self) -> bool:
+        """Delete the endpoint, once it is not being changed any more."""
+        found, name = self._endpoint(), self._settings.name
+        settled = (State.READY, State.FAILED)
+        if (
+            found
+            and found["EndpointStatus"] != "Deleting"
+            and _ENDPOINT_STATES.get(found["EndpointStatus"], State.FAILED) in settled
+        ):
+            with aws_errors(f"delete the endpoint '{name}'"):
+                self._client.delete_endpoint(EndpointName=name)
+        return found is None
+
     def prune(self, run: Run) -> bool:
         """Delete the endpoint configuration, the model and its file; the job itself stays."""
         name = self._name(run)
@@ -180,6 +206,43 @@ class SageMakerBackend:
                     raise
         self._registry.delete(run.run_id, self._model_file(run))
         return True
+
+    def _check_image(self, image: str) -> None:
+        """Refuse an image in OCI's format now, and not after a training that is paid."""
+        if not (match := _ECR_IMAGE.fullmatch(image)):
+            return
+        account, repository, tag = match.groups()
+        try:
+            with aws_errors(f"look at the image '{image}'"):
+                (found,) = self._ecr.describe_images(
+                    registryId=account, repositoryName=repository, imageIds=[{"imageTag": tag}]
+                )["imageDetails"]
+        except AwsError as error:
+            if error.bad_credentials or "NotFound" in error.code:
+                return  # somebody else's repository, or SageMaker says what is missing
+            raise
+        kind = found.get("imageManifestMediaType", "")
+        if kind.startswith("application/vnd.oci."):
+            raise UserError(
+                f"SageMaker does not take the image '{image}': its manifest is of the type {kind}. "
+                "Build and push it with infra/sagemaker/push.sh under a new tag (image_tag)."
+            )
+
+    def _guarded(self) -> dict[str, Any]:
+        """Return how an update is watched.
+
+        The old instances stay for some minutes, and answer again where an alarm goes off.
+        """
+        alarms = [name for name in self._settings.rollback_alarms.split(",") if name]
+        if not alarms or self._settings.serverless_memory_mb:
+            return {}
+        routing = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": _WATCHED_SECONDS}
+        return {
+            "DeploymentConfig": {
+                "BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": routing},
+                "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": one} for one in alarms]},
+            }
+        }
 
     def _classify(self, texts: list[str]) -> list[str | None]:
         with aws_errors("classify texts"):
@@ -256,7 +319,7 @@ class SageMakerBackend:
         }
 
     def _name(self, run: Run) -> str:
-        return f"{self._settings.name}-{run.run_id}"
+        return f"{self._settings.name}-{run.name}"
 
     def _model_file(self, run: Run) -> str:
         return f"output/{self._name(run)}/output/model.tar.gz"

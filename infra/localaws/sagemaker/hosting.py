@@ -62,6 +62,7 @@ class Hosting(ContainerService):
             uri = container.get("ModelDataUrl")
             if uri and not _exists(uri):
                 raise invalid(f"Could not find model data at {uri}.")
+            _check_manifest(call.region, container.get("Image", ""))
             container.setdefault("Mode", "SingleModel")
         params.setdefault("EnableNetworkIsolation", False)
         return {"ModelArn": self._resources.add(call, MODEL, params["ModelName"], Resource).arn}
@@ -123,6 +124,7 @@ class Hosting(ContainerService):
         params = call.params
         config = self._config(call)
         with self._resources.lock:
+            self._check_quota(call, config)
             endpoint = self._resources.add(call, ENDPOINT, params["EndpointName"], Endpoint)
             endpoint.config, endpoint.variant = config, config.request["ProductionVariants"][0]
             self._deploy(endpoint, config, "CreateEndpoint")
@@ -137,6 +139,7 @@ class Hosting(ContainerService):
             _check_settled(endpoint)
             if endpoint.status == "Failed":
                 raise invalid(f'The endpoint "{endpoint.arn}" is Failed; it can only be deleted.')
+            self._check_quota(call, config)  # the old instances answer until the new ones do
             endpoint.status, endpoint.failure = "Updating", ""
             endpoint.pending, endpoint.modified = config, time.time()
             self._deploy(endpoint, config, "UpdateEndpoint")
@@ -185,9 +188,27 @@ class Hosting(ContainerService):
         with self._resources.lock:
             endpoint = self._endpoint(call)
             _check_settled(endpoint)
-            self._resources.remove(endpoint)
+            endpoint.status = "Deleting"
         if endpoint.container:
             endpoint.container.remove()
+        self._background.after(
+            self._settings.sagemaker_deletion_seconds, self._resources.remove, endpoint
+        )
+
+    def _check_quota(self, call: Call, config: Resource) -> None:
+        """Refuse more instances than the account may have, the old ones of an update included."""
+
+        def instances(variant: dict[str, Any]) -> int:
+            return int(variant.get("InitialInstanceCount", 0))
+
+        wanted = config.request["ProductionVariants"][0]
+        endpoints = self._resources.all(call.region, ENDPOINT, Endpoint)
+        self._settings.check_quota(
+            "sagemaker_endpoint_instances",
+            f"{wanted.get('InstanceType')} for endpoint usage",
+            sum(instances(one.variant) for one in endpoints),
+            instances(wanted),
+        )
 
     # --- what takes time ---
 
@@ -337,6 +358,18 @@ def _pass_on(call: Call, container: Serving) -> tuple[int, HTTPMessage, bytes]:
 def _check_settled(endpoint: Endpoint) -> None:
     if endpoint.status not in ("InService", "Failed"):
         raise invalid(f'Cannot update in-progress endpoint "{endpoint.arn}".')
+
+
+def _check_manifest(region: str, image: str) -> None:
+    """Refuse an image whose manifest is OCI's, if it is in the registry at all."""
+    from moto.ecr.models import ecr_backends
+
+    name, _, tag = image.partition("/")[2].partition(":")
+    repository = ecr_backends[ACCOUNT][region].repositories.get(name)
+    for one in repository.images if repository else ():
+        kind = one.image_manifest_media_type or ""
+        if tag in one.image_tags and kind.startswith("application/vnd.oci."):
+            raise invalid(f"Unsupported manifest media type {kind} for image {image}.")
 
 
 def _containers(params: dict[str, Any]) -> list[dict[str, Any]]:

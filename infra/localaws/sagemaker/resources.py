@@ -102,6 +102,16 @@ class Resources:
             raise invalid(f'Could not find {_WORDS[kind]} "{arn(call.region, kind, name)}".')
         return resource
 
+    def all(self, region: str, kind: str, made: type[_R]) -> list[_R]:
+        """Return the resources of a kind."""
+        prefix = arn(region, kind, "")
+        with self.lock:
+            return [
+                item
+                for resource_arn, item in self._by_arn.items()
+                if resource_arn.startswith(prefix) and isinstance(item, made)
+            ]
+
     def remove(self, resource: Resource) -> None:
         """Forget a resource."""
         with self.lock:

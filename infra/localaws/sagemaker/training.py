@@ -60,7 +60,16 @@ class TrainingJobs(ContainerService):
     def create_training_job(self, call: Call) -> dict[str, Any]:
         call.validate()
         name = call.params["TrainingJobName"]
+        wanted = call.params["ResourceConfig"]
         with self._resources.lock:
+            jobs = self._resources.all(call.region, TRAINING_JOB, TrainingJob)
+            if all(job.name != name for job in jobs):
+                self._settings.check_quota(
+                    "sagemaker_training_instances",
+                    f"{wanted.get('InstanceType')} for training job usage",
+                    sum(job.phases[-1]["Status"] not in _ENDED for job in jobs),
+                    wanted.get("InstanceCount", 1),
+                )
             job = self._resources.add(call, TRAINING_JOB, name, TrainingJob)
             job.enter("Starting", "Starting the training job")
         fault = self._faults.outcome("sagemaker", "CreateTrainingJob", job.arn)

@@ -15,6 +15,10 @@ test("offline: past answers are shown, questions wait and are then answered once
   await expect(page.getByText("Hors ligne.")).toBeVisible();
   await client.write("Qui connaît Kubernetes à Nantes ?");
   await expect(page.getByText("Pas de connexion.")).toBeVisible();
+  await expect(page.getByRole("button", { name: "Réessayer" })).toHaveCount(0); // it cannot help
+  const [icon, words] = [page.locator(".banner .icon"), page.locator(".banner span")];
+  const [one, other] = [await icon.boundingBox(), await words.boundingBox()];
+  expect(one!.x + one!.width).toBeLessThan(other!.x);
 
   await page.reload();
   await expect(page.getByText("Hors ligne.")).toBeVisible();

@@ -70,6 +70,19 @@ export class Client {
     return turn;
   }
 
+  /** The row of somebody in a list. */
+  row(list: Locator, name: string | RegExp): Locator {
+    return list.locator(".people > li").filter({ hasText: name });
+  }
+
+  /** The card of somebody who was tapped: beside the list where there is room, else after it. */
+  card(name: string): Locator {
+    const card = { name: `Fiche de ${name}` };
+    return this.page
+      .getByRole("complementary", card)
+      .or(this.page.locator(".turn:last-child").getByRole("article", card));
+  }
+
   async openMenu(): Promise<void> {
     await this.page.getByRole("button", { name: "Menu" }).click();
     await expect(this.page.getByRole("dialog", { name: "Menu" })).toBeVisible();

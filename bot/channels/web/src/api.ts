@@ -1,4 +1,17 @@
-import type { Config, History, Problem, Reply, Token, Turn, UserMessage } from "./contract";
+import type {
+  Completion,
+  Config,
+  Examples,
+  History,
+  Person,
+  Problem,
+  Reply,
+  Settings,
+  Token,
+  Turn,
+  UserMessage,
+  Verdict,
+} from "./contract";
 import { NetworkError, ProblemError } from "./problems";
 import { serverEvents } from "./sse";
 
@@ -16,12 +29,14 @@ export interface Progress {
 
 export const config = (): Promise<Config> => json("/config", {});
 
+export async function settings(): Promise<Settings> {
+  const response = await fetch("/client.json", { credentials: "omit" });
+  if (!response.ok) throw new NetworkError("no settings");
+  return (await response.json()) as Settings;
+}
+
 export const developmentToken = (subject: string, scope: string): Promise<Token> =>
-  json("/development/token", {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ subject, scope }),
-  });
+  json("/development/token", post({ subject, scope }));
 
 export function history(token: string, limit: number, before: string | null): Promise<History> {
   const query = new URLSearchParams({ limit: String(limit), ...(before ? { before } : {}) });
@@ -30,6 +45,27 @@ export function history(token: string, limit: number, before: string | null): Pr
 
 export async function deleteConversation(token: string): Promise<void> {
   await request("/conversation", { method: "DELETE", headers: authorization(token) });
+}
+
+/** What `text` may be the beginning of. */
+export async function completions(
+  token: string,
+  text: string,
+  signal: AbortSignal,
+): Promise<Completion[]> {
+  const options = { ...post({ text }, token), signal };
+  return (await json<{ completions: Completion[] }>("/completions", options)).completions;
+}
+
+export async function people(token: string, ids: string[]): Promise<Person[]> {
+  return (await json<{ people: Person[] }>("/people", post({ ids }, token))).people;
+}
+
+export const examples = (token: string): Promise<Examples> =>
+  json("/examples", { headers: authorization(token) });
+
+export async function judge(token: string, turn: string, verdict: Verdict): Promise<void> {
+  await request("/feedback", post({ turn, verdict }, token));
 }
 
 /**
@@ -104,6 +140,11 @@ class Patience {
   private start(ms: number): number {
     return window.setTimeout(() => this.controller.abort(), ms);
   }
+}
+
+function post(body: unknown, token?: string): RequestInit {
+  const headers = { "Content-Type": "application/json", ...(token && authorization(token)) };
+  return { method: "POST", headers, body: JSON.stringify(body) };
 }
 
 function authorization(token: string): Record<string, string> {

@@ -3,30 +3,33 @@ import * as api from "./api";
 import { Chat } from "./components/chat";
 import { Menu } from "./components/dialogs";
 import { SignIn } from "./components/sign-in";
-import type { Config } from "./contract";
+import type { Config, Settings } from "./contract";
 import { Conversation } from "./conversation";
 import { openSession } from "./session";
 import * as store from "./store";
 import { applyTheme, currentTheme } from "./theme";
 
 const RETRY_MS = 3_000;
+const PLAIN: Settings = { teams: false, voice: false, photos: null };
 
 /** The page: at first without settings, then with, signed in or not. */
 export function App() {
-  const config = useConfig();
-  return config ? <SignedApp key={config.sign_in.mode} config={config} /> : <Waiting />;
+  const config = useKept("config", api.config);
+  const settings = useKept("settings", api.settings) ?? PLAIN;
+  if (!config) return <Waiting />;
+  return <SignedApp key={config.sign_in.mode} config={config} settings={settings} />;
 }
 
-/** The channel's settings: those of the last visit until the present ones have come. */
-function useConfig(): Config | null {
-  const [config, setConfig] = useState(() => store.read("config"));
+/** What a server says of itself: what it said at the last visit until it has said it again. */
+function useKept<K extends "config" | "settings">(key: K, ask: () => Promise<store.Kept[K]>) {
+  const [kept, setKept] = useState(() => store.read(key));
   useEffect(() => {
     let timer = 0;
     const load = async () => {
       try {
-        const loaded = await api.config();
-        store.write("config", loaded);
-        setConfig(loaded);
+        const loaded = await ask();
+        store.write(key, loaded);
+        setKept(loaded);
       } catch {
         timer = window.setTimeout(() => void load(), RETRY_MS);
       }
@@ -34,7 +37,7 @@ function useConfig(): Config | null {
     void load();
     return () => clearTimeout(timer);
   }, []);
-  return config;
+  return kept;
 }
 
 function Waiting() {
@@ -45,7 +48,7 @@ function Waiting() {
   );
 }
 
-function SignedApp({ config }: { config: Config }) {
+function SignedApp({ config, settings }: { config: Config; settings: Settings }) {
   const [signedOut, setSignedOut] = useState(false);
   const [menu, setMenu] = useState(false);
   const [theme, setTheme] = useState(currentTheme);
@@ -101,7 +104,12 @@ function SignedApp({ config }: { config: Config }) {
   }
   return (
     <>
-      <Chat conversation={conversation} config={config} openMenu={() => setMenu(true)} />
+      <Chat
+        conversation={conversation}
+        config={config}
+        settings={settings}
+        openMenu={() => setMenu(true)}
+      />
       {menu && (
         <Menu
           config={config}

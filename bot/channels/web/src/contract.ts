@@ -1,8 +1,7 @@
 /** The part of the mobile channel's contract (../../openapi.yml) that this client uses. */
 
 export type UserMessage =
-  | { type: "text"; text: string }
-  | { type: "postback"; payload: string; title?: string };
+  { type: "text"; text: string } | { type: "postback"; payload: string; title?: string };
 
 export interface Turn {
   id: string;
@@ -11,7 +10,12 @@ export interface Turn {
   question: UserMessage;
   replies: Reply[];
   suggestions: Button[];
+  /** Missing in turns kept from an earlier version. */
+  verdict?: Verdict;
 }
+
+/** What the user says of an answer. */
+export type Verdict = "good" | "bad" | null;
 
 export interface Reply {
   id: string;
@@ -57,6 +61,8 @@ export interface ExpertList {
   updated_at: string | null;
   /** What was asked for; missing in lists of an earlier version of the bot. */
   query?: QueryPart[];
+  /** Only where people were compared: all of them. */
+  compared?: Person[];
 }
 
 /** One condition of a list; `without` asks again without it, null where nothing would be left. */
@@ -91,6 +97,20 @@ export interface Person {
   hidden: HideableField[];
 }
 
+export interface Completion {
+  kind: "technology" | "agency" | "job_title" | "person";
+  text: string;
+  /** Of so many characters (code points) at the end it takes the place. */
+  replaces: number;
+}
+
+/** What could be asked of this directory. */
+export interface Examples {
+  technologies: string[];
+  agency: string | null;
+  person: string | null;
+}
+
 export interface History {
   turns: Turn[];
   next: string | null;
@@ -101,6 +121,16 @@ export interface Config {
   sign_in: { mode: "development" | "external"; issuer: string | null; audience: string | null };
   limits: { text_characters: number; body_bytes: number; requests_per_minute: number };
   retention_days: number | null;
+}
+
+/** What the page itself is told by the server that it comes from (../../client.py). */
+export interface Settings {
+  /** Whether people are written to by Microsoft Teams. */
+  teams: boolean;
+  /** Whether questions may be spoken. */
+  voice: boolean;
+  /** Address of somebody's photo, `{id}` and `{email}` standing for theirs. */
+  photos: string | null;
 }
 
 export interface Token {

@@ -1,5 +1,5 @@
 import * as api from "./api";
-import type { Reply, Turn, UserMessage } from "./contract";
+import type { Completion, Examples, Person, Reply, Turn, UserMessage, Verdict } from "./contract";
 import { explain, isPassing, NetworkError, ProblemError, SignInRequired } from "./problems";
 import { authorized, type Session } from "./session";
 import * as store from "./store";
@@ -92,6 +92,19 @@ export class Conversation {
     this.set({ notice: null });
   }
 
+  /** Say what an answer was worth. */
+  async judge(id: string, verdict: Verdict): Promise<void> {
+    const before = this.state.turns;
+    this.setTurns(before.map((turn) => (turn.id === id ? { ...turn, verdict } : turn)));
+    try {
+      await authorized(this.session, (token) => api.judge(token, id, verdict));
+      if (verdict === "bad") this.announce(newKey(), "Merci, la question sera revue.");
+    } catch (error) {
+      this.setTurns(before);
+      this.report(error, "Votre avis n’a pas pu être noté.");
+    }
+  }
+
   async deleteAll(): Promise<void> {
     this.interrupt();
     try {
@@ -109,6 +122,30 @@ export class Conversation {
   reset(): void {
     this.interrupt();
     this.set({ ...initialState(), turns: [], pending: [] });
+  }
+
+  // --- beside it -------------------------------------------------------------------------------
+
+  completions(text: string, signal: AbortSignal): Promise<Completion[]> {
+    return authorized(this.session, (token) => api.completions(token, text, signal));
+  }
+
+  examples(): Promise<Examples> {
+    return authorized(this.session, api.examples);
+  }
+
+  /** The people with these ids; null where they cannot be had, which is said. */
+  async people(ids: string[]): Promise<Person[] | null> {
+    try {
+      return await authorized(this.session, (token) => api.people(token, ids));
+    } catch (error) {
+      this.report(error, "La sélection n’a pas pu être ouverte.");
+      return null;
+    }
+  }
+
+  tell(text: string): void {
+    this.announce(newKey(), text);
   }
 
   // --- history ---------------------------------------------------------------------------------

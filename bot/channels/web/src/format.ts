@@ -30,13 +30,29 @@ export function isPast(date: string): boolean {
   return new Date(date) <= new Date();
 }
 
+/** « Disponible », « Disponible dès le 1er décembre 2026 » */
+export function availability(from: string): string {
+  return isPast(from) ? "Disponible" : `Disponible dès le ${day(from)}`;
+}
+
+/** « 1er déc. », with the year where it is another one. */
+export function shortDay(date: string): string {
+  const when = new Date(date);
+  const year =
+    when.getFullYear() === new Date().getFullYear() ? {} : ({ year: "numeric" } as const);
+  const form = new Intl.DateTimeFormat("fr-FR", { day: "numeric", month: "short", ...year });
+  return form.format(when).replace(/^1 /, "1er ");
+}
+
 /** « Java et Docker » */
 export function list(names: string[]): string {
   return new Intl.ListFormat("fr-FR").format(names);
 }
 
+/** « MB » of Maud Le Bihan: particles do not count, what only begins like one does. */
 export function initials(first: string, last: string): string {
-  return ((first[0] ?? "") + (last.replace(/^(le|la|de|du|d['’])\s*/i, "")[0] ?? "")).toUpperCase();
+  const name = last.replace(/^(?:(?:le|la|les|du|des?|van|von|el|ben)\s+|[dl]['’])+(?=.)/i, "");
+  return ((first[0] ?? "") + (name[0] ?? "")).toUpperCase();
 }
 
 /** A number from 0 to `count` - 1, the same for the same text. */

@@ -1,4 +1,4 @@
-import type { Config, Turn, UserMessage } from "./contract";
+import type { Config, Person, Settings, Turn, UserMessage } from "./contract";
 
 /** A message that has not been answered yet. */
 export interface Queued {
@@ -11,7 +11,7 @@ export interface Queued {
 export type Theme = "system" | "light" | "dark";
 
 /** What is kept in the browser from one visit to the next. No token is. */
-interface Kept {
+export interface Kept {
   /** Whose data the rest is: issuer and subject of the token. */
   account: string;
   config: Config;
@@ -19,12 +19,15 @@ interface Kept {
   development: { subject: string; scope: string };
   turns: Turn[];
   outbox: Queued[];
+  /** The people set aside. */
+  selection: Person[];
+  settings: Settings;
   theme: Theme;
 }
 
 const PREFIX = "skills-bot:";
 const MAX_TURNS = 100;
-const PERSONAL: (keyof Kept)[] = ["account", "development", "turns", "outbox"];
+const PERSONAL: (keyof Kept)[] = ["account", "development", "turns", "outbox", "selection"];
 
 export function read<K extends keyof Kept>(key: K): Kept[K] | null {
   try {

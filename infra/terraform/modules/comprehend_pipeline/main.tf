@@ -19,6 +19,7 @@ module "datasets" {
 
   bucket        = "${var.name}-comprehend-datasets-${data.aws_caller_identity.current.account_id}"
   force_destroy = var.force_destroy
+  kms_key_arn   = var.settings.kms_key_arn
 }
 
 module "artifacts" {
@@ -26,6 +27,7 @@ module "artifacts" {
 
   bucket        = "${var.name}-comprehend-artifacts-${data.aws_caller_identity.current.account_id}"
   force_destroy = var.force_destroy
+  kms_key_arn   = var.settings.kms_key_arn
 }
 
 module "retraining" {
@@ -37,7 +39,7 @@ module "retraining" {
   artifact_bucket  = module.artifacts
   service          = "comprehend.amazonaws.com"
   service_role_arn = aws_iam_role.service.arn
-  models_have_role = false
+  models_have_role = var.settings.kms_key_arn != "" # by which Comprehend decrypts them
   policies         = { for key, document in data.aws_iam_policy_document.lambda : key => document.json }
   budgeted_service = "Amazon Comprehend"
   settings         = var.settings
@@ -73,6 +75,16 @@ resource "aws_iam_role" "service" {
 }
 
 data "aws_iam_policy_document" "service" {
+  dynamic "statement" {
+    for_each = var.settings.kms_key_arn == "" ? [] : [var.settings.kms_key_arn]
+
+    content {
+      sid       = "UseTheKey"
+      actions   = ["kms:Decrypt", "kms:GenerateDataKey", "kms:DescribeKey", "kms:CreateGrant"]
+      resources = [statement.value]
+    }
+  }
+
   statement {
     sid       = "ReadTheTrainingFileAndWriteTheResult"
     actions   = ["s3:GetObject", "s3:PutObject"]
@@ -126,5 +138,32 @@ data "aws_iam_policy_document" "lambda" {
       actions   = [for call in statement.value : "comprehend:${call}"]
       resources = [statement.key]
     }
+  }
+}
+
+# The endpoint is the pipeline's, not Terraform's: without this it would outlive budget and alarms,
+# and be billed with nobody to tell. Destroyed first, hence nothing is gone when it refuses.
+resource "terraform_data" "no_endpoint" {
+  input = {
+    name   = var.name
+    bucket = module.artifacts.name
+    look   = "aws comprehend describe-endpoint --endpoint-arn ${local.endpoint} --region ${var.region}"
+  }
+
+  depends_on = [module.retraining]
+
+  provisioner "local-exec" {
+    when    = destroy
+    command = <<-SH
+      said=$(${self.output.look} 2>&1) && {
+        echo "The endpoint '${self.output.name}' exists, and is billed: first run" >&2
+        echo "bot pipeline teardown --bucket ${self.output.bucket}" >&2
+        exit 1
+      }
+      case "$said" in
+        *"ot find"* | *NotFound*) ;;
+        *) echo "Whether the endpoint '${self.output.name}' exists cannot be told: $said" >&2; exit 1 ;;
+      esac
+    SH
   }
 }

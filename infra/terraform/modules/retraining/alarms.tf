@@ -9,17 +9,17 @@ locals {
       }
     },
     {
-      for metric in ["ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted"] :
-      "${var.name}-${metric}" => {
-        description = "A retraining ended badly; its execution and the notice say why."
+      for pair in setproduct(values(local.state_machines), ["ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted"]) :
+      "${pair[0]}-${pair[1]}" => {
+        description = "An execution of ${pair[0]} ended badly; it and the notice say why. An endpoint may be there, and billed, that should not, or the other way round."
         namespace   = "AWS/States"
-        metric      = metric
-        dimensions  = { StateMachineArn = local.state_machine_arn }
+        metric      = pair[1]
+        dimensions  = { StateMachineArn = replace(local.state_machine_arn, "/[^:]+$/", pair[0]) }
       }
     },
     {
       "${var.name}-dead-letters" = {
-        description = "A dataset could not even be looked at; its event waits in the queue ${aws_sqs_queue.dead_letters.name}."
+        description = "A dataset could not even be looked at, or office hours not begin or end; the event waits in the queue ${aws_sqs_queue.dead_letters.name}."
         namespace   = "AWS/SQS"
         metric      = "ApproximateNumberOfMessagesVisible"
         dimensions  = { QueueName = aws_sqs_queue.dead_letters.name }

@@ -9,8 +9,9 @@ locals {
   functions = {
     start_training = {
       description = "A dataset has arrived: check and convert it, start its training"
-      memory      = 512
-      timeout     = 60
+      # A whole processor: 10 MB of examples (MAXIMUM_BYTES) take it 12 s and 250 MB.
+      memory  = 1769
+      timeout = 300
     }
     check_model_status = {
       description = "How far a training or a deployment is"
@@ -26,6 +27,13 @@ locals {
   function_names = {
     for key in keys(local.functions) : key => "${var.name}-${replace(key, "_", "-")}"
   }
+
+  state_machines = {
+    state_machine = var.name
+    office_hours  = "${var.name}-office-hours"
+  }
+
+  kms_key_arn = var.settings.kms_key_arn == "" ? null : var.settings.kms_key_arn
 
   dataset_prefix = "datasets/"
   heldout_key    = "heldout/heldout.json"
@@ -53,6 +61,17 @@ resource "aws_lambda_function" "this" {
   source_code_hash = filebase64sha256(var.settings.lambda_zip)
   memory_size      = each.value.memory
   timeout          = each.value.timeout
+  kms_key_arn      = local.kms_key_arn
+
+  reserved_concurrent_executions = var.settings.reserved_concurrency
+
+  dynamic "tracing_config" {
+    for_each = var.settings.tracing ? ["Active"] : []
+
+    content {
+      mode = tracing_config.value
+    }
+  }
 
   environment {
     variables = merge(var.lambda_environment, {
@@ -82,6 +101,7 @@ resource "aws_cloudwatch_log_group" "lambda" {
 
   name              = "/aws/lambda/${each.value}"
   retention_in_days = var.settings.log_retention_days
+  kms_key_id        = local.kms_key_arn
 }
 
 # Where the event of a dataset goes when the function has failed three times.
@@ -102,7 +122,8 @@ resource "aws_lambda_function_event_invoke_config" "start_training" {
 resource "aws_sqs_queue" "dead_letters" {
   name                      = "${var.name}-dead-letters"
   message_retention_seconds = 1209600 # 14 days, the longest
-  sqs_managed_sse_enabled   = true
+  sqs_managed_sse_enabled   = local.kms_key_arn == null ? true : null
+  kms_master_key_id         = local.kms_key_arn
 }
 
 # --- what the functions may do ---
@@ -130,6 +151,28 @@ data "aws_iam_policy_document" "lambda" {
   for_each = local.functions
 
   source_policy_documents = [var.policies[each.key]]
+
+  dynamic "statement" {
+    for_each = var.settings.kms_key_arn == "" ? [] : [var.settings.kms_key_arn]
+
+    content {
+      sid       = "UseTheKey"
+      actions   = ["kms:Decrypt", "kms:GenerateDataKey", "kms:DescribeKey", "kms:CreateGrant"]
+      resources = [statement.value]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = var.settings.tracing ? ["*"] : [] # these operations know no resource
+
+    content {
+      sid = "Trace"
+      actions = [
+        "xray:PutTraceSegments", "xray:PutTelemetryRecords", "xray:GetSamplingRules", "xray:GetSamplingTargets",
+      ]
+      resources = [statement.value]
+    }
+  }
 
   statement {
     sid       = "Log"
@@ -216,6 +259,23 @@ resource "aws_iam_role_policy" "start_training" {
   policy = data.aws_iam_policy_document.start_training.json
 }
 
+# Both tell of what the state machine cannot: a quota that is used up, an execution that was stopped.
+data "aws_iam_policy_document" "notice" {
+  statement {
+    sid       = "Tell"
+    actions   = ["sns:Publish"]
+    resources = [aws_sns_topic.notices.arn]
+  }
+}
+
+resource "aws_iam_role_policy" "notice" {
+  for_each = toset(["check_model_status", "create_endpoint"])
+
+  name   = "notice"
+  role   = aws_iam_role.lambda[each.key].id
+  policy = data.aws_iam_policy_document.notice.json
+}
+
 data "aws_iam_policy_document" "create_endpoint" {
   source_policy_documents = var.models_have_role ? [data.aws_iam_policy_document.pass_role.json] : []
 
@@ -247,13 +307,69 @@ resource "aws_s3_bucket_notification" "dataset" {
   bucket = var.dataset_bucket.name
 
   lambda_function {
+    # Without a filter: who puts a file where nothing is done with it is told so.
     id                  = "dataset"
     lambda_function_arn = aws_lambda_function.this["start_training"].arn
     events              = ["s3:ObjectCreated:*"]
-    filter_prefix       = local.dataset_prefix
-    filter_suffix       = ".json"
   }
 
   # S3 tries the permission when the notification is set.
   depends_on = [aws_lambda_permission.s3]
+}
+
+# --- what no state machine can tell of itself ---
+
+resource "aws_cloudwatch_event_rule" "ended_from_outside" {
+  name        = "${var.name}-ended-from-outside"
+  description = "A retraining ran out of time or was stopped: its run is closed, and people are told"
+
+  event_pattern = jsonencode({
+    source      = ["aws.states"]
+    detail-type = ["Step Functions Execution Status Change"]
+    detail = {
+      status          = ["TIMED_OUT", "ABORTED"]
+      stateMachineArn = [local.state_machine_arn]
+    }
+  })
+}
+
+resource "aws_cloudwatch_event_target" "ended_from_outside" {
+  rule = aws_cloudwatch_event_rule.ended_from_outside.name
+  arn  = aws_lambda_function.this["check_model_status"].arn
+
+  dead_letter_config {
+    arn = aws_sqs_queue.dead_letters.arn
+  }
+}
+
+resource "aws_lambda_permission" "events" {
+  statement_id  = "EventBridge"
+  action        = "lambda:InvokeFunction"
+  function_name = aws_lambda_function.this["check_model_status"].function_name
+  principal     = "events.amazonaws.com"
+  source_arn    = aws_cloudwatch_event_rule.ended_from_outside.arn
+}
+
+data "aws_iam_policy_document" "dead_letters" {
+  statement {
+    sid       = "EventsThatCannotBeDelivered"
+    actions   = ["sqs:SendMessage"]
+    resources = [aws_sqs_queue.dead_letters.arn]
+
+    principals {
+      type        = "Service"
+      identifiers = ["events.amazonaws.com"]
+    }
+
+    condition {
+      test     = "ArnEquals"
+      variable = "aws:SourceArn"
+      values   = [aws_cloudwatch_event_rule.ended_from_outside.arn]
+    }
+  }
+}
+
+resource "aws_sqs_queue_policy" "dead_letters" {
+  queue_url = aws_sqs_queue.dead_letters.url
+  policy    = data.aws_iam_policy_document.dead_letters.json
 }

@@ -1,8 +1,9 @@
-# The topic that tells people how a retraining ended. Not encrypted with a key of AWS's own:
-# CloudWatch could not publish its alarms to it.
+# The topic that tells people how a retraining ended. Encrypted with a key of yours alone: with one of
+# AWS's own CloudWatch could not publish its alarms to it.
 
 resource "aws_sns_topic" "notices" {
-  name = "${var.name}-notices"
+  name              = "${var.name}-notices"
+  kms_master_key_id = local.kms_key_arn
 }
 
 resource "aws_sns_topic_subscription" "email" {

@@ -1,6 +1,11 @@
 output "state_machine_arn" {
   description = "ARN of the state machine."
-  value       = aws_sfn_state_machine.this.arn
+  value       = aws_sfn_state_machine.this["state_machine"].arn
+}
+
+output "office_hours_role_arn" {
+  description = "ARN of the role for `bot comprehend endpoint schedule --role-arn`."
+  value       = aws_iam_role.scheduler.arn
 }
 
 output "topic_arn" {

@@ -24,15 +24,20 @@ locals {
   JSON
 }
 
+# A dataset's way to the endpoint, and the endpoint's office hours.
 resource "aws_sfn_state_machine" "this" {
-  name     = var.name
+  for_each = local.state_machines
+
+  name     = each.value
   role_arn = aws_iam_role.state_machine.arn
 
-  definition = templatefile("${path.module}/state_machine.asl.json", {
+  definition = templatefile("${path.module}/${each.key}.asl.json", {
     description            = var.description
     partition              = data.aws_partition.current.partition
     poll_seconds           = var.settings.poll_seconds
     timeout_seconds        = var.settings.execution_timeout_seconds
+    start_training         = aws_lambda_function.this["start_training"].arn
+    start_timeout_seconds  = local.functions.start_training.timeout + 30
     check_model_status     = aws_lambda_function.this["check_model_status"].arn
     check_timeout_seconds  = local.functions.check_model_status.timeout + 30
     create_endpoint        = aws_lambda_function.this["create_endpoint"].arn
@@ -47,6 +52,14 @@ resource "aws_sfn_state_machine" "this" {
     log_destination        = "${aws_cloudwatch_log_group.state_machine.arn}:*"
   }
 
+  dynamic "tracing_configuration" {
+    for_each = var.settings.tracing ? [true] : []
+
+    content {
+      enabled = tracing_configuration.value
+    }
+  }
+
   depends_on = [aws_iam_role_policy.state_machine]
 }
 
@@ -54,6 +67,7 @@ resource "aws_cloudwatch_log_group" "state_machine" {
   # AWS's own prefix: log groups of other names fill a resource policy that has a limit.
   name              = "/aws/vendedlogs/states/${var.name}"
   retention_in_days = var.settings.log_retention_days
+  kms_key_id        = local.kms_key_arn
 }
 
 data "aws_iam_policy_document" "state_machine_trust" {
@@ -79,13 +93,32 @@ resource "aws_iam_role" "state_machine" {
 }
 
 data "aws_iam_policy_document" "state_machine" {
+  dynamic "statement" {
+    for_each = var.settings.kms_key_arn == "" ? [] : [var.settings.kms_key_arn]
+
+    content {
+      sid       = "UseTheKey"
+      actions   = ["kms:Decrypt", "kms:GenerateDataKey", "kms:DescribeKey", "kms:CreateGrant"]
+      resources = [statement.value]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = var.settings.tracing ? ["*"] : [] # these operations know no resource
+
+    content {
+      sid = "Trace"
+      actions = [
+        "xray:PutTraceSegments", "xray:PutTelemetryRecords", "xray:GetSamplingRules", "xray:GetSamplingTargets",
+      ]
+      resources = [statement.value]
+    }
+  }
+
   statement {
-    sid     = "Call"
-    actions = ["lambda:InvokeFunction"]
-    resources = [
-      aws_lambda_function.this["check_model_status"].arn,
-      aws_lambda_function.this["create_endpoint"].arn,
-    ]
+    sid       = "Call"
+    actions   = ["lambda:InvokeFunction"]
+    resources = [for function in aws_lambda_function.this : function.arn]
   }
 
   statement {
@@ -115,4 +148,58 @@ resource "aws_iam_role_policy" "state_machine" {
   name   = "pipeline"
   role   = aws_iam_role.state_machine.id
   policy = data.aws_iam_policy_document.state_machine.json
+}
+
+# --- who keeps office hours: `bot comprehend endpoint schedule --role-arn` ---
+
+data "aws_iam_policy_document" "scheduler_trust" {
+  statement {
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["scheduler.amazonaws.com"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [data.aws_caller_identity.current.account_id]
+    }
+  }
+}
+
+resource "aws_iam_role" "scheduler" {
+  name               = "${var.name}-office-hours"
+  assume_role_policy = data.aws_iam_policy_document.scheduler_trust.json
+}
+
+data "aws_iam_policy_document" "scheduler" {
+  dynamic "statement" {
+    for_each = var.settings.kms_key_arn == "" ? [] : [var.settings.kms_key_arn]
+
+    content {
+      sid       = "UseTheKey"
+      actions   = ["kms:Decrypt", "kms:GenerateDataKey", "kms:DescribeKey", "kms:CreateGrant"]
+      resources = [statement.value]
+    }
+  }
+
+  statement {
+    sid       = "OpenAndClose"
+    actions   = ["states:StartExecution"]
+    resources = [aws_sfn_state_machine.this["office_hours"].arn]
+  }
+
+  statement {
+    sid       = "WhatCannotBeDelivered"
+    actions   = ["sqs:SendMessage"]
+    resources = [aws_sqs_queue.dead_letters.arn]
+  }
+}
+
+resource "aws_iam_role_policy" "scheduler" {
+  name   = "office-hours"
+  role   = aws_iam_role.scheduler.id
+  policy = data.aws_iam_policy_document.scheduler.json
 }

@@ -22,6 +22,7 @@ module "datasets" {
 
   bucket        = "${var.name}-sagemaker-datasets-${data.aws_caller_identity.current.account_id}"
   force_destroy = var.force_destroy
+  kms_key_arn   = var.settings.kms_key_arn
 }
 
 module "artifacts" {
@@ -29,6 +30,7 @@ module "artifacts" {
 
   bucket        = "${var.name}-sagemaker-artifacts-${data.aws_caller_identity.current.account_id}"
   force_destroy = var.force_destroy
+  kms_key_arn   = var.settings.kms_key_arn
 }
 
 module "retraining" {
@@ -57,6 +59,7 @@ module "retraining" {
     ENDPOINT_INSTANCE_COUNT = var.sagemaker.instance_count
     SERVERLESS_MEMORY_MB    = var.sagemaker.serverless_memory_mb
     SERVERLESS_CONCURRENCY  = var.sagemaker.serverless_concurrency
+    ROLLBACK_ALARMS         = join(",", keys(local.endpoint_alarms))
   })
 }
 
@@ -74,7 +77,8 @@ resource "aws_ecr_repository" "this" {
   }
 
   encryption_configuration {
-    encryption_type = "AES256"
+    encryption_type = var.settings.kms_key_arn == "" ? "AES256" : "KMS"
+    kms_key         = var.settings.kms_key_arn == "" ? null : var.settings.kms_key_arn
   }
 }
 
@@ -85,9 +89,10 @@ resource "aws_ecr_lifecycle_policy" "this" {
   policy = jsonencode({
     rules = [{
       rulePriority = 1
-      description  = "Keep the ten newest images"
-      selection    = { tagStatus = "any", countType = "imageCountMoreThan", countNumber = 10 }
-      action       = { type = "expire" }
+      # An image with a tag may be the one that a rollback needs; tags cannot be replaced.
+      description = "Delete images without a tag after a month"
+      selection   = { tagStatus = "untagged", countType = "sinceImagePushed", countUnit = "days", countNumber = 30 }
+      action      = { type = "expire" }
     }]
   })
 }
@@ -97,6 +102,43 @@ resource "aws_ecr_lifecycle_policy" "this" {
 resource "aws_cloudwatch_log_group" "endpoint" {
   name              = "/aws/sagemaker/Endpoints/${var.name}"
   retention_in_days = var.settings.log_retention_days
+  kms_key_id        = var.settings.kms_key_arn == "" ? null : var.settings.kms_key_arn
+}
+
+# --- an endpoint that answers badly, or late: people are told, and an update to it is rolled back ---
+
+locals {
+  endpoint_alarms = {
+    "${var.name}-sagemaker-errors" = {
+      description = "The endpoint ${var.name} answers with errors; its log group says why."
+      metric      = "Invocation5XXErrors"
+      statistic   = "Sum"
+      threshold   = 5
+    }
+    "${var.name}-sagemaker-latency" = {
+      description = "The endpoint ${var.name} needs more than a second: a larger instance, or more of them."
+      metric      = "ModelLatency"
+      statistic   = "Average"
+      threshold   = 1000000 # microseconds
+    }
+  }
+}
+
+resource "aws_cloudwatch_metric_alarm" "endpoint" {
+  for_each = local.endpoint_alarms
+
+  alarm_name          = each.key
+  alarm_description   = each.value.description
+  namespace           = "AWS/SageMaker"
+  metric_name         = each.value.metric
+  dimensions          = { EndpointName = var.name, VariantName = "AllTraffic" }
+  statistic           = each.value.statistic
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = each.value.threshold
+  period              = 60
+  evaluation_periods  = 2
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = [module.retraining.topic_arn]
 }
 
 # --- what SageMaker may do when it trains and serves ---
@@ -124,6 +166,16 @@ resource "aws_iam_role" "service" {
 }
 
 data "aws_iam_policy_document" "service" {
+  dynamic "statement" {
+    for_each = var.settings.kms_key_arn == "" ? [] : [var.settings.kms_key_arn]
+
+    content {
+      sid       = "UseTheKey"
+      actions   = ["kms:Decrypt", "kms:GenerateDataKey", "kms:DescribeKey", "kms:CreateGrant"]
+      resources = [statement.value]
+    }
+  }
+
   statement {
     sid       = "ReadTheChannelsAndWriteTheModel"
     actions   = ["s3:GetObject", "s3:PutObject"]
@@ -218,6 +270,31 @@ data "aws_iam_policy_document" "lambda" {
     }
   }
 
+  # SageMaker looks at the alarms with the rights of who updates the endpoint.
+  dynamic "statement" {
+    for_each = each.key == "create_endpoint" ? [[for name in keys(local.endpoint_alarms) : join(":", [
+      "arn", data.aws_partition.current.partition, "cloudwatch", data.aws_region.current.name,
+      data.aws_caller_identity.current.account_id, "alarm", name,
+    ])]] : []
+
+    content {
+      sid       = "LookAtTheAlarms"
+      actions   = ["cloudwatch:DescribeAlarms"]
+      resources = statement.value
+    }
+  }
+
+  # SageMaker refuses images of OCI's format, but only after the training.
+  dynamic "statement" {
+    for_each = each.key == "start_training" ? [[for repository in aws_ecr_repository.this : repository.arn]] : []
+
+    content {
+      sid       = "LookAtTheImages"
+      actions   = ["ecr:DescribeImages"]
+      resources = statement.value
+    }
+  }
+
   # The file of a model goes with it; Comprehend keeps its models itself.
   dynamic "statement" {
     for_each = each.key == "start_training" ? [] : ["${module.artifacts.arn}/runs/*"]
@@ -227,5 +304,32 @@ data "aws_iam_policy_document" "lambda" {
       actions   = ["s3:DeleteObject"]
       resources = [statement.value]
     }
+  }
+}
+
+# The endpoint is the pipeline's, not Terraform's: without this it would outlive budget and alarms,
+# and be billed with nobody to tell. Destroyed first, hence nothing is gone when it refuses.
+resource "terraform_data" "no_endpoint" {
+  input = {
+    name   = var.name
+    bucket = module.artifacts.name
+    look   = "aws sagemaker describe-endpoint --endpoint-name ${var.name} --region ${data.aws_region.current.name}"
+  }
+
+  depends_on = [module.retraining]
+
+  provisioner "local-exec" {
+    when    = destroy
+    command = <<-SH
+      said=$(${self.output.look} 2>&1) && {
+        echo "The endpoint '${self.output.name}' exists, and is billed: first run" >&2
+        echo "bot pipeline teardown --bucket ${self.output.bucket}" >&2
+        exit 1
+      }
+      case "$said" in
+        *"ot find"* | *NotFound*) ;;
+        *) echo "Whether the endpoint '${self.output.name}' exists cannot be told: $said" >&2; exit 1 ;;
+      esac
+    SH
   }
 }

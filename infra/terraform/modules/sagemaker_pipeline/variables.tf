@@ -33,6 +33,9 @@ variable "settings" {
     notification_emails       = set(string)
     log_retention_days        = number
     monthly_budget_usd        = number
+    kms_key_arn               = string
+    tracing                   = bool
+    reserved_concurrency      = number
   })
 }
 

@@ -19,6 +19,12 @@ variable "noncurrent_version_days" {
   }
 }
 
+variable "kms_key_arn" {
+  description = "Key that encrypts what is in the bucket; empty: S3's own."
+  type        = string
+  default     = ""
+}
+
 variable "force_destroy" {
   description = "Whether `terraform destroy` also deletes what is in the bucket."
   type        = bool

@@ -1,31 +1,35 @@
 import type { ComponentChildren } from "preact";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import {
-  type Button,
   type Card,
   type Detail,
   type ExpertList,
-  type HideableField,
   type Person,
   type PersonCard,
   type PersonChoice,
-  type SkillCheck,
   personPayload,
+  type SkillCheck,
 } from "../contract";
 import * as format from "../format";
-import { Icon, type IconName } from "./icons";
-
-const MAX_LEVEL = 5;
-const MAIN_SKILLS = 6;
-const HUES = 6;
-
-/** Say a button: its payload goes to the bot, its title to the conversation. */
-export type Tap = (button: Button) => void;
+import { Comparison } from "./comparison";
+import { useDesk } from "./desk";
+import { Icon } from "./icons";
+import {
+  Actions,
+  Availability,
+  Avatar,
+  Contacts,
+  Level,
+  Missing,
+  PersonDetails,
+  PersonHeader,
+  Skills,
+} from "./person";
 
 interface Props<T> {
   card: T;
   /** What the reply says, for cards that are drawn beneath their sentence. */
   text: string;
-  tap: Tap;
   /** Put at the card's end. */
   children?: ComponentChildren;
 }
@@ -33,15 +37,16 @@ interface Props<T> {
 export function CardView({ card, ...rest }: Props<Card>) {
   switch (card.type) {
     case "person_card":
-      return card.detail === null ? (
-        <FullCard card={card} {...rest} />
-      ) : (
-        <DetailCard card={card} {...rest} />
-      );
+      return card.detail === null ? <FullCard card={card} /> : <DetailCard card={card} />;
     case "person_choice":
       return <ChoiceCard card={card} {...rest} />;
     case "expert_list":
-      return card.experts.length > 0 ? <ExpertCard card={card} {...rest} /> : <Sentence {...rest} />;
+      if (card.compared) return <ComparisonCard card={card} people={card.compared} {...rest} />;
+      return card.experts.length > 0 ? (
+        <ExpertCard card={card} {...rest} />
+      ) : (
+        <NobodyCard card={card} {...rest} />
+      );
     case "skill_check":
       return <SkillCard card={card} {...rest} />;
   }
@@ -52,40 +57,43 @@ export function payloadsOf(card: Card): string[] {
   return card.type === "person_choice" ? card.people.map((person) => person.payload) : [];
 }
 
-function Sentence({ text }: { text: string }) {
+export function Sentence({ text }: { text: string }) {
   return <p class="bubble bot">{format.typeset(text)}</p>;
 }
 
 // --- a person -----------------------------------------------------------------------------------
 
-function FullCard({ card: { person } }: Props<PersonCard>) {
+function FullCard({ card: { person } }: { card: PersonCard }) {
   return (
     <article class="card" aria-label={`Fiche de ${person.name}`}>
       <PersonHeader person={person} />
-      <Availability person={person} />
-      {person.biography && <p class="biography">{person.biography}</p>}
-      <Contacts person={person} />
-      <Skills skills={person.skills} />
-      <Updated iso={person.updated_at} />
+      <PersonDetails person={person} />
     </article>
   );
 }
 
-function DetailCard({ card: { person, detail }, tap }: Props<PersonCard>) {
+function DetailCard({ card: { person, detail } }: { card: PersonCard }) {
   return (
     <article class="card" aria-label={`Fiche de ${person.name}`}>
       <PersonHeader person={person} />
       {detail !== null && <DetailOf person={person} detail={detail} />}
       <footer class="card-footer">
-        <button
-          type="button"
-          class="link"
-          onClick={() => tap({ title: person.name, payload: personPayload(person.id) })}
-        >
-          Voir toute la fiche
-        </button>
+        <OpenCard person={person}>Voir toute la fiche</OpenCard>
       </footer>
     </article>
+  );
+}
+
+function OpenCard({ person, children }: { person: Person; children: ComponentChildren }) {
+  const { tap } = useDesk();
+  return (
+    <button
+      type="button"
+      class="link"
+      onClick={() => tap({ title: person.name, payload: personPayload(person.id) })}
+    >
+      {children}
+    </button>
   );
 }
 
@@ -107,135 +115,10 @@ function DetailOf({ person, detail }: { person: Person; detail: Detail }) {
   }
 }
 
-function PersonHeader({ person }: { person: Person }) {
-  return (
-    <header class="person">
-      <Avatar person={person} />
-      <div>
-        <h3>{person.name}</h3>
-        <p class="job">{person.job_title}</p>
-        <p class="place">
-          <Icon name="pin" />
-          {person.agency}
-        </p>
-      </div>
-    </header>
-  );
-}
-
-function Avatar({ person }: { person: Person }) {
-  return (
-    <span class={`avatar hue-${format.bucket(person.id, HUES)}`} aria-hidden="true">
-      {format.initials(person.first_name, person.last_name)}
-    </span>
-  );
-}
-
-function Availability({ person: { available_from: from } }: { person: Person }) {
-  if (from === null) return null;
-  const now = format.isPast(from);
-  return (
-    <p class={now ? "badge good" : "badge"}>
-      <Icon name="calendar" />
-      {now ? "Disponible" : `Disponible à partir du ${format.day(from)}`}
-    </p>
-  );
-}
-
-function Contacts({ person, only }: { person: Person; only?: "email" | "phone" }) {
-  const { email, phone } = person;
-  return (
-    <ul class="contacts">
-      {only !== "phone" && (
-        <li>
-          {email ? (
-            <Contact icon="mail" href={`mailto:${email}`} text={email} />
-          ) : (
-            <Missing person={person} field="email" what="Mail" />
-          )}
-        </li>
-      )}
-      {only !== "email" && (
-        <li>
-          {phone ? (
-            <Contact icon="phone" href={`tel:${phone.replace(/[^+\d]/g, "")}`} text={phone} />
-          ) : (
-            <Missing person={person} field="phone" what="Téléphone" />
-          )}
-        </li>
-      )}
-    </ul>
-  );
-}
-
-function Contact({ icon, href, text }: { icon: IconName; href: string; text: string }) {
-  return (
-    <a class="contact" href={href}>
-      <Icon name={icon} />
-      {text}
-    </a>
-  );
-}
-
-function Missing(props: { person: Person; field: HideableField; what: string }) {
-  const hidden = props.person.hidden.includes(props.field);
-  return (
-    <p class="missing">
-      {hidden && <Icon name="lock" />}
-      {`${props.what} : ${hidden ? "vous n’y avez pas accès" : "non renseigné"}`}
-    </p>
-  );
-}
-
-function Skills({ skills, all = false }: { skills: Person["skills"]; all?: boolean }) {
-  if (skills.length === 0) return <p class="missing">Aucune compétence renseignée</p>;
-  const shown = all ? skills : skills.slice(0, MAIN_SKILLS);
-  const others = skills.slice(shown.length);
-  return (
-    <section class="skills" aria-label="Compétences">
-      <SkillList skills={shown} />
-      {others.length > 0 && (
-        <details>
-          <summary>
-            {others.length === 1 ? "Une autre compétence" : `${others.length} autres compétences`}
-          </summary>
-          <SkillList skills={others} />
-        </details>
-      )}
-    </section>
-  );
-}
-
-function SkillList({ skills }: { skills: Person["skills"] }) {
-  return (
-    <ul class="skill-list">
-      {skills.map(({ name, level }) => (
-        <li key={name}>
-          <span>{name}</span>
-          <Level level={level} />
-        </li>
-      ))}
-    </ul>
-  );
-}
-
-function Level({ level }: { level: number }) {
-  return (
-    <span class="level" role="img" aria-label={`niveau ${level} sur ${MAX_LEVEL}`}>
-      {Array.from({ length: MAX_LEVEL }, (_, index) => (
-        <i key={index} class={index < level ? "on" : ""} />
-      ))}
-    </span>
-  );
-}
-
-function Updated({ iso }: { iso: string | null }) {
-  return iso && <p class="updated">À jour du {format.day(iso)}</p>;
-}
-
 // --- several people -----------------------------------------------------------------------------
 
-function ChoiceCard({ card, text, tap, children }: Props<PersonChoice>) {
+function ChoiceCard({ card, text, children }: Props<PersonChoice>) {
+  const { tap } = useDesk();
   return (
     <>
       <Sentence text={text} />
@@ -245,7 +128,7 @@ function ChoiceCard({ card, text, tap, children }: Props<PersonChoice>) {
             <li key={person.id}>
               <PersonRow
                 person={person}
-                tap={() =>
+                open={() =>
                   tap({
                     title: `${person.name} — ${person.job_title}, ${person.agency}`,
                     payload: person.payload,
@@ -261,42 +144,66 @@ function ChoiceCard({ card, text, tap, children }: Props<PersonChoice>) {
   );
 }
 
-function ExpertCard({ card, tap, children }: Props<ExpertList>) {
+function ExpertCard({ card, children }: Props<ExpertList>) {
+  const { open, shown } = useDesk();
   const several = card.technologies.length > 1;
+  const list = useRef<HTMLOListElement>(null);
+  const count = useRef(card.experts.length);
+  useLayoutEffect(() => {
+    // Whoever asked for more by a button that is now gone goes on at what has come.
+    const added = list.current?.children[count.current];
+    if (document.activeElement === document.body) {
+      added?.querySelector("button")?.focus({ preventScroll: true });
+    }
+    count.current = card.experts.length;
+  }, [card.experts.length]);
   return (
     <article class="card list-card" aria-label={titleOf(card)}>
       <header class="list-header">
         <h3>{titleOf(card)}</h3>
         <p>{countOf(card)}</p>
       </header>
-      <Conditions card={card} tap={tap} />
-      <ol class="people" start={card.offset + 1}>
+      <Conditions card={card} />
+      <ol class="people" start={card.offset + 1} ref={list}>
         {card.experts.map(({ person, levels }) => (
-          <li key={person.id}>
+          <li key={person.id} class={person.id === shown?.id ? "current" : ""}>
             <PersonRow
               person={person}
-              tap={() => tap({ title: person.name, payload: personPayload(person.id) })}
-            >
-              <span class="levels">
-                {Object.entries(levels).map(([name, level]) => (
-                  <span key={name} class="named-level">
-                    {several && <small>{name}</small>}
-                    <Level level={level} />
-                  </span>
-                ))}
-              </span>
-            </PersonRow>
+              open={() => open(person)}
+              current={person.id === shown?.id}
+              levels={levels}
+              named={several || Object.keys(levels).length > 1}
+            />
           </li>
         ))}
       </ol>
       {children}
-      <Updated iso={card.updated_at} />
+    </article>
+  );
+}
+
+function NobodyCard({ card, text }: Props<ExpertList>) {
+  return (
+    <>
+      <Sentence text={text} />
+      <Conditions card={card} />
+    </>
+  );
+}
+
+function ComparisonCard({ card, text, people }: Props<ExpertList> & { people: Person[] }) {
+  const names = format.list(people.map(({ name }) => name));
+  return (
+    <article class="card" aria-label={`Comparaison de ${names}`}>
+      <p>{format.typeset(text.split("\n")[0] ?? "")}</p>
+      <Comparison people={people} first={card.technologies[0]} />
     </article>
   );
 }
 
 /** Each condition of the list as a chip: a tap asks again without it. */
-function Conditions({ card, tap }: { card: ExpertList; tap: Tap }) {
+function Conditions({ card }: { card: ExpertList }) {
+  const { tap } = useDesk();
   const parts = (card.query ?? []).filter((part) => part.without !== null);
   if (parts.length === 0) return null;
   return (
@@ -332,30 +239,57 @@ function countOf({ total, offset, experts }: ExpertList): string {
   return `${offset + 1} à ${offset + experts.length} sur ${total} personnes`;
 }
 
-function PersonRow(props: {
+interface RowProps {
   person: Person;
-  tap: () => void;
-  children?: ComponentChildren;
-}) {
+  open: () => void;
+  current?: boolean;
+  levels?: Record<string, number>;
+  /** Whether each level says of what. */
+  named?: boolean;
+}
+
+function PersonRow({ person, open, current = false, levels = {}, named = false }: RowProps) {
+  const { available_from: from } = person;
+  const shown = Object.entries(levels);
   return (
-    <button type="button" class="person-row" onClick={props.tap}>
-      <Avatar person={props.person} />
-      <span class="who">
-        <strong>{props.person.name}</strong>
-        <small class="facts">
-          <span>{props.person.job_title}</span>
-          <span>{props.person.agency}</span>
-        </small>
-      </span>
-      {props.children}
-      <Icon name="chevron" />
-    </button>
+    <>
+      <button
+        type="button"
+        class="person-row"
+        onClick={open}
+        {...(current && { "aria-current": true })}
+      >
+        <Avatar person={person} />
+        <span class="who">
+          <strong>{person.name}</strong>
+          <small>{`${person.job_title} · ${person.agency}`}</small>
+          {named && (
+            <span class="named-levels">
+              {shown.map(([name, level]) => (
+                <small key={name}>
+                  {name} <Level level={level} />
+                </small>
+              ))}
+            </span>
+          )}
+        </span>
+        {!named && shown.map(([name, level]) => <Level key={name} level={level} />)}
+      </button>
+      <div class="row-end">
+        {from !== null && (
+          <p class={format.isPast(from) ? "free good" : "free"}>
+            {format.isPast(from) ? "Disponible" : `Dès le ${format.shortDay(from)}`}
+          </p>
+        )}
+        <Actions person={person} />
+      </div>
+    </>
   );
 }
 
 // --- does this person know that? ----------------------------------------------------------------
 
-function SkillCard({ card: { person, technology, level }, text, tap }: Props<SkillCheck>) {
+function SkillCard({ card: { person, technology, level }, text }: Props<SkillCheck>) {
   return (
     <article class="card skill-check" aria-label={`${person.name} et ${technology}`}>
       <span class={level === null ? "verdict no" : "verdict yes"}>
@@ -364,13 +298,7 @@ function SkillCard({ card: { person, technology, level }, text, tap }: Props<Ski
       <div>
         <p>{format.typeset(text)}</p>
         {level !== null && <Level level={level} />}
-        <button
-          type="button"
-          class="link"
-          onClick={() => tap({ title: person.name, payload: personPayload(person.id) })}
-        >
-          {`Voir la fiche de ${person.first_name}`}
-        </button>
+        <OpenCard person={person}>{`Voir la fiche de ${person.first_name}`}</OpenCard>
       </div>
     </article>
   );

@@ -1,29 +1,33 @@
-import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import type { Button, Config } from "../contract";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+import { type Config, type Examples, type Person, personPayload, type Settings } from "../contract";
 import type { Conversation } from "../conversation";
+import { fold, wholeList } from "../folding";
 import * as format from "../format";
+import { idsInAddress, toggled, useSelection } from "../selection";
 import { Composer, COMPOSER_ID } from "./composer";
+import { type Desk, DeskContext } from "./desk";
 import { Icon, Logo } from "./icons";
+import { PersonDetails, PersonHeader } from "./person";
+import { Selection } from "./selection";
 import { TurnView } from "./turn";
 
 const DEFAULT_LENGTH = 1000;
-const EXAMPLES = [
-  "Qui connaît Python ?",
-  "Qui connaît Kubernetes à Nantes ?",
-  "Bonjour, comment ça va ?",
-];
+const MAX_TITLE = 300;
 /** So close to the end, in pixels, somebody reads the end. */
 const NEAR = 80;
 /** Left free above a question that is scrolled to the top, in pixels. */
 const MARGIN = 12;
+/** From that width on people are shown beside the conversation. */
+const WIDE = "(min-width: 64rem)";
 
 interface Props {
   conversation: Conversation;
   config: Config | null;
+  settings: Settings;
   openMenu: () => void;
 }
 
-export function Chat({ conversation, config, openMenu }: Props) {
+export function Chat({ conversation, config, settings, openMenu }: Props) {
   const [state, setState] = useState(conversation.state);
   useEffect(() => {
     setState(conversation.state);
@@ -31,65 +35,158 @@ export function Chat({ conversation, config, openMenu }: Props) {
     return () => void unsubscribe();
   }, [conversation]);
 
-  const shown = [
-    ...state.turns.map((turn) => ({
-      id: turn.id,
-      question: turn.question,
-      created_at: turn.created_at,
-      turn,
-      pending: undefined,
-    })),
-    ...state.pending
-      .filter(({ turn }) => !state.turns.some(({ id }) => id === turn?.id))
-      .map((pending) => ({
-        id: pending.turn?.id ?? pending.key,
-        question: pending.message,
-        created_at: pending.created_at,
-        turn: pending.turn,
-        pending,
-      })),
-  ];
-  const { scroller, atEnd, toEnd } = useScrolling(shown.at(-1)?.id, state);
+  const wide = useMedia(WIDE);
+  const items = useMemo(() => fold(state), [state.turns, state.pending]);
+  // Who is looked at takes no place of their own.
+  const main = wide ? items.filter(({ aside }) => aside === null) : items;
+  const last = main.at(-1);
+  const { scroller, atEnd, toEnd } = useScrolling(last?.id, last?.pending !== undefined, state);
+  const [selection, setSelection] = useSelection();
+  const [choosing, setChoosing] = useState(false);
+  const [opened, setOpened] = useState<Person | null>(null);
+  const list = items.findLast((item) => wholeList(item)?.experts.length);
+  useEffect(() => setOpened(null), [list?.id]);
+  const best = list ? wholeList(list)?.experts[0]?.person : undefined;
+  const shown = wide ? (opened ?? best ?? null) : null;
 
-  const tap = ({ title, payload }: Button) =>
-    conversation.say({ type: "postback", payload, title: title.slice(0, 300) });
+  useEffect(() => {
+    const ids = state.signInRequired ? [] : idsInAddress();
+    if (ids.length === 0) return;
+    void conversation.people(ids).then((people) => {
+      if (people === null) return; // perhaps once somebody has signed in
+      history.replaceState(null, "", location.pathname);
+      const known = new Set(selection.map(({ id }) => id));
+      setSelection([...selection, ...people.filter(({ id }) => !known.has(id))]);
+      setChoosing(true);
+    });
+  }, [state.signInRequired]);
+
+  const desk = useMemo<Desk>(() => {
+    const tap: Desk["tap"] = ({ title, payload }) =>
+      conversation.say({ type: "postback", payload, title: title.slice(0, MAX_TITLE) });
+    return {
+      tap,
+      open: (person) => {
+        setOpened(person);
+        tap({ title: person.name, payload: personPayload(person.id) });
+      },
+      shown,
+      select: (person) => setSelection(toggled(selection, person)),
+      selection,
+      settings,
+      announce: (text) => conversation.tell(text),
+    };
+  }, [conversation, shown, selection, settings]);
   const say = (text: string) => conversation.say({ type: "text", text });
 
   return (
-    <div class="chat">
-      <a class="skip" href={`#${COMPOSER_ID}`}>
-        Aller à la saisie
-      </a>
-      <header class="top">
-        <Logo />
-        <div class="title">
-          <h1>Qui sait quoi ?</h1>
-          <p>L’annuaire des compétences</p>
-        </div>
-        <button type="button" class="round" aria-label="Menu" onClick={openMenu}>
-          <Icon name="menu" />
-        </button>
-      </header>
+    <DeskContext.Provider value={desk}>
+      <div class={shown ? "chat with-person" : "chat"}>
+        <a class="skip" href={`#${COMPOSER_ID}`}>
+          Aller à la saisie
+        </a>
+        <header class="top">
+          <Logo />
+          <div class="title">
+            <h1>Qui sait quoi ?</h1>
+            <p>L’annuaire des compétences</p>
+          </div>
+          <button
+            type="button"
+            class="round counted"
+            aria-label={`Ma sélection (${selection.length})`}
+            onClick={() => setChoosing(true)}
+          >
+            <Icon name="bookmark" />
+            {selection.length > 0 && <span>{selection.length}</span>}
+          </button>
+          <button type="button" class="round" aria-label="Menu" onClick={openMenu}>
+            <Icon name="menu" />
+          </button>
+        </header>
+        <Banners conversation={conversation} />
 
+        <main class="scroller" ref={scroller} tabIndex={-1}>
+          {state.older !== null && (
+            <button
+              type="button"
+              class="chip older"
+              aria-disabled={state.loadingOlder}
+              onClick={() => void conversation.loadOlder()}
+            >
+              {state.loadingOlder ? "Chargement…" : "Messages précédents"}
+            </button>
+          )}
+          {items.length === 0 && <Welcome say={say} conversation={conversation} />}
+          <ol class="turns" aria-label="Conversation">
+            {items.map((item, index) => (
+              <li key={item.id} class={wide && item.aside ? "turn aside" : "turn"}>
+                {startsDay(items, index) && (
+                  <p class="day">{format.relativeDay(item.created_at)}</p>
+                )}
+                <TurnView
+                  item={item}
+                  last={index === items.length - 1}
+                  wide={wide}
+                  online={state.online}
+                  conversation={conversation}
+                />
+              </li>
+            ))}
+          </ol>
+        </main>
+        {shown && (
+          <aside class="panel" aria-label={`Fiche de ${shown.name}`}>
+            <PersonHeader person={shown} />
+            <PersonDetails person={shown} />
+          </aside>
+        )}
+
+        <Composer
+          maxLength={config?.limits.text_characters ?? DEFAULT_LENGTH}
+          asked={items.flatMap(({ question }) => (question.type === "text" ? [question.text] : []))}
+          voice={settings.voice}
+          toEnd={atEnd ? null : toEnd}
+          complete={(text, signal) => conversation.completions(text, signal)}
+          send={say}
+        />
+
+        <div class="hidden" role="log" aria-live="polite" aria-label="Réponses de l’assistant">
+          {state.announcements.map(({ id, text }) => (
+            <p key={id}>{text}</p>
+          ))}
+        </div>
+      </div>
+      {choosing && (
+        <Selection people={selection} setPeople={setSelection} close={() => setChoosing(false)} />
+      )}
+    </DeskContext.Provider>
+  );
+}
+
+function Banners({ conversation }: { conversation: Conversation }) {
+  const { online, signInRequired, notice } = conversation.state;
+  return (
+    <div class="notices">
       <div class="banners" role="status">
-        {!state.online && (
+        {!online && (
           <p class="banner">
             <Icon name="cloud" />
-            Hors ligne. Vos messages partiront au retour du réseau.
+            <span>Hors ligne. Vos messages partiront au retour du réseau.</span>
           </p>
         )}
       </div>
-      {state.signInRequired && (
+      {signInRequired && (
         <p class="banner">
-          Votre session a expiré.
+          <span>Votre session a expiré.</span>
           <button type="button" class="link" onClick={() => void conversation.start()}>
             Se reconnecter
           </button>
         </p>
       )}
-      {state.notice && (
+      {notice && (
         <p class="banner bad" role="alert">
-          {state.notice}
+          <span>{notice}</span>
           <button
             type="button"
             class="round small"
@@ -100,74 +197,35 @@ export function Chat({ conversation, config, openMenu }: Props) {
           </button>
         </p>
       )}
-
-      <main class="scroller" ref={scroller} tabIndex={-1}>
-        {state.older !== null && (
-          <button
-            type="button"
-            class="chip older"
-            aria-disabled={state.loadingOlder}
-            onClick={() => void conversation.loadOlder()}
-          >
-            {state.loadingOlder ? "Chargement…" : "Messages précédents"}
-          </button>
-        )}
-        {shown.length === 0 && <Welcome say={say} />}
-        <ol class="turns" aria-label="Conversation">
-          {shown.map((item, index) => (
-            <li key={item.id} class="turn">
-              {startsDay(shown, index) && <p class="day">{format.relativeDay(item.created_at)}</p>}
-              <TurnView
-                question={item.question}
-                created_at={item.created_at}
-                turn={item.turn}
-                {...(item.pending && { pending: item.pending })}
-                last={index === shown.length - 1}
-                tap={tap}
-                retry={(key) => conversation.retry(key)}
-                drop={(key) => conversation.drop(key)}
-              />
-            </li>
-          ))}
-        </ol>
-      </main>
-      {!atEnd && (
-        <button
-          type="button"
-          class="round to-end"
-          aria-label="Aller au dernier message"
-          onClick={toEnd}
-        >
-          <Icon name="down" />
-        </button>
-      )}
-
-      <Composer maxLength={config?.limits.text_characters ?? DEFAULT_LENGTH} send={say} />
-
-      <div class="hidden" role="log" aria-live="polite" aria-label="Réponses de l’assistant">
-        {state.announcements.map(({ id, text }) => (
-          <p key={id}>{text}</p>
-        ))}
-      </div>
     </div>
   );
 }
 
-function startsDay(shown: { created_at: string }[], index: number): boolean {
-  const [before, item] = [shown[index - 1], shown[index]];
+function startsDay(items: { created_at: string }[], index: number): boolean {
+  const [before, item] = [items[index - 1], items[index]];
   if (!before || !item) return true;
   return new Date(before.created_at).toDateString() !== new Date(item.created_at).toDateString();
 }
 
+function useMedia(query: string): boolean {
+  const media = useMemo(() => matchMedia(query), [query]);
+  const [matches, setMatches] = useState(media.matches);
+  useEffect(() => {
+    const listen = () => setMatches(media.matches);
+    media.addEventListener("change", listen);
+    return () => media.removeEventListener("change", listen);
+  }, [media]);
+  return matches;
+}
+
 /**
- * Keep the end in view: of the conversation when a question is asked, of an answer as it comes,
- * unless the user reads elsewhere; but never beyond the question of a long answer. Messages that are
- * added before the first leave the rest where it was.
+ * Keep the end in view: of the conversation when a question is asked, of an answer as it comes; but
+ * never beyond the question of a long answer. What is added to a list that is there, and messages
+ * added before the first, leave the rest where it was.
  */
-function useScrolling(lastId: string | undefined, content: unknown) {
+function useScrolling(lastId: string | undefined, busy: boolean, content: unknown) {
   const scroller = useRef<HTMLElement>(null);
-  const seen = useRef({ lastId: undefined as string | undefined, height: 0 });
-  const following = useRef(true);
+  const seen = useRef({ lastId: undefined as string | undefined, height: 0, busy: false });
   const [atEnd, setAtEnd] = useState(true);
 
   useEffect(() => {
@@ -184,20 +242,16 @@ function useScrolling(lastId: string | undefined, content: unknown) {
   useLayoutEffect(() => {
     const element = scroller.current;
     if (!element) return;
-    const isNew = lastId !== seen.current.lastId;
-    const grown = element.scrollHeight - seen.current.height;
-    const wasAtEnd =
-      seen.current.height - element.clientHeight - element.scrollTop < NEAR;
-    seen.current = { lastId, height: element.scrollHeight };
-    if (isNew) following.current = true;
-    else if (grown > 0 && !wasAtEnd && element.scrollTop < NEAR) {
-      element.scrollTop += grown; // older messages have come
-      return;
-    }
-    if (following.current && (isNew || grown !== 0)) {
-      const last = element.querySelector<HTMLElement>(".turn:last-child");
+    const before = seen.current;
+    const grown = element.scrollHeight - before.height;
+    const wasAtEnd = before.height - element.clientHeight - element.scrollTop < NEAR;
+    seen.current = { lastId, height: element.scrollHeight, busy };
+    if (lastId !== before.lastId || (before.busy && grown !== 0)) {
+      const last = [...element.querySelectorAll<HTMLElement>(".turn:not(.aside)")].at(-1);
       const end = element.scrollHeight - element.clientHeight;
       element.scrollTop = last ? Math.min(end, last.offsetTop - MARGIN) : end;
+    } else if (grown > 0 && !wasAtEnd && element.scrollTop < NEAR) {
+      element.scrollTop += grown; // older messages have come
     }
   }, [lastId, content]);
 
@@ -208,24 +262,45 @@ function useScrolling(lastId: string | undefined, content: unknown) {
   return { scroller, atEnd, toEnd };
 }
 
-function Welcome({ say }: { say: (text: string) => void }) {
+/** What to ask, out of this directory: without it there is a question that any directory has. */
+function Welcome({
+  say,
+  conversation,
+}: {
+  say: (text: string) => void;
+  conversation: Conversation;
+}) {
+  const [known, setKnown] = useState<Examples | null>(null);
+  useEffect(() => {
+    conversation.examples().then(setKnown, () => undefined);
+  }, [conversation]);
   return (
     <section class="welcome">
       <Logo />
       <h2>Bonjour !</h2>
       <p>
-        Je vous présente un collègue, ou je trouve qui maîtrise une technologie. Posez-moi la question
-        comme elle vient.
+        Je vous présente un collègue, ou je trouve qui maîtrise une technologie. Posez-moi la
+        question comme elle vient.
       </p>
       <ul class="chips" aria-label="Exemples">
-        {EXAMPLES.map((text) => (
+        {questionsOf(known).map((text) => (
           <li key={text}>
             <button type="button" class="chip" onClick={() => say(text)}>
-              {text}
+              {format.typeset(text)}
             </button>
           </li>
         ))}
       </ul>
     </section>
   );
+}
+
+function questionsOf(known: Examples | null): string[] {
+  const [first, second] = known?.technologies ?? [];
+  return [
+    first && `Qui connaît ${first} ?`,
+    second && known?.agency && `Qui connaît ${second} à ${known.agency} ?`,
+    known?.person && `Qui est ${known.person} ?`,
+    "Que sais-tu faire ?",
+  ].filter((text) => typeof text === "string");
 }

@@ -8,11 +8,12 @@ import { Icon } from "./icons";
 interface DialogProps {
   title: string;
   close: () => void;
+  large?: boolean;
   children: ComponentChildren;
 }
 
 /** A modal dialog of the browser's own: it keeps the focus inside, and gives it back at the end. */
-function Dialog({ title, close, children }: DialogProps) {
+export function Dialog({ title, close, large = false, children }: DialogProps) {
   const element = useRef<HTMLDialogElement>(null);
   useEffect(() => {
     const dialog = element.current;
@@ -23,6 +24,7 @@ function Dialog({ title, close, children }: DialogProps) {
     <dialog
       ref={element}
       aria-label={title}
+      class={large ? "large" : ""}
       onClose={close}
       onClick={(event) => event.target === event.currentTarget && close()}
     >
@@ -108,9 +110,7 @@ export function Menu(props: MenuProps) {
           </li>
         )}
       </ul>
-      {days !== null && (
-        <p class="note">{`Vos échanges sont effacés au bout de ${days} jours.`}</p>
-      )}
+      {days !== null && <p class="note">{`Vos échanges sont effacés au bout de ${days} jours.`}</p>}
     </Dialog>
   );
 }

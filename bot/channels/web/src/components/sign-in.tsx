@@ -60,17 +60,20 @@ function DevelopmentForm({ signIn }: Pick<Props, "signIn">) {
           spellcheck={false}
         />
       </label>
-      <label>
-        Droits
-        <input
-          name="scope"
-          defaultValue="directory:phone"
-          maxLength={200}
-          autocomplete="off"
-          autocapitalize="none"
-          spellcheck={false}
-        />
-      </label>
+      <details>
+        <summary>Essayer d’autres droits</summary>
+        <label>
+          Droits
+          <input
+            name="scope"
+            defaultValue="directory:phone"
+            maxLength={200}
+            autocomplete="off"
+            autocapitalize="none"
+            spellcheck={false}
+          />
+        </label>
+      </details>
       <button type="submit" class="button main">
         Entrer
       </button>

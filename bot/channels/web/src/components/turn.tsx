@@ -1,102 +1,127 @@
+import type { ComponentChildren } from "preact";
 import { memo } from "preact/compat";
-import { type Button, isKnown, type Reply, type Turn, textOf, type UserMessage } from "../contract";
-import type { Pending } from "../conversation";
+import { type Button, isKnown, type Reply, textOf, type Verdict } from "../contract";
+import type { Conversation, Pending } from "../conversation";
+import { type Entry, type Item, repliesOf } from "../folding";
 import * as format from "../format";
-import { CardView, payloadsOf, type Tap } from "./cards";
+import { CardView, payloadsOf, Sentence } from "./cards";
+import { useDesk } from "./desk";
 import { Icon } from "./icons";
 
 interface Props {
-  question: UserMessage;
-  created_at: string;
-  turn: Turn | null;
-  /** Only of a message that is not answered yet. */
-  pending?: Pending;
+  item: Item;
   /** Whether this is the last turn: suggestions are shown there alone. */
   last: boolean;
-  tap: Tap;
-  retry: (key: string) => void;
-  drop: (key: string) => void;
+  /** Whether people are shown beside the conversation. */
+  wide: boolean;
+  online: boolean;
+  conversation: Conversation;
 }
 
 /** A question, and the answer as far as it has come. */
-export const TurnView = memo(function TurnView(props: Props) {
-  const { question, turn, pending, tap } = props;
-  const suggestions = props.last && !pending ? (turn?.suggestions ?? []) : [];
+export const TurnView = memo(function TurnView({ item, last, wide, ...delivery }: Props) {
+  const { open } = useDesk();
+  const { question, turn, pending, pages, aside, asOf } = item;
+  const current = pages.at(-1) ?? item;
+  const offered = current.turn?.replies.flatMap(({ buttons }) => buttons.map(({ title }) => title));
+  const suggestions =
+    last && !current.pending
+      ? (current.turn?.suggestions ?? []).filter(({ title }) => !offered?.includes(title))
+      : [];
+  const beside = wide ? aside : null;
   return (
     <>
-      <div class="question">
-        <h2 class="hidden">Vous</h2>
-        <p class="bubble user">{format.typeset(textOf(question))}</p>
-        <p class="time">{format.time(props.created_at)}</p>
-      </div>
+      {beside ? (
+        <button type="button" class="chip beside" onClick={() => open(beside)}>
+          {`Fiche de ${beside.name}`}
+        </button>
+      ) : (
+        <div class="question">
+          <h2 class="hidden">Vous</h2>
+          <p class="bubble user">{format.typeset(textOf(question))}</p>
+          <p class="time">{format.time(item.created_at)}</p>
+        </div>
+      )}
       <div class="answer">
-        {turn && turn.replies.length > 0 && <h2 class="hidden">Assistant</h2>}
-        {turn && <Replies replies={turn.replies} tap={tap} />}
-        {pending && <Progress pending={pending} retry={props.retry} drop={props.drop} />}
-        {suggestions.length > 0 && <Chips buttons={suggestions} tap={tap} label="Suggestions" />}
+        {!beside && turn && turn.replies.length > 0 && <h2 class="hidden">Assistant</h2>}
+        {!beside && turn && <Replies item={item} {...delivery} />}
+        {pending && <Progress pending={pending} {...delivery} />}
+        {asOf && !beside && <p class="updated">{`À jour du ${format.day(asOf)}`}</p>}
+        {suggestions.length > 0 && <Chips buttons={suggestions} label="Suggestions" />}
+        {turn && !pending && !beside && question.type === "text" && (last || turn.verdict) && (
+          <Judgement
+            verdict={turn.verdict ?? null}
+            judge={(verdict) => void delivery.conversation.judge(turn.id, verdict)}
+          />
+        )}
       </div>
     </>
   );
 });
 
-function Replies({ replies, tap }: { replies: Reply[]; tap: Tap }) {
-  const more = replies.find((reply) => isMore(reply, replies));
+type Delivery = Pick<Props, "online" | "conversation">;
+
+function Replies({ item, ...delivery }: { item: Item } & Delivery) {
+  const { replies, more } = repliesOf(item);
   return (
     <>
-      {replies
-        .filter((reply) => reply !== more)
-        .map((reply) => (
-          <ReplyView key={reply.id} reply={reply} more={more} tap={tap} />
-        ))}
+      {replies.map((reply) => (
+        <ReplyView key={reply.id} reply={reply}>
+          {isKnown(reply.card) && reply.card.type === "expert_list" && (
+            <ListEnd next={reply.card.next} text={more} page={item.pages.at(-1)} {...delivery} />
+          )}
+        </ReplyView>
+      ))}
     </>
   );
 }
 
-/** Whether `reply` offers nothing but the next page of a list: it is drawn as that list's end. */
-function isMore(reply: Reply, replies: Reply[]): boolean {
-  const next = replies.map(({ card }) => nextOf(card)).filter((payload) => payload !== null);
-  return (
-    reply.card === null &&
-    reply.buttons.length > 0 &&
-    reply.buttons.every(({ payload }) => next.includes(payload))
-  );
-}
-
-function nextOf(card: Reply["card"]): string | null {
-  return isKnown(card) && card.type === "expert_list" ? card.next : null;
-}
-
-function ReplyView({ reply, more, tap }: { reply: Reply; more: Reply | undefined; tap: Tap }) {
+function ReplyView({ reply, children }: { reply: Reply; children: ComponentChildren }) {
   const { card, text } = reply;
   const drawn = isKnown(card) ? payloadsOf(card) : [];
   const buttons = reply.buttons.filter(({ payload }) => !drawn.includes(payload));
-  const next = nextOf(card);
   return (
     <>
       {isKnown(card) ? (
-        <CardView card={card} text={text} tap={tap}>
-          {next !== null && <NextPage payload={next} text={more?.text ?? ""} tap={tap} />}
+        <CardView card={card} text={text}>
+          {children}
         </CardView>
       ) : (
-        text && <p class="bubble bot">{format.typeset(text)}</p>
+        text && <Sentence text={text} />
       )}
-      {buttons.length > 0 && <Chips buttons={buttons} tap={tap} label="Réponses possibles" />}
+      {buttons.length > 0 && <Chips buttons={buttons} label="Réponses possibles" />}
     </>
   );
 }
 
-function NextPage({ payload, text, tap }: { payload: string; text: string; tap: Tap }) {
+/** How a list goes on: its next page is put at its end. */
+function ListEnd(props: { next: string | null; text: string; page: Entry | undefined } & Delivery) {
+  const { tap } = useDesk();
+  const { next, text, page, ...delivery } = props;
+  if (page?.pending) {
+    return (
+      <footer class="card-footer">
+        <Progress pending={page.pending} {...delivery} />
+      </footer>
+    );
+  }
+  if (next === null) return null;
   return (
     <footer class="card-footer">
       <span>{text}</span>
-      <button type="button" class="link" onClick={() => tap({ title: "Voir la suite", payload })}>
+      <button
+        type="button"
+        class="link"
+        onClick={() => tap({ title: "Voir la suite", payload: next })}
+      >
         Voir la suite
       </button>
     </footer>
   );
 }
 
-function Chips({ buttons, tap, label }: { buttons: Button[]; tap: Tap; label: string }) {
+function Chips({ buttons, label }: { buttons: Button[]; label: string }) {
+  const { tap } = useDesk();
   return (
     <ul class="chips" aria-label={label}>
       {buttons.map((button) => (
@@ -110,7 +135,26 @@ function Chips({ buttons, tap, label }: { buttons: Button[]; tap: Tap; label: st
   );
 }
 
-function Progress({ pending, retry, drop }: { pending: Pending } & Pick<Props, "retry" | "drop">) {
+/** A thumb down: whoever trains the bot reviews the question, without knowing whose it was. */
+function Judgement(props: { verdict: Verdict; judge: (verdict: Verdict) => void }) {
+  const bad = props.verdict === "bad";
+  return (
+    <p class="judgement">
+      <button
+        type="button"
+        class={bad ? "act on" : "act"}
+        aria-pressed={bad}
+        aria-label="Cette réponse ne va pas"
+        onClick={() => props.judge(bad ? null : "bad")}
+      >
+        <Icon name="thumb" />
+      </button>
+      {bad && "Merci, la question sera revue."}
+    </p>
+  );
+}
+
+function Progress({ pending, online, conversation }: { pending: Pending } & Delivery) {
   const { key, state, reason } = pending;
   if (state === "queued") return <p class="status">En attente d’envoi…</p>;
   if (state === "sending") {
@@ -127,13 +171,15 @@ function Progress({ pending, retry, drop }: { pending: Pending } & Pick<Props, "
     <div class={`status ${state}`}>
       <p>
         <Icon name={state === "failed" ? "cross" : "cloud"} />
-        {state === "failed" ? reason : `${reason} Nouvel essai automatique.`}
+        <span>{state === "failed" ? reason : `${reason} Nouvel essai automatique.`}</span>
       </p>
-      <button type="button" class="chip" onClick={() => retry(key)}>
-        <Icon name="retry" />
-        Réessayer
-      </button>
-      <button type="button" class="chip" onClick={() => drop(key)}>
+      {online && (
+        <button type="button" class="chip" onClick={() => conversation.retry(key)}>
+          <Icon name="retry" />
+          Réessayer
+        </button>
+      )}
+      <button type="button" class="chip" onClick={() => conversation.drop(key)}>
         Retirer
       </button>
     </div>

@@ -1,0 +1,1 @@
+"""``make retrain-demo``: retraining without any cloud, seen from a bot that runs all the time."""

@@ -1,0 +1,92 @@
+"""What is importable without what: docs/supply-chain.md, docs/beyond-rasa.md."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from tests.test_actions import ROOT
+
+BLOCK = """
+import importlib, importlib.abc, pathlib, sys
+class Block(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in blocked:
+            raise ModuleNotFoundError(name, name=name)
+sys.meta_path.insert(0, Block())
+"""
+# What holds the rest onto Rasa: everything else does without it.
+ON_RASA = [
+    "bot.channels.client",
+    "bot.channels.commands",
+    "bot.channels.development",
+    "bot.channels.exchange",
+    "bot.channels.mobile",
+    "bot.channels.readiness",
+    "bot.comparison.rasa_pipeline",
+    "bot.event_broker",
+    "bot.lock_store",
+    "bot.observability.rasa_steps",
+    "bot.rasa_server",
+    "bot.tracker_store",
+    "components.camembert.classifier",
+    "components.component",
+    "components.comprehend.classifier",
+    "components.constraints",
+    "components.crf",
+    "components.gazetteer",
+    "components.intent_classifier",
+    "components.lexicon",
+    "components.scope",
+    "components.tokenizer",
+    "components.words",
+]
+IMPORT_ALL = """
+failed = []
+for top in ("actions", "bot", "components"):
+    for path in sorted(pathlib.Path(top).rglob("*.py")):
+        name = ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+        if "migrations" in name or name.endswith("__main__"):
+            continue
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name.partition(".")[0] == "rasa":
+                failed.append(name)
+            elif error.name.partition(".")[0] not in blocked:
+                raise
+print(*failed)
+"""
+SERVE = """
+from bot import lazy_tensorflow
+lazy_tensorflow.leave_out()
+for name in (
+    "rasa.__main__", "rasa.core.run", "rasa.server", "rasa.engine.recipes.default_components",
+    "bot.rasa_cli", "bot.quick_turns", "bot.channels.mobile", "bot.channels.client",
+    "bot.channels.development", "bot.tracker_store", "bot.lock_store", "bot.event_broker",
+    "components.camembert", "components.comprehend", "components.crf", "components.gazetteer",
+    "components.constraints", "components.tokenizer",
+):
+    importlib.import_module(name)
+import components.camembert as camembert, components.comprehend as comprehend
+print(camembert.CamembertIntentClassifier, comprehend.ComprehendIntentClassifier)
+"""
+
+
+def run(blocked: set[str], code: str) -> str:
+    """Run ``code`` without the packages ``blocked``; return what it prints."""
+    code = f"blocked = {blocked!r}\n{BLOCK}{code}"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def test_most_of_it_does_without_rasa() -> None:
+    """Query, actions, directory, command line; the models of the classifiers."""
+    assert run({"rasa", "tensorflow", "torch"}, IMPORT_ALL).split() == ON_RASA
+
+
+def test_the_bot_serves_without_what_its_image_leaves_out() -> None:
+    excluded = (ROOT / "infra" / "container" / "excluded").read_text().split()
+    assert {"sympy", "confluent-kafka"} <= set(excluded)
+    assert "CamembertIntentClassifier" in run({n.replace("-", "_") for n in excluded}, SERVE)
