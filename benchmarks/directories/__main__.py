@@ -55,7 +55,8 @@ class Asked:
 def outcome(answer: Answer, expected: frozenset[str], also: frozenset[str]) -> str:
     """Judge an answer by the people that it shows, and their number."""
     certain: set[str] = set()
-    total, offered = 0, set()
+    total = 0
+    offered: set[str] = set()
     for card in answer.cards:
         rows = {row["person"]["id"] for row in card.get("experts", ())}
         total = max(total, card.get("total", 0)) if rows else total
@@ -229,7 +230,7 @@ async def measure(
     from actions import conversation
 
     people = names(data)
-    public = {skill: [] for skill in data["public"]}
+    public: dict[str, list[str]] = {skill: [] for skill in data["public"]}
     results: dict[str, Counter[tuple[str, str]]] = {}
     companies: dict[str, Mapping[str, Sequence[str]]] = {
         "own spellings": data["spellings"], "public list": public, "names that are words": public
