@@ -141,6 +141,13 @@ def expert_list(reply: Reply, found: Found, related: Sequence[str] = ()) -> dict
     )
 
 
+_ORDERS = {
+    "agency": "utter_label_order_agency",
+    "name": "utter_label_order_name",
+    "availability": "utter_label_order_availability",
+}
+
+
 def query_parts(reply: Reply, query: Query) -> list[dict[str, Any]]:
     """Return all that ``query`` asks for, each with the payload that asks again without it."""
     said = [(c.kind, label(reply, c), c.excluded, query.without(c)) for c in query.constraints]
@@ -148,7 +155,7 @@ def query_parts(reply: Reply, query: Query) -> list[dict[str, Any]]:
         limit = reply.phrase("utter_label_limit", limit=query.limit)
         said.append(("limit", limit, False, query.with_(limit=None, offset=0)))
     if query.order != "level":
-        order = reply.phrase(f"utter_label_order_{query.order}")
+        order = reply.phrase(_ORDERS[query.order])
         said.append(("order", order, False, query.with_(order="level", offset=0)))
     return [
         {

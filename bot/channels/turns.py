@@ -64,13 +64,14 @@ class Request:
             "verdict": None,
         }
 
-    def metadata(self, turn: Turn, meant: str) -> dict[str, Any]:
+    def metadata(self, turn: Turn, meant: str | None = None) -> dict[str, Any]:
         """Return what is stored with the message, and sent to the action server."""
         return {
             OWN_METADATA: {
                 "type": self.question["type"],
                 "title": self.question.get("title"),
-                "text": self.text if self.text != meant else None,
+                # Where Rasa was given another one.
+                "text": self.text if meant not in (None, self.text) else None,
                 "trace_id": turn["trace_id"],
                 "created_at": turn["created_at"],
                 "idempotency_key": self.idempotency_key,
