@@ -93,6 +93,8 @@ def _meaning(connection: Connection, constraint: Constraint) -> _Meaning:
             term, meant, titles = _skills(connection, term)
             ids.update(dict.fromkeys(meant.ids))
             words += [(matching.TITLE, title) for title in titles]
+            if not meant.ids and term.kind == "technology":
+                before = len(ids) + len(words) + len(agencies) + len(people)  # a title, perhaps
             if meant.version and meant.others:
                 exact += meant.exact
                 versions.append(asked)
