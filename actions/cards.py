@@ -147,6 +147,13 @@ def expert_list(reply: Reply, found: Found, related: Sequence[str] = ()) -> dict
     )
 
 
+_ORDERS = {
+    "agency": "utter_label_order_agency",
+    "name": "utter_label_order_name",
+    "availability": "utter_label_order_availability",
+}
+
+
 def query_parts(reply: Reply, query: Query) -> list[dict[str, Any]]:
     """Return all that ``query`` asks for, each with the payload that asks again without it."""
     said = [(c.kind, label(reply, c), c.excluded, query.without(c)) for c in query.constraints]
