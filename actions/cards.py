@@ -11,12 +11,6 @@ from actions.directory import Collaborator, Found
 from actions.query import MAX_LIMIT, SKILL_KINDS, Constraint, Query
 from actions.reply import MISSING, Reply
 
-_ORDERS = {
-    "agency": "utter_label_order_agency",
-    "name": "utter_label_order_name",
-    "availability": "utter_label_order_availability",
-}
-
 
 def format_date(day: date | None) -> str:
     """Return ``day`` as French people write it, ``23/11/2026``."""
