@@ -23,7 +23,7 @@ from typing import Any
 import yaml
 from rasa_sdk import Tracker
 
-from actions.directory import Collaborator, Completion, Directory, Found, PeopleFound
+from actions.directory import Collaborator, Completion, Directory, Found, PeopleFound, Spotted
 from actions.query import Constraint, Query
 from bot import exposure
 from bot.errors import UserError
@@ -201,6 +201,15 @@ class CallerDirectory:
         """See :meth:`Directory.related`."""
         with step("directory", "related"):
             return self._directory.related(skill, agency=agency)
+
+    def spot(self, text: str) -> list[Spotted]:
+        """See :meth:`Directory.spot`."""
+        with step("directory", "spot"):
+            return self._directory.spot(text)
+
+    def knows_skill(self, name: str) -> bool:
+        """See :meth:`Directory.knows_skill`."""
+        return self._directory.knows_skill(name)
 
     def count_by_agency(self, query: Query) -> dict[str, int]:
         """See :meth:`Directory.count_by_agency`."""

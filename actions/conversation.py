@@ -254,8 +254,7 @@ class Question(Action, ABC):
         timeout = directory_timeout()
         try:
             before, reply = Memory.of(tracker), Reply()
-            turn = Turn.of(tracker, today())
-            answer = asyncio.to_thread(self._answer, turn, before, reply, Caller.of(tracker))
+            answer = asyncio.to_thread(self._answer, tracker, before, reply)
             after = await asyncio.wait_for(answer, timeout)
         except asyncio.TimeoutError:
             execution.fail("timeout")
@@ -273,8 +272,10 @@ class Question(Action, ABC):
         dispatcher.utter_message(response="utter_unavailable")
         return [SlotSet("answered", True)]
 
-    def _answer(self, turn: Turn, memory: Memory, reply: Reply, caller: Caller) -> Memory:
+    def _answer(self, tracker: Tracker, memory: Memory, reply: Reply) -> Memory:
+        caller = Caller.of(tracker)
         directory = CallerDirectory(shared_directory(), caller)
+        turn = Turn.of(tracker, today(), directory)
         context = Context(turn, memory, directory, reply, today(), self.intent)
         after = self.answer(context)
         _name_the_rest(context)

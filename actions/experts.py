@@ -97,8 +97,8 @@ def wanted(context: Context) -> Query:
     if answers_ours and turn.is_bare and turn.text and not said:
         said = Query((Constraint((Term("technology", turn.text),)),))
         context.apply(*turn.constraints)
-    elif not said and not before and turn.asks & {"people", "number"}:
-        # « qui connaît Zorglub ? »: whatever it is, it is what they ask for.
+    elif not said and not turn.drops and (turn.asks & {"people", "number"} or before):
+        # « qui connaît Zorglub ? »: whatever it is, it is what they ask for, not what they asked.
         words = [c for c in turn.constraints if c.kind == "unknown"]
         said = Query(tuple(Constraint((Term("technology", c.terms[0].value),)) for c in words))
         context.apply(*words)
@@ -245,6 +245,8 @@ def _say_list(context: Context, found: Found) -> None:
             updated=updated,
             payload=card,
         )
+    if found.versions and not query.offset:
+        reply("utter_experts_versions", versions=", ".join(found.versions))
     if (following := next_offset(found)) is not None:
         remaining = found.total - following
         next_page = query_payload(query.with_(offset=following))
@@ -325,7 +327,7 @@ def _say_no_such_agency(context: Context, found: Found) -> Query:
 def _line(query: Query, listed: Listed) -> str:
     """One person: name, agency, levels or job title, and when they are available if it matters."""
     person, levels = listed.collaborator, listed.levels
-    if len(levels) == 1 and len(query.technologies) == 1:
+    if len(levels) == 1 and query.technologies == tuple(levels):
         what = f"{next(iter(levels.values()))}/5"
     else:
         what = level_list(levels)

@@ -69,7 +69,7 @@ def _suggest(context: Context) -> None:
 def _is_of_the_directory(context: Context) -> bool:
     """Whether the turn operates on people and skills: mere mention of them may be off-topic."""
     turn = context.turn
-    if turn.contact:
+    if turn.contact or _says_no_more(context):
         return True
     if any(c.kinds & {"unknown", "topic"} for c in turn.constraints):
         return False
@@ -89,6 +89,16 @@ def _is_of_the_directory(context: Context) -> bool:
     constrained = any(c.has_level or c.excluded or len(c.terms) > 1 for c in turn.constraints)
     operates = turn.change or turn.choice or turn.limit or "number" in turn.asks or constrained
     return turn.has_head and (bool(operates) or len(turn.technologies) > 2)
+
+
+def _says_no_more(context: Context) -> bool:
+    """Whether the turn is a question of which nothing is left beside the directory's names."""
+    turn = context.turn
+    if turn.rest or not turn.text or any(c.kind == "unknown" for c in turn.constraints):
+        return False
+    names = turn.persons or turn.technologies
+    spotted = context.directory.spot(turn.text) if names else ()
+    return any(name.value in names for name in spotted)
 
 
 def _asks_whole(context: Context, words: int) -> bool:

@@ -40,6 +40,9 @@ def about_person(context: Context, asked: Asked) -> Memory:
     if memory.needs == "person" and turn.is_bare and turn.text:
         context.apply(*turn.constraints)
         return _tell_by_name(context, (turn.text,), asked or pending)
+    if not turn.reference and (name := _left_over(context)):
+        context.apply(*(c for c in turn.constraints if c.kind == "unknown"))
+        return _tell_by_name(context, (name,), asked or pending)
     if asked or turn.reference:
         if memory.collaborator_id:
             return _tell_id(context, memory.collaborator_id, asked)
@@ -47,6 +50,19 @@ def about_person(context: Context, asked: Asked) -> Memory:
             return choose(context, candidates(context), asked)
     context.reply("utter_ask_person")
     return memory.with_(candidates=(), pending=Pending("person", asked))
+
+
+def _left_over(context: Context) -> str | None:
+    """Return the words that nobody recognised where they name somebody, however misspelt.
+
+    Words that nobody knows at all are a name as well: the memory is no answer to it.
+    """
+    turn = context.turn
+    if not turn.rest:
+        return None
+    found = context.directory.find_people(turn.rest, limit=1)
+    unknown = any(constraint.kind == "unknown" for constraint in turn.constraints)
+    return turn.rest if found.matches or found.near or unknown else None
 
 
 def chooses(context: Context) -> bool:
@@ -391,12 +407,17 @@ def _tell_detail(context: Context, person: Collaborator, detail: str) -> None:
 
 def _tell_skill(context: Context, person: Collaborator, technology: str) -> str:
     """Say whether ``person`` knows ``technology``; return its name as the directory spells it."""
-    skill = Query((Constraint((Term("technology", technology),)),))
-    found = context.directory.find(skill, within=[person.id])
+    # « IA » may be a skill of some and a field of work of others: a false « non » is worse.
+    for kind in ("technology", "family"):
+        skill = Query((Constraint((Term(kind, technology),)),))
+        found = context.directory.find(skill, within=[person.id])
+        if found.people:
+            break
     technology = next(iter(found.query.technologies), technology)
     levels = found.people[0].levels if found.people else {}
-    # A family, or a name that stands for several skills: the one known best tells.
-    technology, level = next(iter(levels.items()), (technology, None))
+    # A family, or a name that stands for several skills: the very one, else the one known best.
+    known = technology if technology in levels else next(iter(levels), technology)
+    technology, level = known, levels.get(known)
     card = card_payload(
         "skill_check", person=person_fields(person), technology=technology, level=level
     )

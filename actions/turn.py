@@ -22,6 +22,7 @@ from actions.query import (
     Query,
     Term,
 )
+from actions.reading import Spotter, left_over, reread
 
 # Longest name or technology that is looked up, and most people taken from one turn.
 MAX_VALUE_LENGTH = 100
@@ -94,6 +95,7 @@ class Turn:
     ``text`` is the message itself where a person typed it, None for a button's ``/INTENT{…}``.
     ``constraints`` are all that it says of people wanted, ``availability`` among them only where
     the turn cannot mean one person's. ``query`` comes whole from a button. ``rank`` -1 is the last.
+    ``rest`` are words that nobody recognised, which may name a person.
     """
 
     text: str | None = None
@@ -115,11 +117,17 @@ class Turn:
     collaborator_id: str | None = None
     query: Query = field(default_factory=Query)
     offset: int = 0
+    rest: str = field(default="", compare=False)
 
     @classmethod
-    def of(cls, tracker: Tracker, today: date) -> Turn:
-        """Read the last message of ``tracker``; anything malformed in it is left out."""
+    def of(cls, tracker: Tracker, today: date, directory: Spotter | None = None) -> Turn:
+        """Read the last message of ``tracker``; anything malformed in it is left out.
+
+        The names of ``directory`` in it are found whatever the model made of them.
+        """
         message = tracker.latest_message or {}
+        if directory is not None:
+            message = reread(message, directory)
         entities = _entities(message)
 
         def every(name: str) -> tuple[str, ...]:
@@ -162,6 +170,7 @@ class Turn:
             collaborator_id=first("collaborator_id"),
             query=query,
             offset=number(first("offset"), MAX_OFFSET) or 0,
+            rest=left_over(message),
         )
 
     @property

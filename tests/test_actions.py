@@ -121,9 +121,9 @@ def action_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ActionSe
 
 
 def entities(**values: str | list[str]) -> list[dict[str, Any]]:
-    """Return entities as Rasa's extractors give them."""
+    """Return entities as Rasa's extractors give them, beside the names that stand in the text."""
     return [
-        {"entity": name, "value": value, "start": 0, "end": 1, "extractor": "test"}
+        {"entity": name, "value": value, "start": 1000, "end": 1001, "extractor": "test"}
         for name, given in values.items()
         for value in ([given] if isinstance(given, str) else given)
     ]

@@ -61,7 +61,7 @@ DEMANDS: dict[str, tuple[list[dict[str, Any]], str]] = {
         "15/12/2030",
     ),
     "language": ([{"entity": "unsupported", "value": "language"}], "«"),
-    "not understood": ([{"entity": "unknown", "value": "zorglub"}], "« zorglub »"),
+    "not understood": ([{"entity": "unknown", "value": "zorglub"}], "zorglub"),
     "no date": (
         [
             {"entity": "detail", "value": "availability"},

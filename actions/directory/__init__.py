@@ -17,6 +17,7 @@ from actions.directory.model import (
     Skill,
     Stats,
 )
+from actions.directory.spotting import Spotted
 
 __all__ = [
     "Collaborator",
@@ -31,6 +32,7 @@ __all__ = [
     "Listed",
     "PeopleFound",
     "Skill",
+    "Spotted",
     "Stats",
     "ensure_sample",
 ]

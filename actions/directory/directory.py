@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy import func, select
 from sqlalchemy.engine import Connection
 
-from actions.directory import listing, search, tables
+from actions.directory import listing, reach, search, skills, spotting, tables
 from actions.directory.completion import complete
 from actions.directory.database import Database
 from actions.directory.files import format_of, read_rows, write_people
@@ -24,6 +24,7 @@ from actions.directory.model import (
     Stats,
 )
 from actions.directory.sources import rows_behind
+from actions.directory.spotting import Spotted
 from actions.query import Constraint, Query
 from bot.sheets import Progress, Say
 
@@ -108,6 +109,16 @@ class Directory:
         """The people with this e-mail address or telephone number, however it is written."""
         with self.database.read() as connection:
             return search.find_contact(connection, contact)
+
+    def spot(self, text: str) -> list[Spotted]:
+        """The whole names of people and skills in ``text``, the longest of those that overlap."""
+        with self.database.read() as connection:
+            return spotting.spot(connection, text)
+
+    def knows_skill(self, name: str) -> bool:
+        """Whether ``name`` is a skill of somebody, by any of its names."""
+        with self.database.read() as connection:
+            return bool(skills.vocabulary(connection).meaning(name).ids)
 
     def count_by_agency(self, query: Query) -> dict[str, int]:
         """How many people of each agency fit ``query``, in alphabetical order."""
@@ -231,6 +242,24 @@ class Directory:
             DirectoryError: (also) there was none.
         """
         return undo_import(self.database, confirm=confirm)
+
+    def take_synonyms(self, path: str | Path) -> int:
+        """Make the names of a file (``synonym,skill``) the company's own; returns how many.
+
+        They count from the next question on, instead of those taken before.
+
+        Raises:
+            InvalidFileError: nothing was changed; ``problems`` names every wrong line.
+        """
+        names = reach.read_synonyms(Path(path))
+        with self.database.write() as connection:
+            skills.replace_synonyms(connection, names)
+        return len(names)
+
+    def unreached(self) -> list[reach.Unreached]:
+        """The skills that users cannot reach by a name that they would type."""
+        with self.database.read(patient=True) as connection:
+            return list(reach.unreached(connection))
 
     def forget(self, collaborator_id: str) -> bool:
         """Remove the person with this id, for good; returns whether they were there.

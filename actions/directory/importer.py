@@ -29,6 +29,7 @@ from actions.directory.model import (
     InvalidFileError,
     Skill,
 )
+from actions.directory.skills import renew
 
 BATCH = 2000
 NAME_BITS = 60
@@ -562,6 +563,7 @@ class _Writer:
         self._finish_tokens()
         self._finish_skills()
         self._finish_agencies()
+        renew(self.connection)
         return ImportResult(
             self.added,
             self.changed,

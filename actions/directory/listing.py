@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +13,10 @@ from sqlalchemy import and_, case, false, func, literal, not_, or_, select, unio
 from sqlalchemy.engine import Connection
 from sqlalchemy.sql import ColumnElement, FromClause, Select
 
-from actions.directory import matching, search, tables, vocabulary
+from actions.directory import matching, search, skills, tables, vocabulary
 from actions.directory.importer import NAME_BITS
 from actions.directory.model import Expert, ExpertsFound, Found, Listed, Relaxed
+from actions.directory.skills import Meant
 from actions.query import MAX_OFFSET, PAGE_SIZE, Constraint, Query, Term
 
 _person = tables.collaborator.c
@@ -26,6 +27,8 @@ _count = tables.skill_count.c
 # Skills that an inexact name may stand for, and people that an excluded name may mean.
 _MAX_SKILLS = 20
 _MAX_NAMESAKES = 100
+# Rows of the lists of several skills that are merged for a page; more are sorted by the engine.
+_MAX_MERGED = 500
 # Constraints of a query that are dropped in pairs, where nobody fits.
 _MAX_PAIRED = 6
 # Somebody's best skills that another must share to be like them, and holders compared for each.
@@ -40,7 +43,7 @@ _MAX_COMPARED = 200
 class _Meaning:
     """A constraint, spelled as the directory does; ids of what it names, and stems of words.
 
-    ``people`` (primary keys) is None unless the constraint names people.
+    Of ``skills``, ``exact`` have the very ``versions`` that are asked for, where others do as well.
     """
 
     constraint: Constraint
@@ -50,6 +53,8 @@ class _Meaning:
     agencies: tuple[int, ...] = ()
     people: tuple[int, ...] = ()
     unknown: tuple[Term, ...] = ()
+    exact: tuple[int, ...] = ()
+    versions: tuple[str, ...] = ()
 
 
 def _meanings(connection: Connection, constraints: Sequence[Constraint]) -> list[_Meaning]:
@@ -59,14 +64,16 @@ def _meanings(connection: Connection, constraints: Sequence[Constraint]) -> list
 
 
 def _meaning(connection: Connection, constraint: Constraint) -> _Meaning:
-    skills: dict[int, str] = {}
+    ids: dict[int, None] = {}
+    exact: list[int] = []
+    versions: list[str] = []
     words: list[tuple[int, tuple[str, ...]]] = []
     agencies: list[int] = []
     people: list[int] = []
     terms: list[Term] = []
     unknown: list[Term] = []
     for term in constraint.terms:
-        before = len(skills) + len(words) + len(agencies) + len(people)
+        before = len(ids) + len(words) + len(agencies) + len(people)
         if term.kind == "job_title":
             words += [(matching.TITLE, title) for title in vocabulary.titles(term.value)]
         elif term.kind == "topic":
@@ -82,47 +89,54 @@ def _meaning(connection: Connection, constraint: Constraint) -> _Meaning:
             pks = (search.pk_of(connection, person.id) for person in named)
             people += [pk for pk in pks if pk is not None]
         elif term.kind != "availability":
-            term, ids, titles = _skills(connection, term)
-            skills.update(ids)
+            asked = term.value
+            term, meant, titles = _skills(connection, term)
+            ids.update(dict.fromkeys(meant.ids))
             words += [(matching.TITLE, title) for title in titles]
+            if not meant.ids and term.kind == "technology":
+                before = len(ids) + len(words) + len(agencies) + len(people)  # a title, perhaps
+            if meant.version and meant.others:
+                exact += meant.exact
+                versions.append(asked)
         terms.append(term)
-        known = len(skills) + len(words) + len(agencies) + len(people) > before
+        known = len(ids) + len(words) + len(agencies) + len(people) > before
         if not known and term.kind != "availability":
             unknown.append(term)
     return _Meaning(
         dataclasses.replace(constraint, terms=tuple(dict.fromkeys(terms))),
-        tuple(skills),
-        tuple(skills.values()),
+        tuple(ids),
+        tuple(skills.vocabulary(connection).names[i] for i in ids),
         tuple(words),
         tuple(agencies),
         tuple(people),
         tuple(unknown),
+        tuple(exact),
+        tuple(versions),
     )
 
 
-def _skills(
-    connection: Connection, term: Term
-) -> tuple[Term, dict[int, str], tuple[tuple[str, ...], ...]]:
+def _skills(connection: Connection, term: Term) -> tuple[Term, Meant, tuple[tuple[str, ...], ...]]:
     """The skills and titles that a technology or a family stands for.
 
-    In turn: the skill of that name, the family of that name, a skill that it is a slip for, the
-    skills that have all its words (Spring: Spring Boot), the title of that name.
+    In turn: the skills of that name, the family of that name (with them), skills that it is a slip
+    for, the skills that have all its words (Spring: Spring Boot), the title of that name.
     """
-    exact = search.exact_skill(connection, term.value) if term.kind == "technology" else None
-    family = vocabulary.family(term.value) if exact is None else None
-    if family is not None:
-        skill = tables.skill.c
-        query = select(skill.id, skill.name).where(skill.squashed.in_(family.skills))
-        found = {row.id: row.name for row in connection.execute(query)}
-        return Term("family", term.value), found, family.titles
-    row = exact or search.find_skill(connection, term.value)
-    if row is not None:
-        return Term("technology", row.name), {row.id: row.name}, ()
-    found = dict(search.containing(connection, term.value, _MAX_SKILLS))
-    names = list(found.values())
+    known = skills.vocabulary(connection)
+    meant = known.meaning(term.value)
+    family = vocabulary.family(term.value)
+    if family is not None and not (meant.exact and term.kind == "technology"):
+        others = (i for name in family.skills for i in known.meaning(name).ids)
+        ids = tuple(matching.unique((*meant.ids, *others)))
+        return Term("family", term.value), Meant((), ids), family.titles
+    if not meant.ids:
+        meant = search.meaning(connection, term.value)
+    if not meant.ids:
+        found = dict(search.containing(connection, term.value, _MAX_SKILLS))
+        name = next(iter(found.values())) if len(found) == 1 else term.value
+        meant = Meant((), tuple(found), False, name)
     # « je cherche un SRE »: no skill, and what people are
-    titles = () if found else vocabulary.titles(term.value)
-    return Term("technology", names[0] if len(names) == 1 else term.value), found, titles
+    titles = () if meant.ids else vocabulary.titles(term.value)
+    return Term("technology", meant.name or term.value), meant, titles
 
 
 # --- conditions -----------------------------------------------------------------------------------
@@ -220,8 +234,10 @@ class _Statement:
             self.conditions.append(skill_id == meaning.skills[0])
             self.conditions += _level(meaning, held.c.level)
             return held
+        # The level in the very version that is asked for: whoever has that comes first.
+        exact = case((_held.skill_id.in_(meaning.exact), _held.level), else_=0).label("exact")
         parts = [
-            select(_held.collaborator_pk, _held.level).where(
+            select(_held.collaborator_pk, _held.level, exact).where(
                 _held.skill_id.in_(meaning.skills),
                 *_level(meaning, _held.level),
                 *(_held.agency_id.in_(agencies) for agencies in self.places),
@@ -230,10 +246,10 @@ class _Statement:
         if not meaning.constraint.has_level:
             for field, stems in meaning.words:
                 named = _having_words(field, stems).subquery()
-                parts.append(select(named.c.collaborator_pk, literal(0).label("level")))
+                parts.append(select(named.c.collaborator_pk, literal(0).label("level"), literal(0)))
         every = (union_all(*parts) if len(parts) > 1 else parts[0]).subquery()
-        best = func.max(every.c.level).label("level")
-        return select(every.c.collaborator_pk, best).group_by(every.c.collaborator_pk).subquery()
+        best = [func.max(every.c.level).label("level"), func.max(every.c.exact).label("exact")]
+        return select(every.c.collaborator_pk, *best).group_by(every.c.collaborator_pk).subquery()
 
     def _condition(self, meaning: _Meaning) -> ColumnElement[bool]:
         constraint = meaning.constraint
@@ -257,6 +273,7 @@ class _Statement:
             for level in levels[1:]:
                 lowest = case((level < lowest, level), else_=lowest)
             best = [lowest.desc(), sum(levels[1:], levels[0]).desc(), name]
+        best = [*(source.c.exact.desc() for source in sources if "exact" in source.c), *best]
         if order == "name":
             best = [name]
         elif order == "agency":
@@ -295,27 +312,56 @@ def _rarest_first(connection: Connection, meanings: Sequence[_Meaning]) -> list[
 
 
 def _is_counted(meanings: Sequence[_Meaning]) -> bool:
-    """Whether the import has counted them: one skill, perhaps in an agency."""
-    skills = [m for m in meanings if m.constraint.is_skill]
+    """Whether they are counted without going through them: one skill, perhaps in an agency."""
+    skilled = [m for m in meanings if m.constraint.is_skill]
     return (
-        len(skills) == 1
-        and len(skills[0].skills) == 1
-        and not skills[0].words
+        len(skilled) == 1
+        and bool(skilled[0].skills)
+        and not skilled[0].words
         and all(m.constraint.is_plain for m in meanings)
     )
+
+
+def _holders(connection: Connection, ids: tuple[int, ...]) -> Mapping[int, int]:
+    """How many people of each agency (id) have one of the skills ``ids``."""
+    if len(ids) == 1:
+        query = select(_count.agency_id, _count.people).where(_count.skill_id == ids[0])
+        return {row[0]: row[1] for row in connection.execute(query)}
+    counts = skills.vocabulary(connection).counts
+    if ids not in counts:
+        people = func.count(_held.collaborator_pk.distinct())
+        query = select(_held.agency_id, people).where(_held.skill_id.in_(ids))
+        rows = connection.execute(query.group_by(_held.agency_id))
+        counts[ids] = {row[0]: row[1] for row in rows}
+    return counts[ids]
+
+
+def _first_holders(connection: Connection, meanings: Sequence[_Meaning], end: int) -> list[int]:
+    """The first ``end`` of those who are :func:`_is_counted`, from the head of each skill's list.
+
+    Whoever is among the first of all is among the first of their best skill.
+    """
+    meant = next(m for m in meanings if m.constraint.is_skill)
+    query = select(_held.collaborator_pk, _held.rank)
+    for meaning in meanings:
+        if not meaning.constraint.is_skill:
+            query = query.where(_held.agency_id.in_(meaning.agencies))
+    query = query.order_by(_held.rank, _held.collaborator_pk).limit(end)
+    best: dict[int, tuple[bool, int, int]] = {}
+    for skill_id in meant.skills:
+        other = skill_id not in meant.exact
+        for pk, rank in connection.execute(query.where(_held.skill_id == skill_id)):
+            best[pk] = min(best.get(pk, (True, rank, pk)), (other, rank, pk))
+    return sorted(best, key=best.__getitem__)[:end]
 
 
 def _count_people(
     connection: Connection, meanings: Sequence[_Meaning], within: Sequence[int] | None = None
 ) -> int:
     if within is None and _is_counted(meanings):
-        query = select(func.coalesce(func.sum(_count.people), 0))
-        for meaning in meanings:
-            if meaning.constraint.is_skill:
-                query = query.where(_count.skill_id == meaning.skills[0])
-            else:
-                query = query.where(_count.agency_id.in_(meaning.agencies))
-        return int(connection.execute(query).scalar_one())
+        people = _holders(connection, next(m for m in meanings if m.constraint.is_skill).skills)
+        places = [m.agencies for m in meanings if not m.constraint.is_skill]
+        return sum(n for place, n in people.items() if all(place in some for some in places))
     return int(connection.execute(_Statement(meanings, "name", within).count()).scalar_one())
 
 
@@ -337,8 +383,11 @@ def find(connection: Connection, query: Query, within: Sequence[str] | None = No
         statement = _Statement(ordered, query.order, pks)
         if _is_counted(ordered) and pks is None:
             total = _count_people(connection, ordered)
-            page = statement.page(limit, offset, counted=True)
-            rows = list(connection.execute(page).scalars())
+            if query.order == "level" and offset <= _MAX_MERGED:
+                rows = _first_holders(connection, ordered, offset + limit)[offset:]
+            else:
+                page = statement.page(limit, offset, counted=True)
+                rows = list(connection.execute(page).scalars())
         else:
             found = connection.execute(statement.page(limit, offset)).all()
             rows = [row[0] for row in found]
@@ -353,6 +402,7 @@ def find(connection: Connection, query: Query, within: Sequence[str] | None = No
         total,
         tuple(relaxed),
         tuple(term for meaning in meanings for term in meaning.unknown),
+        versions=tuple(name for meaning in meanings for name in meaning.versions) if total else (),
     )
 
 
@@ -476,10 +526,10 @@ def find_experts(
     connection: Connection, typed: str, agency: str | None, offset: int, limit: int
 ) -> ExpertsFound:
     """See :meth:`actions.directory.Directory.find_experts`."""
-    skill = search.find_skill(connection, typed)
-    if skill is None:
+    meant = search.meaning(connection, typed)
+    if not meant.ids:
         return ExpertsFound(related=search.related(connection, typed, agency))
-    wanted = Query((Constraint((Term("technology", skill.name),)),))
+    wanted = Query((Constraint((Term("technology", meant.name),)),))
     place = () if agency is None else (Constraint((Term("agency", agency),)),)
     found = find(
         connection,
@@ -491,8 +541,8 @@ def find_experts(
     )
     everywhere = find(connection, wanted.with_(limit=1)).total if place else found.total
     return ExpertsFound(
-        skill.name,
-        tuple(Expert(p.collaborator, p.levels[skill.name]) for p in found.people),
+        meant.name,
+        tuple(Expert(p.collaborator, max(p.levels.values())) for p in found.people),
         found.total,
         () if found.total else search.related(connection, typed, agency),
         everywhere - found.total,

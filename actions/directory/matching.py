@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
 from rapidfuzz.distance import OSA
 
@@ -43,6 +44,7 @@ _PREFIX = 7  # letters of a word that take part in its deletion neighbourhood (S
 _SAME_SOUND = 0.9
 
 _WORD = re.compile(r"[^\W_]+")
+_T = TypeVar("_T")
 
 
 def _fold(text: str) -> str:
@@ -457,10 +459,30 @@ def is_skill_typo(typed: str, known: str) -> float:
     return 1.0 - distance / max(len(typed), len(known)) if distance <= allowed else 0.0
 
 
+_VERSION = re.compile(r"(?:\s+v?\.?|(?<=[a-z]{3})v?)\d+(?:\.\w+)*[a-z]?(?:\s+(?:r\d|lts))?$")
+
+
 def without_version(key: str) -> str:
     """``"java 17"`` gives ``"java"``; ``""`` where there is no version or nothing before it."""
-    base = re.sub(r"(?:\s+v?|(?<=[a-z]{3}))\d+(?:\.\w+)*$", "", key)
+    base = _VERSION.sub("", key)
     return base if base != key and base else ""
+
+
+@lru_cache(maxsize=16384)
+def loose_key(key: str) -> str:
+    """``key`` without number and joining words: one for ``gestion de projet(s)``.
+
+    It begins with ``~``, so that it is never taken for another name as it stands.
+    """
+    found = [_singular(word) for word in re.findall(r"[\w+#]+", key) if word not in _STOP_WORDS]
+    joined = "".join(found)
+    return "~" + joined if joined else ""
+
+
+def _singular(word: str) -> str:
+    if len(word) < 5 or not word.isalpha():
+        return word
+    return re.sub(r"(?<!s)s$", "", re.sub(r"aux$", "al", re.sub(r"eaux$", "eau", word)))
 
 
 @lru_cache(maxsize=1024)
@@ -469,6 +491,6 @@ def agency_key(text: str) -> str:
     return " ".join(words(text))[:_MAX_KEY]
 
 
-def unique(items: Iterable[str]) -> list[str]:
+def unique(items: Iterable[_T]) -> list[_T]:
     """``items`` without repeats, in order."""
     return list(dict.fromkeys(items))

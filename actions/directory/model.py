@@ -139,7 +139,8 @@ class Found:
     ``query`` is spelled as the directory does. Where nobody fits, ``relaxed`` are the queries with
     one constraint less, or without its level, that somebody fits, most people first; with two less
     where one is not enough. ``unknown`` are terms that name nothing in the directory;
-    ``refused`` constraints that were not applied, since the caller may not see what they ask for.
+    ``refused`` constraints that were not applied, since the caller may not see what they ask for;
+    ``versions`` are skills asked for with a version that not all of these people have.
     """
 
     query: Query
@@ -148,6 +149,7 @@ class Found:
     relaxed: tuple[Relaxed, ...] = ()
     unknown: tuple[Term, ...] = ()
     refused: tuple[Constraint, ...] = ()
+    versions: tuple[str, ...] = ()
 
     @property
     def updated_at(self) -> datetime | None:

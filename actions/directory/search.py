@@ -16,9 +16,10 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.engine import Row as DatabaseRow
 from sqlalchemy.sql import Select
 
-from actions.directory import matching, tables, vocabulary
+from actions.directory import matching, skills, tables, vocabulary
 from actions.directory.matching import CONFIDENT_GRADE, Closeness, NameMatch, Question
 from actions.directory.model import Collaborator, PeopleFound, Skill
+from actions.directory.skills import Meant
 
 # Candidates that one statement may bring to the exact scoring.
 _MAX_CANDIDATES = 80
@@ -68,15 +69,6 @@ _CLOSE_TOKENS = (
     .join(tables.name_token, tables.name_token_hash.c.token_id == tables.name_token.c.id)
     .where(tables.name_token_hash.c.hash.in_(bindparam("hashes", expanding=True)))
 )
-_SKILL_BY_KEY = select(_skill.id, _skill.name, _skill.key, _skill.squashed).where(
-    _skill.key == bindparam("key")
-)
-_SKILL_SQUASHED = (
-    select(_skill.id, _skill.name, _skill.key, _skill.squashed)
-    .where(_skill.squashed == bindparam("squashed"))
-    .order_by(_skill.id)
-    .limit(1)
-)
 _candidates = select(_person.pk, _person.first_name, _person.last_name, _person.name_order).join(
     tables.collaborator_token, _posted.collaborator_pk == _person.pk
 )
@@ -98,14 +90,14 @@ def load(
     held: dict[int, list[DatabaseRow]] = {}
     for row in connection.execute(_LOAD_SKILLS, {"pks": pks}):
         held.setdefault(row.collaborator_pk, []).append(row)
-    skills: dict[int, list[Skill]] = {}
+    known: dict[int, list[Skill]] = {}
     for pk, items in held.items():
         items.sort(key=lambda item: (0 if as_listed else -item.level, item.position))
-        skills[pk] = [Skill(item.name, item.level) for item in items]
-    return [_collaborator(rows[pk], skills.get(pk, [])) for pk in pks if pk in rows]
+        known[pk] = [Skill(item.name, item.level) for item in items]
+    return [_collaborator(rows[pk], known.get(pk, [])) for pk in pks if pk in rows]
 
 
-def _collaborator(row: DatabaseRow, skills: Iterable[Skill]) -> Collaborator:
+def _collaborator(row: DatabaseRow, known: Iterable[Skill]) -> Collaborator:
     return Collaborator(
         id=row.id,
         first_name=row.first_name,
@@ -114,7 +106,7 @@ def _collaborator(row: DatabaseRow, skills: Iterable[Skill]) -> Collaborator:
         job_title=row.job_title,
         email=row.email,
         phone=row.phone,
-        skills=tuple(skills),
+        skills=tuple(known),
         available_from=row.available_from,
         biography=row.biography,
         updated_at=row.updated_at.replace(tzinfo=timezone.utc),
@@ -385,26 +377,24 @@ def _closest_first(item: tuple[NameMatch, DatabaseRow]) -> tuple[float, bool, in
 # --- skills ---------------------------------------------------------------------------------------
 
 
-def find_skill(connection: Connection, typed: str) -> DatabaseRow | None:
-    """The row (id, name, key) of the skill meant, ``None`` where none comes close.
+def meaning(connection: Connection, typed: str) -> Meant:
+    """The skills that ``typed`` stands for, small slips forgiven; none where none comes close.
 
-    Tried in turn: the folded name, the name without signs and spaces, without its version, and a
-    name that ``typed`` is a slip for. A technology that the project knows by another name is no
-    slip (MSSQL is not MySQL).
+    A technology that the project knows by another name is no slip (MSSQL is not MySQL).
     """
-    if row := exact_skill(connection, typed):
-        return row
+    found = skills.vocabulary(connection)
+    meant = found.meaning(typed)
+    if meant.ids:
+        return meant
     key = matching.skill_key(matching.clean(typed))
-    if not key:
-        return None
     squashed = matching.squash(key)
-    if squashed in vocabulary.known_technologies():
-        return None
+    if not key or squashed in vocabulary.known_technologies():
+        return meant
     hashes, _ = matching.skill_query_hashes(key)
     best: tuple[float, int, DatabaseRow] | None = None
     holders = select(func.coalesce(func.sum(_count.people), 0)).where(_count.skill_id == _skill.id)
     query = (
-        select(_skill.id, _skill.name, _skill.key, _skill.squashed)
+        select(_skill.id, _skill.name, _skill.squashed)
         .add_columns(holders.scalar_subquery().label("people"))
         .join(tables.skill_hash, tables.skill_hash.c.skill_id == _skill.id)
         .where(tables.skill_hash.c.hash.in_(hashes))
@@ -414,32 +404,17 @@ def find_skill(connection: Connection, typed: str) -> DatabaseRow | None:
         score = matching.is_skill_typo(squashed, row.squashed)
         if score and (best is None or (score, row.people) > best[:2]):
             best = score, row.people, row
-    return best[2] if best else None
-
-
-def exact_skill(connection: Connection, typed: str) -> DatabaseRow | None:
-    """As :func:`find_skill`, for names without a slip."""
-    key = matching.skill_key(matching.clean(typed))
-    for candidate in (key, matching.without_version(key)):
-        if not candidate:
-            continue
-        if row := connection.execute(_SKILL_BY_KEY, {"key": candidate}).first():
-            return row
-        squashed = matching.squash(candidate)
-        if squashed and (
-            row := connection.execute(_SKILL_SQUASHED, {"squashed": squashed}).first()
-        ):
-            return row
-    return None
+    # The one meant, and all that its name stands for.
+    return found.meaning(best[2].name) if best else meant
 
 
 def related(connection: Connection, typed: str, agency: str | None) -> tuple[str, ...]:
     """See :meth:`actions.directory.Directory.related`."""
-    skill = find_skill(connection, typed)
+    meant = meaning(connection, typed).ids
     place = None if agency is None else agency_id(connection, agency)
     if agency is not None and place is None:
         return ()
-    return _related(connection, typed, skill.id if skill is not None else None, place)
+    return _related(connection, typed, meant[0] if meant else None, place)
 
 
 def _related(
@@ -518,11 +493,8 @@ def _family(connection: Connection, key: str) -> list[int]:
         for name in family
         if name not in squashed
     ]
-    if not names:
-        return []
-    rows = connection.execute(select(_skill.id, _skill.squashed).where(_skill.squashed.in_(names)))
-    by_name: dict[str, int] = {row.squashed: row.id for row in rows}
-    return [by_name[name] for name in dict.fromkeys(names) if name in by_name]
+    known = skills.vocabulary(connection)
+    return matching.unique(i for name in names for i in known.meaning(name).ids)
 
 
 def _resembling(connection: Connection, key: str) -> list[int]:

@@ -157,6 +157,24 @@ collaborator_word = Table(
     sqlite_with_rowid=False,
 )
 
+# Other names of skills that the company has imported; `key` is squashed.
+synonym = Table(
+    "synonym",
+    metadata,
+    Column("key", String(200), primary_key=True),
+    Column("spelling", String(200), nullable=False),
+    Column("name", String(200), nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# One row, another number after each change of skills or synonyms: what is derived from them and
+# held in memory is then out of date.
+generation = Table(
+    "generation",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+)
+
 # What the last import changed, as it was before: people (JSON; nothing for those who were added)
 # and spellings of agencies and skills, by id or key.
 last_import = Table(

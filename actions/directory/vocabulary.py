@@ -14,7 +14,7 @@ from actions.directory import matching
 
 @dataclass(frozen=True)
 class Family:
-    """A field of work: squashed names of its skills; stems of which a job title has all of one."""
+    """A field of work: squashed names of it and its skills; stems of job titles, all of one."""
 
     skills: tuple[str, ...]
     titles: tuple[tuple[str, ...], ...]
@@ -48,7 +48,7 @@ def _families() -> dict[str, Family]:
     found = {}
     for name, entry in _file()["families"].items():
         family = Family(
-            tuple(map(_squashed, entry["skills"])),
+            tuple(map(_squashed, (name, *entry.get("also", ()), *entry["skills"]))),
             tuple(tuple(matching.stems(str(title))) for title in entry["titles"]),
         )
         found.update({_squashed(known): family for known in (name, *entry.get("also", ()))})

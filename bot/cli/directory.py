@@ -120,6 +120,42 @@ def sync(
 
 
 @app.command()
+def synonyms(
+    file: Annotated[Path, typer.Argument(help="CSV or .xlsx with the columns synonym,skill.")],
+) -> None:
+    """Take the company's own names of skills, instead of those taken before; live at once."""
+    from actions.directory import Directory, InvalidFileError
+    from bot.errors import UserError
+
+    directory = Directory()
+    try:
+        count = directory.take_synonyms(file)
+    except InvalidFileError as error:
+        for problem in error.problems[:_SHOWN]:
+            typer.echo(problem, err=True)
+        raise UserError(error.summary) from None
+    finally:
+        directory.close()
+    typer.echo(f"{count} synonyms taken in {directory.database.name}")
+
+
+@app.command()
+def check() -> None:
+    """List the skills that users cannot reach, and the line for `synonyms` that helps."""
+    from actions.directory import Directory
+
+    directory = Directory()
+    try:
+        found = directory.unreached()
+    finally:
+        directory.close()
+    for item in found:
+        typer.echo(f"{item.skill} {item.reason}; add: {item.line}")
+    if not found:
+        typer.echo("Nothing to do: every skill is found by the names that people would use.")
+
+
+@app.command()
 def undo(dry_run: _DryRun = False, yes: _Yes = False) -> None:
     """Go back to the directory before the last import or sync; again, and that is undone."""
     _change(
