@@ -82,6 +82,8 @@ async def _check_body(request: Request) -> HTTPResponse | None:
                 if body.get(name) is not None and not isinstance(body[name], kind):
                     raise invalid(name, "it is of another type")
             commands.require_sound(str(body.get("text") or ""))
+            if request.path == "/model/parse" and "text" not in body:
+                raise invalid("text", "it is missing")
     except ProblemError as problem:
         (error,) = problem.fields["errors"]
         reason = f"{error['pointer'] or 'body'}: {error['detail']}"

@@ -110,7 +110,7 @@ def test_headers_of_no_known_characters_are_nobody_s(servers: Servers) -> None:
     problem(httpx.get(f"{servers.url}/history", headers=headers), 401, "unauthenticated")
 
 
-@pytest.mark.parametrize("body", [b"[]", b"null", b'"x"', b"7", b'{"text": []}', b"{"])
+@pytest.mark.parametrize("body", [b"[]", b"null", b'"x"', b"7", b'{"text": []}', b"{", b"{}"])
 def test_rasas_api_takes_objects(servers: Servers, body: bytes) -> None:
     base, token = f"http://{HOST}:{servers.port}", {"token": "token of the api"}
     for path in ("model/parse", "conversations/x/messages", "conversations/x/trigger_intent"):
