@@ -126,10 +126,11 @@ def _entity(name: Spotted, instead_of: Sequence[Mapping[str, Any]], text: str) -
     entity: dict[str, Any] = {
         "entity": name.kind, "start": name.start, "end": name.end, "value": name.value,
     }  # fmt: skip
-    for old in instead_of:
-        if old["entity"] in _NAMES:
-            entity.update({key: old[key] for key in ("role", "group") if old.get(key)})
-    if "role" not in entity and _EXCLUDED.search(fold(text[: name.start])):
+    named = [old for old in instead_of if old["entity"] in _NAMES]
+    for old in named:
+        entity.update({key: old[key] for key in ("role", "group") if old.get(key)})
+    # Of a name that the pipeline knew, it has decided: « personne qui ne connaisse pas … ».
+    if not named and _EXCLUDED.search(fold(text[: name.start])):
         entity["role"] = "excluded"
     return entity
 

@@ -116,5 +116,7 @@ def _asks_detail(context: Context) -> bool:
     # « Dispo en janvier ? » asks about the one person before, else it constrains the list.
     if turn.follow_up or turn.change or turn.constraints or turn.order != "level" or turn.limit:
         return bool(memory.collaborator_id) and not memory.query
+    if memory.query and not memory.candidates:
+        return False  # nobody fitted: that list is talked about, not who was before it
     before = memory.query or memory.candidates or turn.choice
     return memory.collaborator_id is not None or not before

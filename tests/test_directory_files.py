@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -343,6 +344,21 @@ def test_long_names_of_skills(directory: Directory, tmp_path: Path) -> None:
 
 
 # --- formulas -------------------------------------------------------------------------------------
+
+
+def test_export_writes_into_a_link_and_a_pipe(directory: Directory, tmp_path: Path) -> None:
+    target, link = tmp_path / "target.csv", tmp_path / "link.csv"
+    target.touch()
+    link.symlink_to(target)
+    directory.export(link)
+    assert link.is_symlink()
+    assert target.read_text(encoding="utf-8").startswith("id,")
+    pipe = tmp_path / "pipe.csv"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    directory.export(pipe)
+    assert os.read(reader, 3) == b"id,"
+    os.close(reader)
 
 
 def test_export_guards_formulas_and_import_undoes_it(directory: Directory, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ PEOPLE = """\
 id,first_name,last_name,agency,job_title,email,phone,skills
 P1,Yoni,Blanc,Nancy,Technicien,yoni@example.com,,Génie climatique:4;NF C 15-100:3
 P2,Rose,Petit,Metz,Technicienne,rose@example.com,,Oracle 19c:3;Plomberie:2;K8s:1
-P3,Malo,Guivarc'h,Metz,Conducteur de travaux,malo@example.com,,Marchés publics:5;Java 17:2
+P3,Malo,Guivarc'h,Metz,Conducteur de travaux,malo@example.com,,Marchés publics:5;Java 17:2;Go:3
 P4,Paul,Martin,Nancy,Développeur,paul@example.com,,Java:4;Oracle:5
 """
 
@@ -79,6 +79,17 @@ def test_roles_and_alternatives_of_names_that_nobody_had_seen(directory: Directo
     groups = {e["group"] for e in message["entities"]}
     assert len(groups) == 1
     assert read(directory, "pourquoi pas de la plomberie")[0][2] is None
+
+
+def test_what_the_pipeline_said_of_a_name_it_knew_is_kept(directory: Directory) -> None:
+    text = "je ne veux personne qui ne connaisse pas plomberie"
+    known = entity(text, "plomberie", "technology")
+    assert read(directory, text, known) == [("technology", "plomberie", None)]
+
+
+def test_two_small_letters_are_rather_a_word(directory: Directory) -> None:
+    assert read(directory, "let's go, de la plomberie") == [("technology", "plomberie", None)]
+    assert read(directory, "du Go") == [("technology", "Go", None)]
 
 
 def test_a_button_is_left_as_it_is(directory: Directory) -> None:

@@ -23,7 +23,7 @@ from datetime import date, datetime, timezone
 from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from rapidfuzz import fuzz, process
 
@@ -736,31 +736,23 @@ def format_of(path: Path, wanted: str | None) -> str:
 
 
 def write_people(path: Path, people: Iterable[Collaborator], form: str) -> int:
-    """Write ``people`` and return how many; the file appears whole or not at all.
+    """Write ``people`` and return how many; a file appears whole or not at all.
+
+    A link, a device or a pipe, such as ``/dev/stdout``, is written into.
 
     Raises:
         UserError: the file can't be written.
     """
-    count = 0
     temporary = ""
     try:
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            with path.open("w", encoding="utf-8", newline="") as stream:
+                return _write(stream, people, form)
         with tempfile.NamedTemporaryFile(
             "w", encoding="utf-8", newline="", dir=path.parent, prefix=path.name, delete=False
         ) as stream:
             temporary = stream.name
-            if form == "csv":
-                writer = csv.writer(stream, lineterminator="\n")
-                writer.writerow(COLUMNS)
-                for person in people:
-                    writer.writerow(map(sheets.guarded, _csv_cells(person)))
-                    count += 1
-            else:
-                stream.write('{"collaborators": [')
-                for person in people:
-                    stream.write(",\n" if count else "\n")
-                    json.dump(_json_object(person), stream, ensure_ascii=False)
-                    count += 1
-                stream.write("\n]}\n")
+            count = _write(stream, people, form)
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
         temporary = ""
@@ -769,6 +761,24 @@ def write_people(path: Path, people: Iterable[Collaborator], form: str) -> int:
     finally:
         if temporary:
             os.unlink(temporary)
+    return count
+
+
+def _write(stream: IO[str], people: Iterable[Collaborator], form: str) -> int:
+    count = 0
+    if form == "csv":
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for person in people:
+            writer.writerow(map(sheets.guarded, _csv_cells(person)))
+            count += 1
+        return count
+    stream.write('{"collaborators": [')
+    for person in people:
+        stream.write(",\n" if count else "\n")
+        json.dump(_json_object(person), stream, ensure_ascii=False)
+        count += 1
+    stream.write("\n]}\n")
     return count
 
 

@@ -50,7 +50,8 @@ def spot(connection: Connection, text: str) -> list[Spotted]:
     known = skills.vocabulary(connection)
     for start, end in _windows(folded, words, _MAX_SKILL_WORDS, _EDGES):
         written = folded[start:end]
-        if written.isascii() and len(written) < 2:
+        # Two small letters are rather a word: « let's go ».
+        if written.isascii() and len(written) < (3 if text[offsets[start]].islower() else 2):
             continue
         key = matching.skill_key(written)
         if any(k in known for k in (matching.squash(key), matching.loose_key(key)) if k) or (
