@@ -91,6 +91,8 @@ def wanted(context: Context) -> Query:
     if "all" in turn.drops:
         before = Query()
     dropped = [c for c in before.constraints if c.kinds & turn.drops]
+    if "last" in turn.drops:  # « et sans cette contrainte ? »
+        dropped += before.constraints[-1:]
     before = before.without(*dropped)
     if "level" in turn.drops:
         before = _at_level(before, None, None)
@@ -100,7 +102,8 @@ def wanted(context: Context) -> Query:
     elif not said and not turn.drops and (turn.asks & {"people", "number"} or before):
         # « qui connaît Zorglub ? »: whatever it is, it is what they ask for, not what they asked.
         words = [c for c in turn.constraints if c.kind == "unknown"]
-        said = Query(tuple(Constraint((Term("technology", c.terms[0].value),)) for c in words))
+        skills = [Constraint((Term("technology", c.terms[0].value),)) for c in words]
+        said = said.with_(constraints=tuple(skills), offset=said.offset)
         context.apply(*words)
     context.apply(
         *(c for c, r in zip(turn.constraints, recognised, strict=True) if r in said.constraints)

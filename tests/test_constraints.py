@@ -95,6 +95,7 @@ def brief(found: list[Read]) -> list[str]:
         ("un [architecte](job_title), pas de [dev](job_title) [PHP](technology)",
          "job_title=architecte technology=PHP/excluded"),
         ("pas [dispo](detail)", "detail=availability/excluded"),
+        ("aucun de [Paris](agency), du [Go](technology)", "agency=Paris/excluded technology=Go"),
         ("du [Go](technology) mais pas de junior", "technology=Go level=3/minimum"),
     ],
 )  # fmt: skip
@@ -335,6 +336,10 @@ def test_people_who_are_not_asked_about(
         ("laquelle des deux est la meilleure ?", "choice=one reference=reference ask=comparison"),
         ("trie par agence", "order=agency"),
         ("et partout ?", "drop=agency"),
+        ("ok et sans cette contrainte ?", "drop=last"),
+        ("enlève ce critère", "drop=last"),
+        ("retire le filtre ville", "drop=agency"),
+        ("il a travaillé chez [Airbus](person)", "topic=Airbus"),
         ("nouvelle recherche", "drop=all"),
         ("non, plutôt [A](technology)", "change=replace technology=A"),
         ("pardon, [Durant](person) avec un t", "change=replace person=Durant"),
