@@ -11,6 +11,7 @@ from bot.dialogues import CHECKS, Answer, failures, judge, read, summary
 from bot.errors import UserError
 
 DIALOGUES = Path(__file__).with_name("dialogues.yml")
+RETIRED = Path(__file__).with_name("retired_dialogues.yml")
 # Whoever answers intents and entities by statistics is wrong at times.
 ENOUGH = 0.95
 
@@ -83,8 +84,9 @@ def test_every_key_of_the_dialogues_is_judged() -> None:
     assert keys - {"user", "kind"} <= set(CHECKS)
 
 
-def test_the_bot_answers(trained_model: Path) -> None:
-    judged = judge(trained_model, DIALOGUES)
+@pytest.mark.parametrize("path", [DIALOGUES, RETIRED], ids=lambda path: path.stem)
+def test_the_bot_answers(trained_model: Path, path: Path) -> None:
+    judged = judge(trained_model, path)
     figures = summary(judged)["all"]
     wrong = [(turn.user, turn.failed, turn.answer.text[:200]) for turn in judged if turn.failed]
     assert figures["right"] >= ENOUGH * figures["turns"], wrong
