@@ -62,4 +62,5 @@ def train(
     """Train a model from the configuration, domain.yml and data/."""
     from bot import server
 
-    server.train(config, [*(rasa_arguments or []), *(["--debug"] if debug else [])])
+    model = server.train(config, [*(rasa_arguments or []), *(["--debug"] if debug else [])])
+    typer.echo(f"It is {model.relative_to(server.PROJECT_ROOT)} now.")
