@@ -15,6 +15,7 @@ import random
 import statistics
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
@@ -296,11 +297,7 @@ def main() -> None:
             stored = f"{file.stat().st_size / 2**20:.0f} MiB" if file.exists() else "-"
             seconds = (f"{value / 1000:.1f} s" for value in (elapsed, worked, again))
             imports.add_row(f"{size:,}", *seconds, stored)
-            everything: dict[str, tuple[list[float], list[float]]] = {
-                "person": ([], []),
-                "skill": ([], []),
-                "query": ([], []),
-            }
+            everything: dict[str, tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
             for kind, calls in questions(directory, rows, arguments.count).items():
                 measure(calls[:20])  # statements compiled, pages read
                 times = measure(calls)
