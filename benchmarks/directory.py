@@ -75,6 +75,7 @@ _TITLES = (
     "Développeur,Développeuse,Consultant,Consultante,Architecte,Chef de projet,Cheffe de projet,"
     "Data engineer,Data scientist,Ingénieur DevOps,Ingénieure DevOps,Testeur,Testeuse,Tech lead"
 )
+_USES = "avancé,embarqué,industriel,mobile,libre,décisionnel,temps réel,médical,spatial"
 _SECTORS = "banque,assurance,santé,énergie,défense,transport,distribution,télécoms,luxe,justice"
 
 
@@ -84,7 +85,10 @@ def people(size: int, seed: int = 7) -> Iterator[list[str]]:
     last = _invented(seed, 200_000, _LAST)
     first = _invented(seed + 1, 4_000, _FIRST)
     known_skills = _SKILL_NAMES.split(",")
-    skills = [*known_skills, *(f"{name} {n}" for n in range(2, 12) for name in known_skills[:30])]
+    # One name in ten is a version of another; what stands for it stands for all of them.
+    versions = [f"{name} {number}" for name in known_skills[20:30] for number in (2, 3, 4)]
+    others = [f"{name} {use}" for use in _USES.split(",") for name in known_skills[:30]]
+    skills = [*known_skills, *versions, *others]
     weights = _zipf(len(last), 0.75), _zipf(len(first), 1.0), _zipf(len(skills), 0.9)
     agencies = _zipf(len(_AGENCIES), 1.0)
     for number in range(size):
@@ -211,7 +215,7 @@ def questions(directory: Directory, rows: list[list[str]], count: int) -> dict[s
         "skill: any": [expert(skill()) for _ in range(count)],
         "skill: the most common": [expert("Python", None, chance.randrange(50)) for _ in names],
         "skill: in an agency": [expert(skill(), row[3]) for row in chosen],
-        "skill: rare, small agency": [expert("Django 11", "Pau") for _ in names],
+        "skill: rare, small agency": [expert("Django spatial", "Pau") for _ in names],
         "skill: typo": [expert(_misspelt(chance, "Kubernetes")) for _ in names],
         "completion: three letters": [completion(f"Qui est {name[:3]}") for name in names],
         "completion: a first name and two letters": [
