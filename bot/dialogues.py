@@ -152,7 +152,10 @@ def judge(model: Path, path: Path) -> list[Judged]:
             from actions.directory import ensure_sample
 
             ensure_sample(settings["DIRECTORY_URL"], DIRECTORY)
-            with patch.object(conversation, "today", lambda: day):
+            with (
+                patch.object(conversation, "today", lambda: day),
+                patch.object(conversation, "_directory", None),  # this one, not an earlier one
+            ):
                 return asyncio.run(_hold(model, dialogues))
 
 
