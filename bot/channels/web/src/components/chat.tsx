@@ -40,7 +40,12 @@ export function Chat({ conversation, config, settings, openMenu }: Props) {
   // Who is looked at takes no place of their own.
   const main = wide ? items.filter(({ aside }) => aside === null) : items;
   const last = main.at(-1);
-  const { scroller, atEnd, toEnd } = useScrolling(last?.id, last?.pending !== undefined, state);
+  const { scroller, atEnd, toEnd } = useScrolling(
+    main[0]?.id,
+    last?.id,
+    last?.pending !== undefined,
+    state,
+  );
   const [selection, setSelection] = useSelection();
   const [choosing, setChoosing] = useState(false);
   const [opened, setOpened] = useState<Person | null>(null);
@@ -223,9 +228,14 @@ function useMedia(query: string): boolean {
  * never beyond the question of a long answer. What is added to a list that is there, and messages
  * added before the first, leave the rest where it was.
  */
-function useScrolling(lastId: string | undefined, busy: boolean, content: unknown) {
+function useScrolling(
+  firstId: string | undefined,
+  lastId: string | undefined,
+  busy: boolean,
+  content: unknown,
+) {
   const scroller = useRef<HTMLElement>(null);
-  const seen = useRef({ lastId: undefined as string | undefined, height: 0, busy: false });
+  const seen = useRef({ firstId, lastId: undefined as string | undefined, height: 0, busy: false });
   const [atEnd, setAtEnd] = useState(true);
 
   useEffect(() => {
@@ -245,12 +255,12 @@ function useScrolling(lastId: string | undefined, busy: boolean, content: unknow
     const before = seen.current;
     const grown = element.scrollHeight - before.height;
     const wasAtEnd = before.height - element.clientHeight - element.scrollTop < NEAR;
-    seen.current = { lastId, height: element.scrollHeight, busy };
+    seen.current = { firstId, lastId, height: element.scrollHeight, busy };
     if (lastId !== before.lastId || (before.busy && grown !== 0)) {
       const last = [...element.querySelectorAll<HTMLElement>(".turn:not(.aside)")].at(-1);
       const end = element.scrollHeight - element.clientHeight;
       element.scrollTop = last ? Math.min(end, last.offsetTop - MARGIN) : end;
-    } else if (grown > 0 && !wasAtEnd && element.scrollTop < NEAR) {
+    } else if (firstId !== before.firstId && grown > 0 && !wasAtEnd && element.scrollTop < NEAR) {
       element.scrollTop += grown; // older messages have come
     }
   }, [lastId, content]);

@@ -220,7 +220,7 @@ export function Skills({ skills, all = false }: { skills: Person["skills"]; all?
   const shown = all ? skills : skills.slice(0, MAIN_SKILLS);
   const others = skills.slice(shown.length);
   return (
-    <section class="skills" aria-label="Compétences">
+    <div class="skills" role="group" aria-label="Compétences">
       <SkillList skills={shown} />
       {others.length > 0 && (
         <details>
@@ -230,7 +230,7 @@ export function Skills({ skills, all = false }: { skills: Person["skills"]; all?
           <SkillList skills={others} />
         </details>
       )}
-    </section>
+    </div>
   );
 }
 
