@@ -94,11 +94,13 @@ test("a long list goes on in its place", async ({ client, page }) => {
   await expect(list.locator(".people > li")).toHaveCount(Math.min(10, total));
   await expect(client.turns).toHaveCount(1);
   await expect(list).toContainText(`1 à 10 sur ${total} personnes`);
+  await client.answer(0);
   expect(Math.abs((await client.top(first)) - above)).toBeLessThanOrEqual(1);
   while (await list.getByRole("button", { name: "Voir la suite" }).count()) {
     const shown = await list.locator(".people > li").count();
     await list.getByRole("button", { name: "Voir la suite" }).press("Enter");
     await expect(list.locator(".people > li").nth(shown)).toBeVisible();
+    await client.answer(0); // until then there is no button for the page after it
   }
   await expect(list.locator(".people > li")).toHaveCount(total);
   await expect(list.locator(".person-row:focus")).toHaveCount(1); // not lost with the button
