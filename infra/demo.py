@@ -42,7 +42,7 @@ from infra.localaws.terraform import Terraform, TerraformError
 TIME_SCALE = 1 / 60
 # About as many as in the experiment that this project grew from (390), and 50 of each intent, which
 # Comprehend recommends.
-EXAMPLES = 480
+EXAMPLES = 520
 INTENTS = ("HOW_ARE_YOU", "WHO_IS", "WHO_KNOWS_ABOUT")
 QUESTION = "Qui s'y connaît en Kubernetes à Nantes ?"
 # The offline encoder, and few epochs: a demonstration, not the best model. One thread, since two

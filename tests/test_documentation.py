@@ -379,5 +379,5 @@ def test_what_is_left_behind_is_noticed(tmp_path: Path) -> None:
 def test_blocks_share_a_shell_and_what_stays_is_stopped(tmp_path: Path) -> None:
     with Terminal(tmp_path, tmp_path, {}) as opened:
         opened.run(shell("mkdir inner\ncd inner\nexport ANSWER=42\n"))
-        opened.run(shell(f'{STAYS}; …\necho "Ctrl-C ends $ANSWER"\nsleep 600\n'))
+        opened.run(shell(f'{STAYS}; …\necho "Ctrl-C ends $ANSWER"\nexec sleep 600\n'))
         assert opened.run(shell('echo "$ANSWER in $(basename "$PWD")"\n')) == "42 in inner\n"

@@ -159,7 +159,7 @@ def test_phones_are_hidden_without_the_scope(servers: Servers) -> None:
     assert (card["phone"], card["hidden"]) == (None, ["phone"])
     assert card["email"] == "ines@example.com"
     (reply,) = user.tap(QUESTIONS[1])["replies"]
-    assert reply["text"] == "L'annuaire ne donne pas cette information pour Inès Zeroual."
+    assert reply["text"] == "Vous n'avez pas accès à cette information sur Inès Zeroual."
     # Nor has it come as far as the conversation store.
     assert "01 00 00" not in json.dumps(user.history(limit=100), ensure_ascii=False)
 
@@ -323,12 +323,25 @@ def test_failures_are_problems_and_logs_hold_no_personal_data(servers: Servers) 
     problem(httpx.get(f"{servers.url}/ready"), 503, "unavailable")
     audit.unlink()
 
-    # Without a tracker store it answers nothing, rather than forget whom it talks to.
+    # Without a tracker store it answers nothing, rather than forget whom it talks to: without one
+    # that takes more,
     engine = sqlalchemy.create_engine(f"sqlite:///{servers.folder / 'events.db'}")
+    key, message = str(uuid.uuid4()), {"type": "text", "text": "Zébulon Tartempion"}
+    attempts: tuple[dict[str, str], ...] = ({"idempotency_key": key}, {})
+    with engine.connect() as connection:
+        connection.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, 'full'); END"
+        )
+    for headers in attempts:
+        assert problem(user.post(message, **headers), 503, "unavailable")["retry_after"]
+    with engine.connect() as connection:
+        connection.execute("DROP TRIGGER full")
+    assert "StoreFailedError" in servers.log("bot").read_text()
+
+    # or any at all.
     with engine.connect() as connection:
         connection.execute("ALTER TABLE events RENAME TO elsewhere")
-    key, message = str(uuid.uuid4()), {"type": "text", "text": "Zébulon Tartempion"}
-    for headers in ({"idempotency_key": key}, {}):
+    for headers in attempts:
         assert problem(user.post(message, **headers), 503, "unavailable")["retry_after"]
     problem(user.http.get(f"{user.url}/history"), 503, "unavailable")
     problem(user.http.delete(f"{user.url}/conversation"), 503, "unavailable")
@@ -337,7 +350,7 @@ def test_failures_are_problems_and_logs_hold_no_personal_data(servers: Servers) 
     assert user.turn(user.post(message, idempotency_key=key))["replies"]
 
     logs = {name: servers.log(name).read_text() for name in ("bot", "actions")}
-    assert "StoreFailedError" in logs["bot"]
+    assert "OperationalError" in logs["bot"]
     people = [line.split(",") for line in PEOPLE.splitlines()[1:]]
     names = {word for cells in people for word in cells[1:3] + cells[5:7] if len(word) > 2}
     for name, log in logs.items():

@@ -293,6 +293,7 @@ class _Writer:
         self.skill_change: Counter[tuple[int, int]] = Counter()
         self.left_agencies: set[int] = set()
         self.added = self.changed = self.unchanged = self.removed = 0
+        self.has_respelled = False
         self.told: dict[str, list[str]] = {"+": [], "~": [], "-": []}
         self.remembered = 0
         self.arrived: set[str] = set()
@@ -428,6 +429,7 @@ class _Writer:
         """Spell an agency or a skill in another way, and remember the old one."""
         old = self.connection.execute(select(table.c.name).where(table.c.key == key)).scalar()
         if old is not None and old != name:
+            self.has_respelled = True
             self._remember(table.name, [(key, old)])
             self.connection.execute(update(table).where(table.c.key == key).values(name=name))
 
@@ -563,7 +565,8 @@ class _Writer:
         self._finish_tokens()
         self._finish_skills()
         self._finish_agencies()
-        renew(self.connection)
+        if self.added or self.changed or self.removed or self.has_respelled:
+            renew(self.connection)
         return ImportResult(
             self.added,
             self.changed,

@@ -309,7 +309,7 @@ def bot(
         response = httpx.post(
             f"http://127.0.0.1:{port}{MOBILE}/messages",
             json=BODIES["messages"],
-            headers={"Authorization": f"Bearer {token(f'other {next(other) // 10}')}"},
+            headers={"Authorization": f"Bearer {token(f'other-{next(other) // 10}')}"},
             timeout=ANSWER_SECONDS,
             trust_env=False,
         )
@@ -319,7 +319,7 @@ def bot(
     if api_token is not None:
         query = urlencode({"token": api_token})
         routes += [f"{route}?{query}" for route in BOT_ROUTES if "?" not in route]
-    signed = [f"Authorization: Bearer {token(f'user {number}')}" for number in range(USERS)]
+    signed = [f"Authorization: Bearer {token(f'user-{number}')}" for number in range(USERS)]
     return Target(name, port, routes, signed, others, pids)
 
 

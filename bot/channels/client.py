@@ -1,6 +1,6 @@
 """The web client at ``/``: the files that ``web/`` is built into, with the headers they need.
 
-``credentials.yml`` registers it; variables such as ``CLIENT_HOSTS`` win over it::
+``credentials.yml`` registers it; :data:`VARIABLES` of the environment win over it::
 
     bot.channels.client.WebClient:
       hosts: https://intranet.example.com
@@ -27,6 +27,13 @@ from sanic import Blueprint, Sanic
 from sanic.request import Request
 from sanic.response import HTTPResponse
 
+# Setting → environment variable.
+VARIABLES = {
+    "hosts": "CLIENT_HOSTS",
+    "photos": "CLIENT_PHOTOS",
+    "teams": "CLIENT_TEAMS",
+    "voice": "CLIENT_VOICE",
+}
 # What the page itself is told → whether it is so unless said.
 SWITCHES = {"teams": False, "voice": True}
 SETTINGS = "client.json"
@@ -129,14 +136,10 @@ class WebClient(InputChannel):
         Raises:
             RasaException: a setting is wrong.
         """
+        settings = {"hosts": "", "photos": "", **SWITCHES, **(credentials or {})}
         given = {
-            name: os.environ.get(f"CLIENT_{name.upper()}", "").strip() or value
-            for name, value in {
-                "hosts": "",
-                "photos": "",
-                **SWITCHES,
-                **(credentials or {}),
-            }.items()
+            name: os.environ.get(variable, "").strip() or settings[name]
+            for name, variable in VARIABLES.items()
         }
         hosts, photos = given["hosts"] or "", given["photos"] or ""
         switches = {name: _switch(name, given[name]) for name in SWITCHES}

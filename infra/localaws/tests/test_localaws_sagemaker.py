@@ -124,6 +124,9 @@ class Setup:
     def endpoint(self) -> dict[str, Any]:
         return dict(self.client.describe_endpoint(EndpointName="bot"))
 
+    def endpoints(self) -> list[dict[str, Any]]:
+        return list(self.client.list_endpoints()["Endpoints"])
+
     def settled(self) -> dict[str, Any]:
         return dict(
             eventually(
@@ -378,6 +381,7 @@ def test_an_unhealthy_container_fails(aws: LocalAWS, setup: Setup) -> None:
     with pytest.raises(ClientError, match="can only be deleted"):
         setup.client.update_endpoint(EndpointName="bot", EndpointConfigName="model")
     setup.client.delete_endpoint(EndpointName="bot")
+    eventually(setup.endpoints, lambda it: not it)
     with pytest.raises(ClientError, match="Could not find endpoint"):
         setup.endpoint()
 
@@ -505,7 +509,7 @@ def test_deleting_ends_the_container(setup: Setup) -> None:
     assert [item["EndpointName"] for item in listed] == ["bot"]
     setup.client.delete_endpoint(EndpointName="bot")
     eventually(lambda: gone(pid), bool)
-    assert setup.client.list_endpoints()["Endpoints"] == []
+    eventually(setup.endpoints, lambda it: not it)
     setup.client.create_endpoint(EndpointName="bot", EndpointConfigName="model")
     assert setup.settled()["EndpointStatus"] == "InService"
 
