@@ -27,8 +27,22 @@ locals {
     log_retention_days        = var.log_retention_days
     monthly_budget_usd        = var.monthly_budget_usd
     kms_key_arn               = var.kms_key_arn
+    key_policy                = data.aws_iam_policy_document.key.json
     tracing                   = var.tracing
     reserved_concurrency      = var.reserved_concurrency
+  }
+}
+
+# Of every role that reads or writes what your own key encrypts; empty without one.
+data "aws_iam_policy_document" "key" {
+  dynamic "statement" {
+    for_each = var.kms_key_arn == "" ? [] : [var.kms_key_arn]
+
+    content {
+      sid       = "UseTheKey"
+      actions   = ["kms:Decrypt", "kms:GenerateDataKey", "kms:DescribeKey", "kms:CreateGrant"]
+      resources = [statement.value]
+    }
   }
 }
 

@@ -75,15 +75,7 @@ resource "aws_iam_role" "service" {
 }
 
 data "aws_iam_policy_document" "service" {
-  dynamic "statement" {
-    for_each = var.settings.kms_key_arn == "" ? [] : [var.settings.kms_key_arn]
-
-    content {
-      sid       = "UseTheKey"
-      actions   = ["kms:Decrypt", "kms:GenerateDataKey", "kms:DescribeKey", "kms:CreateGrant"]
-      resources = [statement.value]
-    }
-  }
+  source_policy_documents = [var.settings.key_policy]
 
   statement {
     sid       = "ReadTheTrainingFileAndWriteTheResult"

@@ -146,21 +146,9 @@ resource "aws_iam_role" "lambda" {
   assume_role_policy = data.aws_iam_policy_document.lambda_trust.json
 }
 
-# Of all three: its log, and the artifacts of the runs.
-data "aws_iam_policy_document" "lambda" {
-  for_each = local.functions
-
-  source_policy_documents = [var.policies[each.key]]
-
-  dynamic "statement" {
-    for_each = var.settings.kms_key_arn == "" ? [] : [var.settings.kms_key_arn]
-
-    content {
-      sid       = "UseTheKey"
-      actions   = ["kms:Decrypt", "kms:GenerateDataKey", "kms:DescribeKey", "kms:CreateGrant"]
-      resources = [statement.value]
-    }
-  }
+# Of functions and state machines: your own key, X-Ray.
+data "aws_iam_policy_document" "common" {
+  source_policy_documents = [var.settings.key_policy]
 
   dynamic "statement" {
     for_each = var.settings.tracing ? ["*"] : [] # these operations know no resource
@@ -173,6 +161,13 @@ data "aws_iam_policy_document" "lambda" {
       resources = [statement.value]
     }
   }
+}
+
+# Of all three: its log, and the artifacts of the runs.
+data "aws_iam_policy_document" "lambda" {
+  for_each = local.functions
+
+  source_policy_documents = [var.policies[each.key], data.aws_iam_policy_document.common.json]
 
   statement {
     sid       = "Log"

@@ -70,13 +70,15 @@ resource "aws_cloudwatch_log_group" "state_machine" {
   kms_key_id        = local.kms_key_arn
 }
 
-data "aws_iam_policy_document" "state_machine_trust" {
+data "aws_iam_policy_document" "trust" {
+  for_each = toset(["states", "scheduler"])
+
   statement {
     actions = ["sts:AssumeRole"]
 
     principals {
       type        = "Service"
-      identifiers = ["states.amazonaws.com"]
+      identifiers = ["${each.key}.amazonaws.com"]
     }
 
     condition {
@@ -89,31 +91,11 @@ data "aws_iam_policy_document" "state_machine_trust" {
 
 resource "aws_iam_role" "state_machine" {
   name               = "${var.name}-state-machine"
-  assume_role_policy = data.aws_iam_policy_document.state_machine_trust.json
+  assume_role_policy = data.aws_iam_policy_document.trust["states"].json
 }
 
 data "aws_iam_policy_document" "state_machine" {
-  dynamic "statement" {
-    for_each = var.settings.kms_key_arn == "" ? [] : [var.settings.kms_key_arn]
-
-    content {
-      sid       = "UseTheKey"
-      actions   = ["kms:Decrypt", "kms:GenerateDataKey", "kms:DescribeKey", "kms:CreateGrant"]
-      resources = [statement.value]
-    }
-  }
-
-  dynamic "statement" {
-    for_each = var.settings.tracing ? ["*"] : [] # these operations know no resource
-
-    content {
-      sid = "Trace"
-      actions = [
-        "xray:PutTraceSegments", "xray:PutTelemetryRecords", "xray:GetSamplingRules", "xray:GetSamplingTargets",
-      ]
-      resources = [statement.value]
-    }
-  }
+  source_policy_documents = [data.aws_iam_policy_document.common.json]
 
   statement {
     sid       = "Call"
@@ -152,38 +134,13 @@ resource "aws_iam_role_policy" "state_machine" {
 
 # --- who keeps office hours: `bot comprehend endpoint schedule --role-arn` ---
 
-data "aws_iam_policy_document" "scheduler_trust" {
-  statement {
-    actions = ["sts:AssumeRole"]
-
-    principals {
-      type        = "Service"
-      identifiers = ["scheduler.amazonaws.com"]
-    }
-
-    condition {
-      test     = "StringEquals"
-      variable = "aws:SourceAccount"
-      values   = [data.aws_caller_identity.current.account_id]
-    }
-  }
-}
-
 resource "aws_iam_role" "scheduler" {
   name               = "${var.name}-office-hours"
-  assume_role_policy = data.aws_iam_policy_document.scheduler_trust.json
+  assume_role_policy = data.aws_iam_policy_document.trust["scheduler"].json
 }
 
 data "aws_iam_policy_document" "scheduler" {
-  dynamic "statement" {
-    for_each = var.settings.kms_key_arn == "" ? [] : [var.settings.kms_key_arn]
-
-    content {
-      sid       = "UseTheKey"
-      actions   = ["kms:Decrypt", "kms:GenerateDataKey", "kms:DescribeKey", "kms:CreateGrant"]
-      resources = [statement.value]
-    }
-  }
+  source_policy_documents = [var.settings.key_policy]
 
   statement {
     sid       = "OpenAndClose"

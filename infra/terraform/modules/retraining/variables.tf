@@ -69,6 +69,7 @@ variable "settings" {
     log_retention_days        = number
     monthly_budget_usd        = number
     kms_key_arn               = string
+    key_policy                = string
     tracing                   = bool
     reserved_concurrency      = number
   })
