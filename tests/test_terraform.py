@@ -453,6 +453,11 @@ def test_everything_is_deleted(
     # Nothing of this pipeline is gone that would tell of it.
     budgets = aws.client("budgets").describe_budgets(AccountId="123456789012")["Budgets"]
     assert [budget["BudgetName"] for budget in budgets] == [f"{name}-sagemaker"]
+    alarms = aws.client("cloudwatch").describe_alarms(AlarmNamePrefix=f"{name}-sagemaker-")
+    watched = {alarm["MetricName"] for alarm in alarms["MetricAlarms"]}
+    assert watched >= {"Invocation5XXErrors", "ModelLatency"}
+    policies = aws.client("iam").list_role_policies(RoleName=f"{name}-sagemaker-execution")
+    assert policies["PolicyNames"]
     while sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] == "Creating":
         pass
     sagemaker.delete_endpoint(EndpointName=name)

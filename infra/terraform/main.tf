@@ -68,3 +68,25 @@ module "sagemaker_pipeline" {
   settings           = local.settings
   force_destroy      = var.force_destroy
 }
+
+module "no_comprehend_endpoint" {
+  source = "./modules/no_endpoint"
+  count  = var.enable_comprehend ? 1 : 0
+
+  name   = local.name
+  bucket = module.comprehend_pipeline[0].artifact_bucket
+  look   = "aws comprehend describe-endpoint --endpoint-arn ${module.comprehend_pipeline[0].endpoint_arn} --region ${var.region}"
+
+  depends_on = [module.comprehend_pipeline]
+}
+
+module "no_sagemaker_endpoint" {
+  source = "./modules/no_endpoint"
+  count  = var.enable_sagemaker ? 1 : 0
+
+  name   = local.name
+  bucket = module.sagemaker_pipeline[0].artifact_bucket
+  look   = "aws sagemaker describe-endpoint --endpoint-name ${local.name} --region ${var.region}"
+
+  depends_on = [module.sagemaker_pipeline]
+}
