@@ -13,6 +13,7 @@ import urllib.request
 
 from bot.retraining.registry import Run
 from bot.retraining.settings import Settings
+from bot.retraining.storage import address
 from components.aws import aws_errors, client
 
 log = logging.getLogger(__name__)
@@ -144,5 +145,4 @@ def message(settings: Settings, run: Run, bucket: str, advice: str = "") -> str:
     if run.warnings:
         shown = [f"- {warning}" for warning in run.warnings[:_REASONS_SHOWN]]
         lines += ["", f"Warnings ({len(run.warnings)}):", *shown]
-    place = bucket if "/" in bucket else f"s3://{bucket}"
-    return "\n".join([*lines, "", f"Log: {place}/runs/{run.run_id}/record.json"])
+    return "\n".join([*lines, "", f"Log: {address(bucket, f'runs/{run.run_id}/record.json')}"])

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bot.errors import UserError
-from bot.retraining.storage import CONNECTIONS, Bucket, Folder, Storage
+from bot.retraining.storage import CONNECTIONS, Bucket, Folder, Storage, address, is_folder
 from components.aws import AwsError
 
 LIVE_KEY = "live.json"
@@ -110,8 +110,7 @@ class Run:
     @property
     def uri(self) -> str:
         """Where the dataset is, ``s3://…`` or a path."""
-        place = f"{self.dataset['bucket']}/{self.dataset['key']}"
-        return place if "/" in self.dataset["bucket"] else f"s3://{place}"
+        return address(self.dataset["bucket"], self.dataset["key"])
 
     @property
     def name(self) -> str:
@@ -206,7 +205,7 @@ class Registry:
     """
 
     def __init__(self, place: str, s3: Any = None) -> None:
-        self.storage: Storage = Folder(Path(place)) if "/" in place else Bucket(place, s3)
+        self.storage: Storage = Folder(Path(place)) if is_folder(place) else Bucket(place, s3)
         self.bucket = self.storage.name
 
     # --- runs ---
@@ -314,4 +313,4 @@ class Registry:
             written = changed, to_json(changed)
             if written[1] == content or self._write(key, written[1], etag):
                 return changed
-        raise AwsError(f"'s3://{self.bucket}/{key}' keeps changing: try again.", "Conflict")
+        raise AwsError(f"'{self.storage.uri(key)}' keeps changing: try again.", "Conflict")

@@ -13,6 +13,7 @@ from typing import Any
 from bot import dataset as datasets
 from bot.dataset import Dataset, Problem
 from bot.errors import UserError
+from bot.retraining.storage import address
 from components.aws import AwsError, aws_errors
 
 _GONE = {"NoSuchKey", "NoSuchVersion", "404", "PreconditionFailed", "MethodNotAllowed"}
@@ -55,8 +56,7 @@ class Object:
     @property
     def uri(self) -> str:
         """Where it is, ``s3://…`` or a path."""
-        place = f"{self.bucket}/{self.key}"
-        return place if "/" in self.bucket else f"s3://{place}"
+        return address(self.bucket, self.key)
 
 
 @dataclasses.dataclass(frozen=True)

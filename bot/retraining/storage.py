@@ -17,6 +17,16 @@ _LOST_RACE = {"PreconditionFailed", "ConditionalRequestConflict"}
 ANYWAY = "*"
 
 
+def is_folder(place: str) -> bool:
+    """Whether a place is a folder of this machine: a path with a slash; else it is a bucket."""
+    return "/" in place
+
+
+def address(place: str, key: str) -> str:
+    """Return where an object is, ``s3://…`` or a path."""
+    return f"{place}/{key}" if is_folder(place) else f"s3://{place}/{key}"
+
+
 class Storage(Protocol):
     """Objects by key; all raise :class:`~components.aws.AwsError` or ``OSError`` on trouble.
 
