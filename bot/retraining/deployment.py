@@ -230,15 +230,7 @@ class Deployment:
         Returns:
             Whether all is gone; False as long as something is being changed: call again.
         """
-        gone = self._backend.remove_endpoint()
-        for run in self._registry.runs():
-            if gone and run.training.get("arn") and not run.pruned_at:
-                if self._backend.prune(run):
-                    self._registry.update(
-                        run.run_id, lambda run: run.noted("PRUNED", pruned_at=now())
-                    )
-                else:
-                    gone = False
+        gone = self._backend.remove_endpoint() and all(map(self._pruned, self._with_model()))
         if gone:
             self._registry.change_pointer(lambda pointer: Pointer())
         return gone
@@ -246,9 +238,7 @@ class Deployment:
     def prune(self) -> None:
         """Delete models that nobody would go back to; what cannot be deleted now stays."""
         pointer = self._registry.pointer()
-        existing = [
-            run for run in self._registry.runs() if run.training.get("arn") and not run.pruned_at
-        ]
+        existing = self._with_model()
         trained = [run.run_id for run in existing if run.metrics]
         kept = {pointer.live, pointer.previous, pointer.deploying}
         kept |= {run.run_id for run in existing if run.status is Status.AWAITING_APPROVAL}
@@ -257,14 +247,23 @@ class Deployment:
             if run.run_id in kept or not run.status.final:
                 continue
             try:
-                if self._backend.prune(run):
-                    self._registry.update(
-                        run.run_id, lambda run: run.noted("PRUNED", pruned_at=now())
-                    )
+                self._pruned(run)
             except AwsError as error:  # the deployment is through, and the next one prunes again
                 log.warning("%s is not pruned: %s", run.run_id, error)
 
     # --- helpers ---
+
+    def _with_model(self) -> list[Run]:
+        """Return the runs whose models exist, newest first."""
+        runs = self._registry.runs()
+        return [run for run in runs if run.training.get("arn") and not run.pruned_at]
+
+    def _pruned(self, run: Run) -> bool:
+        """Delete a run's model, and note it; False where something still uses it."""
+        gone = self._backend.prune(run)
+        if gone:
+            self._registry.update(run.run_id, lambda run: run.noted("PRUNED", pruned_at=now()))
+        return gone
 
     def _measured(self, run: Run) -> Run:
         """Keep the metrics of the trained model."""
