@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from bot import dataset as datasets
 from bot import lazy_tensorflow, rasa_cli
 from bot.confusion import ConfusionMatrix
 from bot.dataset import Example
@@ -37,8 +38,6 @@ def train(dataset: Path, heldout: Path, config: Path, model: Path, matrix: Path)
         SystemExit: Rasa does not train.
     """
     from rasa.api import train as rasa_train
-
-    from bot import dataset as datasets
 
     model.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name:

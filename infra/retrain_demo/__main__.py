@@ -100,7 +100,7 @@ def demonstrate(console: Console, folder: Path) -> Talk:
     drops.mkdir()
 
     console.print("[bold]1. A first dataset[/], and the bot is started with what came of it")
-    drop(drops / "lundi.json", as_json(sample(known, 150)))
+    (drops / "lundi.json").write_bytes(as_json(sample(known, 150)))
     first = pipeline.take(drops / "lundi.json")
     _show(console, first)
     assert first is not None
@@ -119,7 +119,7 @@ def demonstrate(console: Console, folder: Path) -> Talk:
             )
             watcher.start()
             try:
-                drop(drops / "mardi.json", as_json(sample(known, 460)))
+                (drops / "mardi.json").write_bytes(as_json(sample(known, 460)))
                 after = _changed(url, before)
             finally:
                 end.set()
@@ -142,11 +142,6 @@ def demonstrate(console: Console, folder: Path) -> Talk:
     )
     console.print("Your own: bot pipeline run FILE, and PIPELINE_FOLDER=pipeline make run")
     return talk
-
-
-def drop(path: Path, content: bytes) -> None:
-    """Put a file into the folder."""
-    path.write_bytes(content)
 
 
 def served(url: str) -> str:

@@ -14,13 +14,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bot.confusion import ConfusionMatrix
+from bot.model_updates import SERVING
 from bot.retraining.backends.base import Progress, State
 from bot.retraining.registry import DATASET_FILE, HELDOUT_FILE, Registry, Run
 from bot.retraining.settings import Settings
 from bot.retraining.source import Source
 from components.aws import AwsError
 
-SERVING = "serving.json"
 MODEL, FAILURE, MATRIX = (
     "output/model.tar.gz",
     "output/failure.txt",
@@ -66,10 +66,11 @@ class LocalBackend:
         """Look for the model."""
         if Path(run.training["arn"]).exists():
             return Progress(State.READY, "TRAINED")
-        found = self._registry.storage.read(f"runs/{run.run_id}/{FAILURE}")
-        return Progress(
-            State.FAILED, "FAILED", found[0].decode() if found else "There is no model."
-        )
+        try:
+            reason = self._registry.get(run.run_id, FAILURE).decode()
+        except AwsError:
+            reason = "There is no model."
+        return Progress(State.FAILED, "FAILED", reason)
 
     def metrics(self, run: Run) -> ConfusionMatrix:
         """Read what the training measured."""
