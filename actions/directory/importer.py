@@ -480,7 +480,7 @@ class _Writer:
 
     def _insert_names(self) -> None:
         _bulk_insert(self.connection, tables.agency, self.agencies.new)
-        rows = [(i, name, key, matching.squash(key) or key) for i, name, key in self.skills.new]
+        rows = [(i, name, key, matching.squashed_key(key)) for i, name, key in self.skills.new]
         _bulk_insert(self.connection, tables.skill, rows)
         hashes = sorted((h, i) for i, _, key in self.skills.new for h in matching.skill_hashes(key))
         _bulk_insert(self.connection, tables.skill_hash, hashes)
