@@ -8,7 +8,6 @@ both engines give and take a database as of one moment.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -28,6 +27,7 @@ from actions.directory import DirectoryError
 from actions.directory.database import directory_url, safe_url
 from bot import server
 from bot.channels.conversations import conversations_url
+from bot.disk import sha256_of
 from bot.errors import UserError
 from bot.exposure import keep_private
 
@@ -67,7 +67,7 @@ def backup(
             members = sorted(path for path in folder.rglob("*") if path.is_file())
             names = {path.relative_to(folder).as_posix(): path for path in members}
             manifest = folder / MANIFEST
-            manifest.write_text(json.dumps({n: _digest(p) for n, p in names.items()}, indent=1))
+            manifest.write_text(json.dumps({n: sha256_of(p) for n, p in names.items()}, indent=1))
             made = folder / "archive"
             keep_private(made)
             with tarfile.open(made, "w") as tar:
@@ -201,7 +201,7 @@ def _unpack(archive: Path, folder: Path) -> list[str]:
                 path.parent.mkdir(exist_ok=True)
                 with path.open("wb") as target:
                     shutil.copyfileobj(content, target)
-                if _digest(path) != digest:
+                if sha256_of(path) != digest:
                     raise UserError(f"{archive} is damaged ({name}): nothing was changed.")
     except (OSError, tarfile.TarError, ValueError, KeyError, AttributeError) as error:
         raise UserError(f"{archive} is no backup, or damaged: {error}") from None
@@ -219,11 +219,3 @@ def _add_lines(saved: Path) -> None:
     missing = [line for line in saved.read_bytes().splitlines() if line not in present]
     with path.open("ab") as file:
         file.write(b"".join(line + b"\n" for line in missing))
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from bot.disk import sha256_of
 from bot.errors import COMMAND, UserError
 
 if TYPE_CHECKING:
@@ -462,14 +463,6 @@ def _word_list(source: _Source) -> dict[str, int]:
     return words
 
 
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
 def _write_json(path: Path, value: object) -> None:
     text = json.dumps(value, ensure_ascii=False, indent=2)
     path.write_text(text + "\n", encoding="utf-8", newline="\n")
@@ -478,7 +471,7 @@ def _write_json(path: Path, value: object) -> None:
 def _write_manifest(folder: Path, **facts: object) -> None:
     files = sorted(path for path in folder.iterdir() if path.is_file() and path.name != MANIFEST)
     checksums = {
-        path.name: {"sha256": _sha256(path), "bytes": path.stat().st_size} for path in files
+        path.name: {"sha256": sha256_of(path), "bytes": path.stat().st_size} for path in files
     }
     _write_json(folder / MANIFEST, {**facts, "files": checksums})
 
@@ -521,7 +514,7 @@ def verify(folder: Path) -> dict[str, Any]:
             faults.append(f"{name} is missing")
         elif path.stat().st_size != facts["bytes"]:
             faults.append(f"{name} has {path.stat().st_size} bytes instead of {facts['bytes']}")
-        elif _sha256(path) != facts["sha256"]:
+        elif sha256_of(path) != facts["sha256"]:
             faults.append(f"{name} has another content")
     if faults:
         raise UserError(

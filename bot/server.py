@@ -26,6 +26,7 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 
 from bot import comprehend, exposure
+from bot.disk import sha256_of
 from bot.errors import UserError
 from bot.rasa_cli import ACTIONS_PORT_VARIABLE, API_TOKEN_VARIABLE, PROJECT_ROOT, environment
 
@@ -330,21 +331,19 @@ def model_fingerprint(root: Path = PROJECT_ROOT, config: Path = CONFIG, endpoint
     return digest.hexdigest()
 
 
-def _digest(model: Path) -> str:
-    return hashlib.sha256(model.read_bytes()).hexdigest()
-
-
 def fresh_model(config: Path = CONFIG, endpoint: str = "") -> Path | None:
     """Return the model that was trained from the present inputs, if there is one."""
     model = model_path(config)
+    fingerprint = model_fingerprint(config=config, endpoint=endpoint)
     try:
         stamp = json.loads(_stamp_path(model).read_text(encoding="utf-8"))
-        # Stamps of older versions have the size alone.
-        known = {"sha256": _digest(model)}, {"size": model.stat().st_size}
+        if not isinstance(stamp, dict) or stamp.get("fingerprint") != fingerprint:
+            return None
+        # Last, since a digest reads the whole model. Stamps of older versions have its size alone.
+        held = {"size": model.stat().st_size} if "size" in stamp else {"sha256": sha256_of(model)}
     except (OSError, ValueError):
         return None
-    fingerprint = model_fingerprint(config=config, endpoint=endpoint)
-    return model if stamp in [{"fingerprint": fingerprint, **one} for one in known] else None
+    return model if stamp == {"fingerprint": fingerprint, **held} else None
 
 
 @contextlib.contextmanager
@@ -409,7 +408,7 @@ def _train(model: Path, config: Path, arguments: list[str], endpoint: str) -> Pa
 
 def write_stamp(model: Path, fingerprint: str) -> None:
     """Note beside the model what it was made from, and its digest, to know it again."""
-    stamp = json.dumps({"fingerprint": fingerprint, "sha256": _digest(model)})
+    stamp = json.dumps({"fingerprint": fingerprint, "sha256": sha256_of(model)})
     _stamp_path(model).write_text(f"{stamp}\n", encoding="utf-8")
 
 

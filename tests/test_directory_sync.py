@@ -54,6 +54,17 @@ def test_undo_goes_back_and_forth(directory: Directory, tmp_path: Path) -> None:
     counts_are_right(directory)
 
 
+def test_undo_of_a_spelling_alone(directory: Directory, tmp_path: Path) -> None:
+    directory.import_(csv_file(tmp_path, EVE))
+    directory.import_(csv_file(tmp_path, EVE.replace("java", "JAVA")))
+    assert directory.find_experts("java").skill == "JAVA"
+    # Who asks has the names of skills in memory.
+    assert directory.undo() == ImportResult()
+    assert directory.find_experts("JAVA").skill == "java"
+    assert directory.undo() == ImportResult()
+    assert directory.find_experts("java").skill == "JAVA"
+
+
 def test_undo_of_the_first_import(directory: Directory, tmp_path: Path) -> None:
     directory.import_(csv_file(tmp_path, PAUL, ANNE))
     before = contents(directory, tmp_path)

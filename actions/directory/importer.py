@@ -167,12 +167,11 @@ def _undo(connection: Connection) -> ImportResult:
         writer.write(chunk)
     for chunk in _chunks([row.key for row in people if not row.data]):
         writer.remove(chunk)
-    result = writer.finish()
+    named = {table.name: table for table in (tables.agency, tables.skill)}
     for row in remembered:
-        names = {table.name: table for table in (tables.agency, tables.skill)}.get(row.kind)
-        if names is not None:
-            writer.respell(names, row.key, row.data)
-    return result
+        if row.kind in named:
+            writer.respell(named[row.kind], row.key, row.data)
+    return writer.finish()
 
 
 def _as_remembered(data: str) -> Row:
@@ -277,10 +276,9 @@ class _Writer:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         people = tables.collaborator
-        highest = connection.execute(select(func.max(people.c.pk))).scalar()
-        self.empty = highest is None
-        counted = connection.execute(select(func.count()).select_from(people))
-        self.before = 0 if self.empty else int(counted.scalar_one())
+        counted = connection.execute(select(func.max(people.c.pk), func.count()))
+        highest, self.before = counted.one()
+        self.empty = not self.before
         self.next_pk = (highest or 0) + 1
         self.now = datetime.now(timezone.utc).replace(microsecond=0, tzinfo=None)
         self.agencies = _Names(connection, tables.agency)
@@ -443,7 +441,8 @@ class _Writer:
         for pk, values, skills in people:
             first, last, agency_id = values["first_name"], values["last_name"], values["agency_id"]
             order = matching.name_order(first, last)
-            self.arrived.add(matching.name_key(first, last))
+            name_key = matching.name_key(first, last)
+            self.arrived.add(name_key)
             person_rows.append(
                 (
                     pk,
@@ -457,7 +456,7 @@ class _Writer:
                     values["available_from"] and values["available_from"].isoformat(),
                     values["biography"],
                     (values["updated_at"] or self.now).isoformat(" ", "microseconds"),
-                    matching.name_key(first, last),
+                    name_key,
                     order,
                 )
             )
@@ -480,7 +479,7 @@ class _Writer:
 
     def _insert_names(self) -> None:
         _bulk_insert(self.connection, tables.agency, self.agencies.new)
-        rows = [(i, name, key, matching.squash(key) or key) for i, name, key in self.skills.new]
+        rows = [(i, name, key, matching.squashed_key(key)) for i, name, key in self.skills.new]
         _bulk_insert(self.connection, tables.skill, rows)
         hashes = sorted((h, i) for i, _, key in self.skills.new for h in matching.skill_hashes(key))
         _bulk_insert(self.connection, tables.skill_hash, hashes)

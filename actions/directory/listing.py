@@ -16,7 +16,7 @@ from sqlalchemy.sql import ColumnElement, FromClause, Select
 from actions.directory import matching, search, skills, tables, vocabulary
 from actions.directory.importer import NAME_BITS
 from actions.directory.model import Expert, ExpertsFound, Found, Listed, Relaxed
-from actions.directory.skills import Meant
+from actions.directory.skills import Meant, Vocabulary
 from actions.query import MAX_OFFSET, PAGE_SIZE, Constraint, Query, Term
 
 _person = tables.collaborator.c
@@ -59,11 +59,12 @@ class _Meaning:
 
 def _meanings(connection: Connection, constraints: Sequence[Constraint]) -> list[_Meaning]:
     """What each constraint means; two spellings of one are one."""
-    found = (_meaning(connection, constraint) for constraint in constraints)
+    known = skills.vocabulary(connection)
+    found = (_meaning(connection, known, constraint) for constraint in constraints)
     return list({meaning.constraint: meaning for meaning in found}.values())
 
 
-def _meaning(connection: Connection, constraint: Constraint) -> _Meaning:
+def _meaning(connection: Connection, known: Vocabulary, constraint: Constraint) -> _Meaning:
     ids: dict[int, None] = {}
     exact: list[int] = []
     versions: list[str] = []
@@ -72,8 +73,12 @@ def _meaning(connection: Connection, constraint: Constraint) -> _Meaning:
     people: list[int] = []
     terms: list[Term] = []
     unknown: list[Term] = []
+
+    def size() -> int:
+        return len(ids) + len(words) + len(agencies) + len(people)
+
     for term in constraint.terms:
-        before = len(ids) + len(words) + len(agencies) + len(people)
+        before = size()
         if term.kind == "job_title":
             words += [(matching.TITLE, title) for title in vocabulary.titles(term.value)]
         elif term.kind == "topic":
@@ -90,22 +95,21 @@ def _meaning(connection: Connection, constraint: Constraint) -> _Meaning:
             people += [pk for pk in pks if pk is not None]
         elif term.kind != "availability":
             asked = term.value
-            term, meant, titles = _skills(connection, term)
+            term, meant, titles = _skills(connection, known, term)
             ids.update(dict.fromkeys(meant.ids))
             words += [(matching.TITLE, title) for title in titles]
             if not meant.ids and term.kind == "technology":
-                before = len(ids) + len(words) + len(agencies) + len(people)  # a title, perhaps
+                before = size()  # a title, perhaps
             if meant.version and meant.others:
                 exact += meant.exact
                 versions.append(asked)
         terms.append(term)
-        known = len(ids) + len(words) + len(agencies) + len(people) > before
-        if not known and term.kind != "availability":
+        if size() == before and term.kind != "availability":
             unknown.append(term)
     return _Meaning(
         dataclasses.replace(constraint, terms=tuple(dict.fromkeys(terms))),
         tuple(ids),
-        tuple(skills.vocabulary(connection).names[i] for i in ids),
+        tuple(known.names[i] for i in ids),
         tuple(words),
         tuple(agencies),
         tuple(people),
@@ -115,13 +119,14 @@ def _meaning(connection: Connection, constraint: Constraint) -> _Meaning:
     )
 
 
-def _skills(connection: Connection, term: Term) -> tuple[Term, Meant, tuple[tuple[str, ...], ...]]:
+def _skills(
+    connection: Connection, known: Vocabulary, term: Term
+) -> tuple[Term, Meant, tuple[tuple[str, ...], ...]]:
     """The skills and titles that a technology or a family stands for.
 
     In turn: the skills of that name, the family of that name (with them), skills that it is a slip
     for, the skills that have all its words (Spring: Spring Boot), the title of that name.
     """
-    known = skills.vocabulary(connection)
     meant = known.meaning(term.value)
     family = vocabulary.family(term.value)
     if family is not None and not (meant.exact and term.kind == "technology"):
@@ -129,7 +134,7 @@ def _skills(connection: Connection, term: Term) -> tuple[Term, Meant, tuple[tupl
         ids = tuple(matching.unique((*meant.ids, *others)))
         return Term("family", term.value), Meant((), ids), family.titles
     if not meant.ids:
-        meant = search.meaning(connection, term.value)
+        meant = search.slip(connection, known, term.value)
     if not meant.ids:
         found = dict(search.containing(connection, term.value, _MAX_SKILLS))
         name = next(iter(found.values())) if len(found) == 1 else term.value

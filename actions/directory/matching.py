@@ -420,6 +420,11 @@ def squash(key: str) -> str:
     return re.sub(r"[^\w+#]|_", "", key)
 
 
+def squashed_key(key: str) -> str:
+    """``key`` squashed; as it stands where it is all signs."""
+    return squash(key) or key
+
+
 def skill_words(key: str) -> list[str]:
     """Words of a skill, to find those that resemble it; joining words are left out."""
     return [word for word in re.findall(r"[\w+#]+", key) if len(word) > 2 or word in {"c#", "f#"}]
@@ -427,7 +432,7 @@ def skill_words(key: str) -> list[str]:
 
 def skill_hashes(key: str) -> set[int]:
     """Keys under which a skill is found: typos of the squashed name, and its words."""
-    squashed = squash(key) or key
+    squashed = squashed_key(key)
     keys = {":" + item for item in deletions(squashed, typos_allowed(squashed))}
     keys |= {"/" + word for word in skill_words(key)}
     return {hash_key(item) for item in keys}
@@ -435,7 +440,7 @@ def skill_hashes(key: str) -> set[int]:
 
 def skill_query_hashes(key: str) -> tuple[set[int], set[int]]:
     """Keys to look up for typos of ``key``, and for skills that share a word with it."""
-    squashed = squash(key) or key
+    squashed = squashed_key(key)
     return (
         {hash_key(":" + item) for item in deletions(squashed, typos_allowed(squashed))},
         {hash_key("/" + word) for word in skill_words(key)},

@@ -35,7 +35,7 @@ def unreached(connection: Connection) -> Iterator[Unreached]:
     slips: dict[int, list[tuple[int, str]]] = {}
     for identifier, name in known.names.items():
         key = matching.skill_key(name)
-        if not any(s.value for s in spotting.spot(connection, name) if s.value) and len(key) > 1:
+        if len(key) > 1 and not any(s.value for s in spotting.spot(connection, name)):
             yield Unreached(name, "is not recognised in a sentence", _line("SHORT NAME", name))
             continue
         squashed = matching.squash(key)
@@ -56,7 +56,7 @@ def unreached(connection: Connection) -> Iterator[Unreached]:
 
 def _parts(name: str) -> list[str]:
     """The names within ``name`` that its punctuation sets apart, where there are several."""
-    if (matching.squash(matching.skill_key(name))) in skills.lookups():
+    if matching.squash(matching.skill_key(name)) in skills.lookups():
         return []
     found = [part.strip() for part in _PART.findall(name)]
     found = [part for part in found if len(part) > 1 and re.search(r"[^\W\d_]{2}", part)]

@@ -19,7 +19,7 @@ from sqlalchemy.sql import Select
 from actions.directory import matching, skills, tables, vocabulary
 from actions.directory.matching import CONFIDENT_GRADE, Closeness, NameMatch, Question
 from actions.directory.model import Collaborator, PeopleFound, Skill
-from actions.directory.skills import Meant
+from actions.directory.skills import Meant, Vocabulary
 
 # Candidates that one statement may bring to the exact scoring.
 _MAX_CANDIDATES = 80
@@ -382,14 +382,17 @@ def meaning(connection: Connection, typed: str) -> Meant:
 
     A technology that the project knows by another name is no slip (MSSQL is not MySQL).
     """
-    found = skills.vocabulary(connection)
-    meant = found.meaning(typed)
-    if meant.ids:
-        return meant
+    known = skills.vocabulary(connection)
+    meant = known.meaning(typed)
+    return meant if meant.ids else slip(connection, known, typed)
+
+
+def slip(connection: Connection, known: Vocabulary, typed: str) -> Meant:
+    """The skills whose name ``typed`` nearly is, as of :func:`meaning`."""
     key = matching.skill_key(matching.clean(typed))
     squashed = matching.squash(key)
     if not key or squashed in vocabulary.known_technologies():
-        return meant
+        return Meant()
     hashes, _ = matching.skill_query_hashes(key)
     best: tuple[float, int, DatabaseRow] | None = None
     holders = select(func.coalesce(func.sum(_count.people), 0)).where(_count.skill_id == _skill.id)
@@ -405,7 +408,7 @@ def meaning(connection: Connection, typed: str) -> Meant:
         if score and (best is None or (score, row.people) > best[:2]):
             best = score, row.people, row
     # The one meant, and all that its name stands for.
-    return found.meaning(best[2].name) if best else meant
+    return known.meaning(best[2].name) if best else Meant()
 
 
 def related(connection: Connection, typed: str, agency: str | None) -> tuple[str, ...]:

@@ -23,7 +23,14 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.engine import Row as DatabaseRow
 
 from actions.directory import matching, tables
-from actions.directory.matching import loose_key, skill_key, squash, unique, without_version
+from actions.directory.matching import (
+    loose_key,
+    skill_key,
+    squash,
+    squashed_key,
+    unique,
+    without_version,
+)
 
 LOOKUPS_PATH = Path(__file__).resolve().parents[2] / "data" / "lookups.yml"
 
@@ -40,8 +47,7 @@ _BRACKETS = re.compile(r"(.+?)\s*\(([^()]+)\)")
 
 
 def _squashed(text: str) -> str:
-    key = skill_key(text)
-    return squash(key) or key
+    return squashed_key(skill_key(text))
 
 
 # --- what everybody calls them --------------------------------------------------------------------
@@ -83,7 +89,7 @@ class Names:
     def canonical(self, text: str) -> str | None:
         """The canonical name of ``text`` as it stands, or None."""
         key = skill_key(text)
-        return self.known.get(squash(key) or key) or self._loose.get(loose_key(key))
+        return self.known.get(squashed_key(key)) or self._loose.get(loose_key(key))
 
     def base(self, text: str) -> str:
         """The name without version; ``""`` where it has none, or where the number is the name's."""
@@ -99,7 +105,7 @@ class Names:
         names = [key]
         if not self.base(text) and (canonical := self.canonical(text)):
             names.append(skill_key(canonical))
-        return unique(k for name in names for k in (squash(name) or name, loose_key(name)) if k)
+        return unique(k for name in names for k in (squashed_key(name), loose_key(name)) if k)
 
     def parts(self, text: str, skills: Container[str] = ()) -> list[str]:
         """The names that ``text`` is made of, in a list or behind a vendor; none where it is one.
@@ -109,7 +115,7 @@ class Names:
         blanks between them, or a vendor in front of them.
         """
         key = skill_key(text)
-        if (squash(key) or key) in self.known:
+        if squashed_key(key) in self.known:
             return []
         if bracketed := _BRACKETS.fullmatch(key):  # « Dessin assisté par ordinateur (DAO) »
             return [bracketed[1], bracketed[2]]

@@ -55,7 +55,7 @@ def spot(connection: Connection, text: str) -> list[Spotted]:
             continue
         key = matching.skill_key(written)
         if any(k in known for k in (matching.squash(key), matching.loose_key(key)) if k) or (
-            (matching.squash(key) or key) in known.synonyms and known.meaning(written).ids
+            matching.squashed_key(key) in known.synonyms and known.meaning(written).ids
         ):
             # « .NET »: the sign belongs to it, and « net » alone is a word.
             dotted = written == "net"

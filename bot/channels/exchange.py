@@ -193,7 +193,9 @@ class Exchange:
                     return stored
             self._accepted = True
             self._notify()
-            before, _ = await asyncio.to_thread(conversations.page, conversation_id, 1)
+            before: list[Turn] = []
+            if request.is_typed:  # a button says what it means
+                before, _ = await asyncio.to_thread(conversations.page, conversation_id, 1)
             meant = request.meant(before[0] if before else None)
             message = UserMessage(
                 meant,

@@ -34,16 +34,21 @@ class Request:
     idempotency_key: str | None = None
 
     @property
+    def is_typed(self) -> bool:
+        """Whether the user has written it, rather than tapped a button."""
+        return bool(self.question["type"] == "text")
+
+    @property
     def text(self) -> str:
         """What the user says: a text, or the payload of a button."""
-        return str(self.question["text" if self.question["type"] == "text" else "payload"])
+        return str(self.question["text" if self.is_typed else "payload"])
 
     def meant(self, before: Turn | None) -> str:
         """Return what Rasa is to understand, after the turn ``before``.
 
         What stands on a button there means the same where it is typed.
         """
-        if self.question["type"] == "text" and before is not None:
+        if self.is_typed and before is not None:
             replies = before["replies"]
             offered = [*before["suggestions"], *(b for r in replies for b in r["buttons"])]
             for button in offered:

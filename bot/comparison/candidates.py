@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -18,7 +17,6 @@ from components.remote import Ranking
 # A service that limits its rate is asked again for what it has not answered: so often, after so
 # many seconds. Some texts have no answer at all, hence not for ever.
 _ATTEMPTS, _PAUSE = 5, 1.0
-_FACTS = "facts.json"
 
 
 class Classifier(Protocol):
@@ -57,7 +55,7 @@ def prepare(spec: Spec) -> None:
 
 
 def fit(spec: Spec, examples: Labelled, seed: int, folder: Path) -> Facts:
-    """Train a candidate into the empty folder ``folder``; also note the facts there.
+    """Train a candidate into the empty folder ``folder``.
 
     Raises:
         Exception: Whatever the training raises.
@@ -68,15 +66,12 @@ def fit(spec: Spec, examples: Labelled, seed: int, folder: Path) -> Facts:
         begin = time.perf_counter()
         used = torch_pipeline.fit(spec.model, examples.texts, examples.intents, seed, folder)
         seconds = time.perf_counter() - begin
-        facts = Facts(seconds, _size(folder), used.used, _encoder_notes(used.name, used.used))
-    else:
-        from bot.comparison import rasa_pipeline
+        return Facts(seconds, _size(folder), used.used, _encoder_notes(used.name, used.used))
+    from bot.comparison import rasa_pipeline
 
-        begin = time.perf_counter()
-        rasa_pipeline.fit(spec.model, examples.texts, examples.intents, seed, folder)
-        facts = _pipeline_facts(time.perf_counter() - begin, folder)
-    _write(facts, folder)
-    return facts
+    begin = time.perf_counter()
+    rasa_pipeline.fit(spec.model, examples.texts, examples.intents, seed, folder)
+    return _pipeline_facts(time.perf_counter() - begin, folder)
 
 
 def load(spec: Spec, folder: Path, threads: int) -> Classifier:
@@ -111,18 +106,9 @@ def rank_all(classifier: Classifier, spec: Spec, texts: Sequence[str]) -> list[R
     return rankings
 
 
-def read_facts(folder: Path) -> Facts:
-    """Return what :func:`fit` has noted."""
-    return Facts(**json.loads((folder / _FACTS).read_text(encoding="utf-8")))
-
-
 def served_models(folder: Path) -> list[Path]:
     """Return the folders below ``folder`` that hold a served CamemBERT."""
     return sorted(path.parent for path in folder.rglob("model.onnx"))
-
-
-def _write(facts: Facts, folder: Path) -> None:
-    (folder / _FACTS).write_text(json.dumps(asdict(facts)), encoding="utf-8")
 
 
 def _size(folder: Path) -> int:

@@ -36,6 +36,15 @@ class Report:
         """The protocol whose scores are marked and stand in the summary."""
         return assessment.basis(self.results.candidates)
 
+    @property
+    def chosen(self) -> list[Candidate]:
+        """Whom somebody would take: the first, and the default."""
+        return [
+            one.candidate
+            for one in self.assessments
+            if one.label in self.decision.winners or one.candidate.is_default
+        ]
+
     def scores(self, candidate: Candidate) -> Performance | None:
         """Return a candidate's scores by that protocol."""
         return assessment.performance(candidate, self.protocol)

@@ -121,16 +121,10 @@ def _performance_blocks(report: Report, drawn: dict[str, Picture]) -> list[Block
             blocks.append(grid)
     blocks.append(tables.significance_grid(report))
     blocks += _chosen(drawn, "learning-curves")
-    # Of those that somebody would take: the first, and the default.
-    chosen = [
-        one.candidate
-        for one in report.assessments
-        if one.label in report.decision.winners or one.candidate.is_default
-    ]
-    blocks += _chosen(drawn, *map(report_pictures.confusion_name, chosen))
+    blocks += _chosen(drawn, *map(report_pictures.confusion_name, report.chosen))
     blocks += [
         tables.intents_grid(one, scores, report.protocol)
-        for one in chosen
+        for one in report.chosen
         if (scores := report.scores(one))
     ]
     return blocks

@@ -109,9 +109,9 @@ def _break_even(report: Report) -> _Drawing:
 
 
 def _confusions(report: Report) -> Iterator[_Drawing]:
-    for assessed in report.assessments:
-        one, scores = assessed.candidate, report.scores(assessed.candidate)
-        if scores and (assessed.label in report.decision.winners or one.is_default):
+    for one in report.chosen:
+        scores = report.scores(one)
+        if scores:
             labels = [name or "(none)" for name in scores.confusion.labels]
             side = max(4.6, min(12.0, 2.6 + 0.42 * len(labels)))
             yield _Drawing(

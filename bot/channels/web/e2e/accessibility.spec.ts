@@ -1,11 +1,9 @@
 import AxeBuilder from "@axe-core/playwright";
 import type { Locator, Page } from "@playwright/test";
-import { expect, test } from "./page";
+import { expect, still, test } from "./page";
 
 async function violations(page: Page): Promise<string[]> {
-  await page.evaluate(() =>
-    Promise.allSettled(document.getAnimations().map(({ finished }) => finished)),
-  );
+  await still(page);
   const tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
   const found = (await new AxeBuilder({ page }).withTags(tags).analyze()).violations;
   return found.flatMap(({ id, nodes }) => nodes.map(({ html }) => `${id}: ${html}`));

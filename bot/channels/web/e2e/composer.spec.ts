@@ -97,6 +97,24 @@ test("a thumb down is noted beside its question, and taken back", async ({ clien
   await expect(async () => expect((await client.history())[0]?.verdict).toBeNull()).toPass();
 });
 
+test("a thumb down that cannot be noted is taken back alone", async ({ client, page }) => {
+  await client.signIn();
+  let refuse = () => {};
+  const refused = new Promise<void>((resolve) => (refuse = resolve));
+  await page.route("**/feedback", async (route) => {
+    await refused;
+    await route.fulfill({ status: 500 });
+  });
+  const answer = await client.ask("Quel temps fait-il demain ?");
+  await answer.getByRole("button", { name: "Cette réponse ne va pas" }).click();
+  await client.ask("Qui est Maëlys Kerguelen ?"); // meanwhile
+  await expect(answer).toContainText("Merci, la question sera revue.");
+  refuse();
+  await expect(page.getByRole("alert")).toContainText("Votre avis n’a pas pu être noté.");
+  await expect(answer).not.toContainText("Merci, la question sera revue.");
+  await expect(client.turns).toHaveCount(2);
+});
+
 test("the welcome asks what this directory can answer", async ({ client, page }) => {
   await client.signIn();
   const examples = page.getByRole("list", { name: "Exemples" }).getByRole("button");

@@ -1,10 +1,9 @@
 import type { Page } from "@playwright/test";
+import { still } from "./page";
 
 /** Texts that are cut off, and things that lie on each other, anywhere on the page. */
 export async function faults(page: Page): Promise<string[]> {
-  await page.evaluate(() =>
-    Promise.allSettled(document.getAnimations().map(({ finished }) => finished)),
-  );
+  await still(page);
   return page.evaluate(() => {
     /** So much, in pixels, is left to rounding and to the room that letters are given. */
     const TOLERANCE = 2;

@@ -138,6 +138,13 @@ export class Client {
   }
 }
 
+/** Wait until nothing on the page moves any more. */
+export async function still(page: Page): Promise<void> {
+  await page.evaluate(() =>
+    Promise.allSettled(document.getAnimations().map(({ finished }) => finished)),
+  );
+}
+
 export const test = base.extend<{ client: Client }>({
   client: async ({ page, request }, use, info) => {
     const client = new Client(page, request);

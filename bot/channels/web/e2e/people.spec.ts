@@ -43,8 +43,8 @@ test("a selection grows over several questions, and is handed on", async ({
 }) => {
   await context.grantPermissions(["clipboard-read", "clipboard-write"]);
   await client.signIn();
-  await retain(await client.ask(LIST), "Maëlys Kerguelen");
-  await retain(await client.ask("Qui est Paul Martin ?"), "Lyon");
+  await retain(client, await client.ask(LIST), "Maëlys Kerguelen");
+  await retain(client, await client.ask("Qui est Paul Martin ?"), "Lyon");
   const open = page.getByRole("button", { name: "Ma sélection (2)" });
   await page.reload(); // it is kept
   await open.click();
@@ -81,12 +81,8 @@ test("a selection grows over several questions, and is handed on", async ({
   await expect(dialog.getByText("Retenez des personnes")).toBeVisible();
 });
 
-async function retain(answer: Locator, row: string): Promise<void> {
-  await answer
-    .locator(".people > li")
-    .filter({ hasText: row })
-    .getByRole("button", { name: "Retenir" })
-    .click();
+async function retain(client: Client, answer: Locator, row: string): Promise<void> {
+  await client.row(answer, row).getByRole("button", { name: "Retenir" }).click();
 }
 
 /** Somebody else opens a link, and sees what they may. */
@@ -114,7 +110,7 @@ test("two people side by side, whichever of the selection", async ({ client, pag
   await client.signIn();
   const list = await client.ask("Qui connaît Python ?");
   const names = await list.locator(".who strong").allTextContents();
-  for (const name of names.slice(0, 3)) await retain(list, name);
+  for (const name of names.slice(0, 3)) await retain(client, list, name);
   await page.getByRole("button", { name: "Ma sélection (3)" }).click();
   await page.getByRole("button", { name: "Comparer" }).click();
   const table = page.getByRole("dialog", { name: "Comparer" }).getByRole("table");

@@ -165,7 +165,7 @@ export function textOf(message: UserMessage): string {
   return message.type === "text" ? message.text : (message.title ?? message.payload);
 }
 
-/** Payload of the card of a person, as the contract's example shows it. */
-export function personPayload(id: string): string {
-  return `/WHO_IS${JSON.stringify({ collaborator_id: id })}`;
+/** What asks for the card of a person, as the contract's example shows it. */
+export function personButton({ id, name }: Person): Button {
+  return { title: name, payload: `/WHO_IS${JSON.stringify({ collaborator_id: id })}` };
 }

@@ -98,7 +98,7 @@ export class Conversation {
     this.setTurns(before.map((turn) => (turn.id === id ? { ...turn, verdict } : turn)));
     try {
       await authorized(this.session, (token) => api.judge(token, id, verdict));
-      if (verdict === "bad") this.announce(newKey(), "Merci, la question sera revue.");
+      if (verdict === "bad") this.tell("Merci, la question sera revue.");
     } catch (error) {
       this.setTurns(before);
       this.report(error, "Votre avis n’a pas pu être noté.");
@@ -112,7 +112,7 @@ export class Conversation {
       this.setPending([]);
       this.setTurns([]);
       this.set({ older: null, notice: null });
-      this.announce(newKey(), "La conversation est effacée.");
+      this.tell("La conversation est effacée.");
     } catch (error) {
       this.report(error, "La conversation n’a pas pu être effacée.");
     }

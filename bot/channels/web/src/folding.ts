@@ -74,7 +74,7 @@ export function fold(state: State): Item[] {
 }
 
 /** The list that a turn answers with. */
-export function listOf(turn: Turn | null): ExpertList | null {
+function listOf(turn: Turn | null): ExpertList | null {
   for (const { card } of turn?.replies ?? []) {
     if (isKnown(card) && card.type === "expert_list") return card;
   }

@@ -7,7 +7,7 @@ import {
   type Person,
   type PersonCard,
   type PersonChoice,
-  personPayload,
+  personButton,
   type SkillCheck,
 } from "../contract";
 import * as format from "../format";
@@ -17,13 +17,13 @@ import { Icon } from "./icons";
 import {
   Actions,
   Availability,
-  Avatar,
   Contacts,
   Level,
   Missing,
   PersonDetails,
   PersonHeader,
   Skills,
+  Who,
 } from "./person";
 
 interface Props<T> {
@@ -87,11 +87,7 @@ function DetailCard({ card: { person, detail } }: { card: PersonCard }) {
 function OpenCard({ person, children }: { person: Person; children: ComponentChildren }) {
   const { tap } = useDesk();
   return (
-    <button
-      type="button"
-      class="link"
-      onClick={() => tap({ title: person.name, payload: personPayload(person.id) })}
-    >
+    <button type="button" class="link" onClick={() => tap(personButton(person))}>
       {children}
     </button>
   );
@@ -259,10 +255,7 @@ function PersonRow({ person, open, current = false, levels = {}, named = false }
         onClick={open}
         {...(current && { "aria-current": true })}
       >
-        <Avatar person={person} />
-        <span class="who">
-          <strong>{person.name}</strong>
-          <small>{`${person.job_title} · ${person.agency}`}</small>
+        <Who person={person}>
           {named && (
             <span class="named-levels">
               {shown.map(([name, level]) => (
@@ -272,7 +265,7 @@ function PersonRow({ person, open, current = false, levels = {}, named = false }
               ))}
             </span>
           )}
-        </span>
+        </Who>
         {!named && shown.map(([name, level]) => <Level key={name} level={level} />)}
       </button>
       <div class="row-end">

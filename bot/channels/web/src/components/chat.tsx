@@ -1,5 +1,5 @@
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
-import { type Config, type Examples, type Person, personPayload, type Settings } from "../contract";
+import { type Config, type Examples, type Person, personButton, type Settings } from "../contract";
 import type { Conversation } from "../conversation";
 import { fold, wholeList } from "../folding";
 import * as format from "../format";
@@ -73,7 +73,7 @@ export function Chat({ conversation, config, settings, openMenu }: Props) {
       tap,
       open: (person) => {
         setOpened(person);
-        tap({ title: person.name, payload: personPayload(person.id) });
+        tap(personButton(person));
       },
       shown,
       select: (person) => setSelection(toggled(selection, person)),

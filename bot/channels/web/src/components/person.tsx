@@ -1,3 +1,4 @@
+import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import type { HideableField, Person } from "../contract";
 import * as format from "../format";
@@ -39,6 +40,20 @@ export function Avatar({ person }: { person: Person }) {
         format.initials(person.first_name, person.last_name)
       )}
     </span>
+  );
+}
+
+/** Somebody in a row: who they are, and beneath it what else there is to say. */
+export function Who({ person, children }: { person: Person; children?: ComponentChildren }) {
+  return (
+    <>
+      <Avatar person={person} />
+      <span class="who">
+        <strong>{person.name}</strong>
+        <small>{`${person.job_title} · ${person.agency}`}</small>
+        {children}
+      </span>
+    </>
   );
 }
 

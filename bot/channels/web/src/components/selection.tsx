@@ -1,11 +1,11 @@
 import { useState } from "preact/hooks";
-import { type Person, personPayload } from "../contract";
+import { type Person, personButton } from "../contract";
 import * as selections from "../selection";
 import { Comparison } from "./comparison";
 import { useDesk } from "./desk";
 import { Dialog } from "./dialogs";
 import { Icon } from "./icons";
-import { Avatar, Copy } from "./person";
+import { Copy, Who } from "./person";
 
 const FILE = "selection.csv";
 
@@ -49,14 +49,10 @@ export function Selection({ people, setPeople, close }: Props) {
               class="person-row"
               onClick={() => {
                 close();
-                tap({ title: person.name, payload: personPayload(person.id) });
+                tap(personButton(person));
               }}
             >
-              <Avatar person={person} />
-              <span class="who">
-                <strong>{person.name}</strong>
-                <small>{`${person.job_title} · ${person.agency}`}</small>
-              </span>
+              <Who person={person} />
             </button>
             <button
               type="button"
