@@ -41,7 +41,7 @@ import yaml
 
 from benchmarks.serving import SENTENCES
 from bot import server
-from bot.rasa_cli import API_TOKEN_VARIABLE, PROJECT_ROOT, environment
+from bot.rasa_cli import API_TOKEN_VARIABLE, PROJECT_ROOT, project_environment
 
 LM_PACKAGES = PROJECT_ROOT / "results" / "bench" / "peers-lm"
 LM_INSTALLATION = (
@@ -113,7 +113,7 @@ def run(arguments: list[str], environ: dict[str, str]) -> None:
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=PROJECT_ROOT,
-        env={**environment(), **environ},
+        env={**project_environment(), **environ},
         capture_output=True,
         text=True,
     )

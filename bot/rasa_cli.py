@@ -48,14 +48,14 @@ DEFAULTS = {
 API_TOKEN_VARIABLE = "BOT_API_TOKEN"
 
 
-def environment() -> dict[str, str]:
+def project_environment() -> dict[str, str]:
     """Return this process's environment with the project's settings where they are not set."""
     return {**DEFAULTS, **os.environ}
 
 
 def configure_process() -> None:
     """Apply the settings to this process; call it before anything of Rasa is imported."""
-    os.environ.update(environment())
+    os.environ.update(project_environment())
     # `components` must be importable when a model is loaded, wherever the command is called from.
     if str(PROJECT_ROOT) not in sys.path:
         sys.path.insert(0, str(PROJECT_ROOT))
@@ -145,7 +145,7 @@ def with_endpoints(arguments: list[str]) -> list[str]:
     parser.add_argument("--endpoints")
     if parser.parse_known_args(arguments)[0].endpoints is not None:
         return arguments
-    return [*arguments, "--endpoints", environment()[ENDPOINTS_VARIABLE]]
+    return [*arguments, "--endpoints", project_environment()[ENDPOINTS_VARIABLE]]
 
 
 def ignore_deprecations_of_others() -> None:

@@ -28,7 +28,7 @@ from rich.console import Console
 from bot import comprehend, exposure
 from bot.disk import sha256_of
 from bot.errors import UserError
-from bot.rasa_cli import ACTIONS_PORT_VARIABLE, API_TOKEN_VARIABLE, PROJECT_ROOT, environment
+from bot.rasa_cli import ACTIONS_PORT_VARIABLE, API_TOKEN_VARIABLE, PROJECT_ROOT, project_environment
 
 HOST = "127.0.0.1"
 # Read by the actions, which this process need not import.
@@ -118,7 +118,7 @@ def start(
         process = subprocess.Popen(
             [sys.executable, *arguments],
             cwd=PROJECT_ROOT,
-            env={**environment(), "PYTHONUNBUFFERED": "1", **(environ or {})},
+            env={**project_environment(), "PYTHONUNBUFFERED": "1", **(environ or {})},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -388,7 +388,7 @@ def _train(model: Path, config: Path, arguments: list[str], endpoint: str) -> Pa
     options = ["--fixed-model-name", model.name.removesuffix(".tar.gz"), *arguments]
     # In our process group: whatever stops that stops the training as well.
     process = subprocess.Popen(
-        [sys.executable, *command, *options], cwd=PROJECT_ROOT, env=environment()
+        [sys.executable, *command, *options], cwd=PROJECT_ROOT, env=project_environment()
     )
     try:
         with stopping_on_signals():
@@ -560,7 +560,7 @@ def run(
     """
     from bot.channels.settings import require_authentication
 
-    require_authentication(CREDENTIALS, host, environment())
+    require_authentication(CREDENTIALS, host, project_environment())
     at = addresses(host, port, actions_port)
     require_free_ports(
         {"PORT=… or --port": port, "ACTIONS_PORT=… or --actions-port": actions_port}, host
@@ -636,7 +636,7 @@ def shell(
         process = subprocess.Popen(
             [sys.executable, "-m", "bot.rasa_cli", "shell", "--model", str(model), *options],
             cwd=PROJECT_ROOT,
-            env={**environment(), **at.environ},
+            env={**project_environment(), **at.environ},
         )
         try:
             process.wait()

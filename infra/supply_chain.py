@@ -22,7 +22,7 @@ import yaml
 from packaging.requirements import Requirement
 
 from bot.errors import UserError
-from infra.tools import environment
+from infra.tools import virtual_environment
 
 ROOT = Path(__file__).resolve().parent.parent
 POLICY = Path(__file__).with_suffix(".yml")
@@ -202,7 +202,7 @@ def new_secrets(files: Sequence[str], root: Path = ROOT, baseline: Path = BASELI
             f"Not judged yet, or a secret: {unjudged[0]}. detect-secrets audit {baseline}"
         )
     harmless = {(one["filename"], one["hashed_secret"]) for some in judged.values() for one in some}
-    scanner = environment(TOOLS, TOOLS_LOCK) / "detect-secrets"
+    scanner = virtual_environment(TOOLS, TOOLS_LOCK) / "detect-secrets"
     command = [str(scanner), "scan", "--no-verify", "--exclude-files", NOT_SCANNED, *files]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True)
     if done.returncode != 0:
@@ -234,7 +234,7 @@ def sbom(
 ) -> None:
     """Write bills of materials, CycloneDX 1.5 in JSON; the same for the same lock files."""
     output.mkdir(parents=True, exist_ok=True)
-    tool = environment(TOOLS, TOOLS_LOCK) / "cyclonedx-py"
+    tool = virtual_environment(TOOLS, TOOLS_LOCK) / "cyclonedx-py"
     python = output / "python.cdx.json"
     form = ("--output-reproducible", "--of", "JSON", "--sv", "1.5", "-o", str(python))
     _run(
@@ -269,7 +269,7 @@ def vulnerabilities() -> None:
 
     A package that a service says nothing of counts as not audited, and the command as failed.
     """
-    tool = environment(TOOLS, TOOLS_LOCK) / "pip-audit"
+    tool = virtual_environment(TOOLS, TOOLS_LOCK) / "pip-audit"
     problems: list[str] = []
     for lock in sorted(ROOT.glob("requirements*.lock")):
         command = [str(tool), "-r", str(lock), "--require-hashes", "--disable-pip", "-f", "json"]

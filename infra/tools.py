@@ -12,7 +12,7 @@ from filelock import FileLock
 from bot.errors import UserError
 
 
-def environment(folder: Path, lock: Path) -> Path:
+def virtual_environment(folder: Path, lock: Path) -> Path:
     """Return the ``bin`` of ``folder``, an environment with exactly what ``lock`` names.
 
     It is made anew when the lock file has changed; packages are checked by their hashes.

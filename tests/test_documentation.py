@@ -29,7 +29,7 @@ from bot.cli import app
 from bot.errors import UserError
 from infra import supply_chain
 from infra.localaws.terraform import mirror_environment, provider_mirror
-from infra.tools import environment
+from infra.tools import virtual_environment
 from tests.documented import NOT_RUN, STAYS, Block, blocks
 from tests.terminal import Terminal, clone_project, files_of, lend_environment
 from tests.test_end_to_end import is_free
@@ -86,7 +86,7 @@ def missing(block: Block, path: str) -> str | None:
                 return tool
     if ".venv-audit" in block.text or "make audit" in block.text:
         try:
-            environment(supply_chain.TOOLS, supply_chain.TOOLS_LOCK)
+            virtual_environment(supply_chain.TOOLS, supply_chain.TOOLS_LOCK)
         except UserError:
             return "a package registry"
     return None

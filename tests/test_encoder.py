@@ -33,7 +33,7 @@ SENTENCES = [
 
 
 @pytest.fixture(scope="session")
-def offline_encoder() -> Path:
+def built_encoder() -> Path:
     """The offline encoder where the product keeps it; built once, checked ever after."""
     folder = encoder.ENCODERS_FOLDER / encoder.OFFLINE_ENCODER
     encoder.build(folder)
@@ -41,8 +41,8 @@ def offline_encoder() -> Path:
 
 
 @pytest.fixture(scope="session")
-def tokenizer(offline_encoder: Path) -> Tokenizer:
-    return Tokenizer.from_file(str(offline_encoder / "tokenizer.json"))
+def tokenizer(built_encoder: Path) -> Tokenizer:
+    return Tokenizer.from_file(str(built_encoder / "tokenizer.json"))
 
 
 @pytest.fixture(scope="session")
@@ -203,7 +203,7 @@ def embed(folder: Path, sentences: list[str]) -> np.ndarray:
     return torch.nn.functional.normalize(mean, dim=-1).numpy()
 
 
-def test_related_sentences_are_nearer_than_unrelated_ones(offline_encoder: Path) -> None:
+def test_related_sentences_are_nearer_than_unrelated_ones(built_encoder: Path) -> None:
     pairs = [
         ("Qui s'y connaît en bases de données ?", "Je cherche un expert PostgreSQL."),
         ("Quel temps fera-t-il demain ?", "Est-ce qu'il va pleuvoir ce week-end ?"),
@@ -211,21 +211,21 @@ def test_related_sentences_are_nearer_than_unrelated_ones(offline_encoder: Path)
         ("Comment poser des congés ?", "À qui demander mes jours de vacances ?"),
         ("Une recette de gâteau au chocolat", "Comment faire un dessert avec du cacao ?"),
     ]
-    left = embed(offline_encoder, [one for one, _ in pairs])
-    right = embed(offline_encoder, [other for _, other in pairs])
+    left = embed(built_encoder, [one for one, _ in pairs])
+    right = embed(built_encoder, [other for _, other in pairs])
     assert (left @ right.T).argmax(1).tolist() == list(range(len(pairs)))
 
 
-def test_loads_as_a_camembert_classifier(offline_encoder: Path) -> None:
+def test_loads_as_a_camembert_classifier(built_encoder: Path) -> None:
     from transformers import AutoTokenizer, CamembertForSequenceClassification
 
     model, report = CamembertForSequenceClassification.from_pretrained(
-        offline_encoder, num_labels=3, output_loading_info=True
+        built_encoder, num_labels=3, output_loading_info=True
     )
     # Only the new classification head is not in the file.
     assert {name.split(".")[0] for name in report["missing_keys"]} == {"classifier"}
     assert not report["unexpected_keys"]
-    tokens = AutoTokenizer.from_pretrained(offline_encoder)("Qui est Paul ?", return_tensors="pt")
+    tokens = AutoTokenizer.from_pretrained(built_encoder)("Qui est Paul ?", return_tensors="pt")
     assert model(**tokens).logits.shape == (1, 3)
 
 

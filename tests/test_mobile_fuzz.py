@@ -14,7 +14,7 @@ import pytest
 from bot import exposure
 from bot.channels import contract
 from bot.errors import UserError
-from infra.tools import environment
+from infra.tools import virtual_environment
 from tests.mobile_server import MobileServer
 from tests.test_actions import HOST, ROOT, fill, free_port, start_action_server
 from tests.test_actions_with_rasa import model as rules_model  # noqa: F401
@@ -33,7 +33,7 @@ expected-statuses = ["2xx", "401", "403", "404", "422"]
 @pytest.fixture(scope="module")
 def schemathesis() -> Path:
     try:
-        return environment(ENVIRONMENT, LOCK) / "schemathesis"
+        return virtual_environment(ENVIRONMENT, LOCK) / "schemathesis"
     except UserError as error:
         pytest.skip(str(error))
 

@@ -373,7 +373,7 @@ def test_a_machine_that_only_serves_takes_the_model_that_is_there(
 def test_settings_give_way_to_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ACTION_TIMEOUT", raising=False)
     monkeypatch.setenv("RASA_TELEMETRY_ENABLED", "true")
-    environment = rasa_cli.environment()
+    environment = rasa_cli.project_environment()
     assert environment["ACTION_TIMEOUT"] == "10"
     assert environment["RASA_TELEMETRY_ENABLED"] == "true"
 

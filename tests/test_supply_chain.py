@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from bot.errors import UserError
 from infra import supply_chain
 from infra.supply_chain import Package, Policy
-from infra.tools import environment
+from infra.tools import virtual_environment
 
 POLICY = Policy.read()
 
@@ -21,7 +21,7 @@ POLICY = Policy.read()
 @pytest.fixture(scope="module")
 def tools() -> Path:
     try:
-        return environment(supply_chain.TOOLS, supply_chain.TOOLS_LOCK)
+        return virtual_environment(supply_chain.TOOLS, supply_chain.TOOLS_LOCK)
     except UserError as error:
         pytest.skip(str(error))
 

@@ -19,9 +19,9 @@ Only = Annotated[
 def backup(archive: Archive, only: Only = None, endpoints: Endpoints = DEFAULT_ENDPOINTS) -> None:
     """Copy directory, conversations, models and audit log to an archive, while the bot runs."""
     from bot import backup as work
-    from bot.rasa_cli import environment
+    from bot.rasa_cli import project_environment
 
-    written = work.backup(archive, _parts(only), endpoints, environment())
+    written = work.backup(archive, _parts(only), endpoints, project_environment())
     for name, size in written.items():
         typer.echo(f"{name}: {size} bytes")
 
@@ -29,9 +29,9 @@ def backup(archive: Archive, only: Only = None, endpoints: Endpoints = DEFAULT_E
 def restore(archive: Archive, only: Only = None, endpoints: Endpoints = DEFAULT_ENDPOINTS) -> None:
     """Put back what an archive of `bot backup` has, in the place of what is there."""
     from bot import backup as work
-    from bot.rasa_cli import environment
+    from bot.rasa_cli import project_environment
 
-    for name in work.restore(archive, _parts(only), endpoints, environment()):
+    for name in work.restore(archive, _parts(only), endpoints, project_environment()):
         typer.echo(f"{name}: restored")
 
 

@@ -24,9 +24,9 @@ DEFAULT_ENDPOINTS = Path("endpoints.yml")
 def stored(endpoints: Path) -> Conversations:
     """Return the conversations of the bot with that ``endpoints.yml``."""
     from bot.channels.conversations import open_conversations
-    from bot.rasa_cli import environment
+    from bot.rasa_cli import project_environment
 
-    return open_conversations(endpoints, environment())
+    return open_conversations(endpoints, project_environment())
 
 
 @app.command()

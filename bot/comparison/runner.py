@@ -27,7 +27,7 @@ from bot.comparison.settings import Settings, Spec
 from bot.comparison.splits import Data, Labelled
 from bot.comparison.worker import Worker, WorkerError
 from bot.errors import UserError
-from bot.rasa_cli import environment
+from bot.rasa_cli import project_environment
 
 if TYPE_CHECKING:
     from infra.localaws import LocalAWS
@@ -350,7 +350,7 @@ class Comparison:
     def _environment(self, aws: LocalAWS | None, threads: int) -> dict[str, str | None]:
         """Return the environment variables of the processes that train and answer."""
         return {
-            **environment(),
+            **project_environment(),
             **dict.fromkeys(_THREAD_VARIABLES, str(threads)),
             **(stand_in.environment(aws) if aws else {}),
         }

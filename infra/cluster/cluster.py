@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bot.rasa_cli import environment
+from bot.rasa_cli import project_environment
 from infra.cluster import engines
 from infra.cluster.engines import HOST, ROOT, Engine, free_port
 from infra.cluster.identity import AUDIENCE, ISSUER, IdentityProvider
@@ -318,7 +318,7 @@ class Cluster:
     def environ(self) -> dict[str, str]:
         """The environment of bots and action servers."""
         return {
-            **environment(),
+            **project_environment(),
             "PYTHONPATH": str(ROOT),
             "PYTHONUNBUFFERED": "1",
             "BOT_PRODUCTION": "1",
