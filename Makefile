@@ -17,7 +17,7 @@ DIRECTORY := data/directory.db
 ENCODER := $(or $(BOT_ENCODERS),models/encoders)/e5-small-fr/encoder.json
 # Packages that Rasa's LanguageModelFeaturizer needs, for a comparison with it alone.
 PEERS_LM := results/bench/peers-lm
-SOURCES := bot components actions infra benchmarks tests
+SOURCES := common components actions bot comparison infra localaws benchmarks tests
 # Nothing is trained on macOS with an Intel processor (infra/machines.py).
 MACHINE := $(shell uname -sm | tr ' ' -)
 READY := $(if $(filter Darwin-x86_64,$(MACHINE)),$(VENV)/.project-stamp,$(ENCODER))
@@ -97,11 +97,11 @@ load: setup ## Users at once on this bot and on stock Rasa, then a soak of 20 mi
 .PHONY: faults
 faults: setup ## Kill, fill up, corrupt and confuse the bot while users talk; report to results/bench/
 	@mkdir -p results/bench
-	@$(PYTHON) -m benchmarks.load.faults --out results/bench/faults.txt
+	@$(PYTHON) -m benchmarks.load.fault_injection --out results/bench/faults.txt
 
 .PHONY: localaws
 localaws: setup ## A local stand-in for AWS, for trying and testing [AWS_PORT=4566]
-	@$(PYTHON) -m infra.localaws --port $(AWS_PORT)
+	@$(PYTHON) -m localaws --port $(AWS_PORT)
 
 .PHONY: pipeline-demo
 pipeline-demo: setup ## Dataset in S3 to live endpoint, both ways, on the local AWS
@@ -125,7 +125,7 @@ lint: setup ## Check style, formatting, types and the dataset
 	@$(VENV)/bin/ruff check --quiet $(SOURCES)
 	@$(VENV)/bin/ruff format --check --quiet $(SOURCES) || { \
 		$(VENV)/bin/ruff format --check $(SOURCES); exit 1; }
-	@$(VENV)/bin/mypy bot components actions infra
+	@$(VENV)/bin/mypy $(filter-out benchmarks tests,$(SOURCES))
 	@$(BOT) dataset validate
 
 .PHONY: audit
@@ -194,6 +194,6 @@ $(PEERS_LM): benchmarks/peers-lm.lock $(VENV)/.packages-stamp
 	$(call step,Installing the packages of a peer (benchmarks/peers-lm.lock),$(VENV)/bin/uv pip install --quiet --python $(PYTHON) --no-deps --require-hashes --target $@ -r $<)
 	@touch $@
 
-$(ENCODER): bot/encoder.py $(VENV)/.project-stamp
+$(ENCODER): components/camembert/offline_encoder.py $(VENV)/.project-stamp
 	$(call step,Building the offline encoder,$(BOT) encoder build)
 	@touch $@

@@ -25,10 +25,10 @@ from rasa_sdk import Tracker
 
 from actions.directory import Collaborator, Completion, Directory, Found, PeopleFound, Spotted
 from actions.query import Constraint, Query
-from bot import exposure
-from bot.errors import UserError
-from bot.observability.steps import step
-from bot.observability.trace_context import parse
+from common import environment
+from common.errors import UserError
+from common.trace_context import parse
+from common.tracing import step
 
 CALLER_METADATA = "caller"
 TRACEPARENT_METADATA = "traceparent"
@@ -108,7 +108,9 @@ def _metadata(tracker: Tracker) -> Mapping[str, Any]:
 
 def anonymous_scopes() -> frozenset[str]:
     """Return the scopes of callers whom no channel authenticated."""
-    answers_others = exposure.is_production() or os.environ.get(exposure.ACTIONS_SECRET_VARIABLE)
+    answers_others = environment.is_production() or os.environ.get(
+        environment.ACTIONS_SECRET_VARIABLE
+    )
     default = "" if answers_others else EVERY_SCOPE
     return frozenset(os.environ.get(ANONYMOUS_SCOPES_VARIABLE, default).split())
 

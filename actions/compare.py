@@ -10,7 +10,7 @@ from actions.conversation import Asked, Context, Memory, Pending
 from actions.directory import Collaborator, Found
 from actions.people import MAX_CHOICES, about_person, candidates
 from actions.query import Constraint, Query, Term
-from bot.text import fold
+from common.text import fold
 
 MAX_COMPARED = 4
 MAX_SHARED = 6

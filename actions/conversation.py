@@ -37,8 +37,8 @@ from actions.directory import Directory, DirectoryError
 from actions.query import MAX_OFFSET, Constraint, Query
 from actions.reply import Reply
 from actions.turn import Turn, clean, number, unique
-from bot.errors import describe
-from bot.observability.steps import Step, serve
+from common.errors import describe
+from common.tracing import Step, serve
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from datetime import date, datetime, time, timedelta
 
 import dateparser
 
-from bot.text import fold
+from common.text import fold
 
 Period = tuple[date, date]
 

@@ -21,7 +21,7 @@ from actions.cards import person_fields
 from actions.conversation import directory_timeout, shared_directory
 from actions.directory import DirectoryError
 from actions.query import Constraint, Query, Term
-from bot.errors import describe
+from common.errors import describe
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from actions.directory import Spotted
 from actions.directory.matching import skill_key, without_version
-from bot.text import fold
+from common.text import fold
 
 # Entities that a name may take the place of: what an extractor guessed by its context.
 _NAMES = frozenset(("technology", "family", "job_title", "topic", "person", "agency"))

@@ -21,7 +21,7 @@ import warnings
 import zlib
 from collections.abc import Callable
 from json import JSONDecodeError
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 from rasa_sdk import utils
@@ -34,11 +34,13 @@ from sanic.response import HTTPResponse, json
 from actions import access, lookups
 from actions.conversation import shared_directory
 from actions.directory import DirectoryError
-from bot import exposure, http_guard
-from bot.disk import require_space
-from bot.errors import UserError, describe
-from bot.observability import logs, steps, trace_context
-from bot.observability.setup import ACTIONS, Observability
+from common import environment, http_guard, logs, trace_context, tracing
+from common.disk import require_space
+from common.errors import UserError, describe
+from common.observability import ACTIONS, Observability
+
+if TYPE_CHECKING:
+    from actions.metrics import ActionMetrics
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +71,7 @@ def attach_sanic_app_extensions(app: Sanic) -> None:
 
     Ends the process where a setting is wrong.
     """
-    secret = os.environ.get(exposure.ACTIONS_SECRET_VARIABLE, "")
+    secret = os.environ.get(environment.ACTIONS_SECRET_VARIABLE, "")
     try:
         require_secret(os.environ.get(HOST_VARIABLE), secret)
         # To hear of wrong settings now, not at the first question.
@@ -85,25 +87,32 @@ def attach_sanic_app_extensions(app: Sanic) -> None:
     lookups.add_routes(app)
     app.error_handler.add(Exception, _handle_error)
     app.before_server_start(open_directory)
-    observability.observe_actions(app)
+    if observability.any:
+        observability.attach(app, _metrics)
 
 
 if __name__ != "__main__":
     plugin_manager().register(sys.modules[__name__], "skills-bot")
 
 
+def _metrics() -> ActionMetrics:
+    from actions.metrics import ActionMetrics
+
+    return ActionMetrics()
+
+
 def require_secret(host: str | None, secret: str) -> None:
-    """Raise :class:`~bot.errors.UserError` where anybody could ask a server on ``host``.
+    """Raise :class:`~common.errors.UserError` where anybody could ask a server on ``host``.
 
     Without a ``host``, nobody has said that others are to reach it.
     """
-    if not secret and exposure.is_development(host or "localhost"):
+    if not secret and environment.is_development(host or "localhost"):
         return
-    if len(secret) < exposure.MIN_SECRET_LENGTH:
+    if len(secret) < environment.MIN_SECRET_LENGTH:
         raise UserError(
             f"The action server{f' on {host}' if host else ''} would tell anybody about anybody: "
-            f"set {exposure.ACTIONS_SECRET_VARIABLE} to the same secret of "
-            f"{exposure.MIN_SECRET_LENGTH} characters or more for it and for the bot, "
+            f"set {environment.ACTIONS_SECRET_VARIABLE} to the same secret of "
+            f"{environment.MIN_SECRET_LENGTH} characters or more for it and for the bot, "
             "or listen on 127.0.0.1. See docs/mobile.md."
         )
 
@@ -119,18 +128,18 @@ def _protect(app: Sanic, secret: str) -> None:
         if secret:
             return hmac.compare_digest(given, expected)
         # No page of a browser has business here.
-        return exposure.is_local(request) and "origin" not in request.headers
+        return environment.is_local(request) and "origin" not in request.headers
 
     @app.middleware("request")
     async def authenticate(request: Request) -> HTTPResponse | None:
-        steps.enter(trace_context.parse(request.headers.get("traceparent")))
+        tracing.enter(trace_context.parse(request.headers.get("traceparent")))
         if admits(request):
             return None
-        with steps.step("refusal"):
+        with tracing.step("refusal"):
             pass
         logger.warning(
             "A request without the secret of the bot was refused (%s).",
-            exposure.ACTIONS_SECRET_VARIABLE,
+            environment.ACTIONS_SECRET_VARIABLE,
         )
         return json({"error": "the secret of the bot is missing"}, status=401)
 

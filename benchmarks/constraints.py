@@ -21,7 +21,7 @@ from typing import Any
 from rasa.shared.nlu.training_data.message import Message
 
 from benchmarks.entities import FILES, ROOT, VARIANTS, Pipeline, read
-from bot.text import fold
+from common.text import fold
 from components.lexicon import Lexicon, word_key
 from components.tokenizer import token_spans
 

@@ -43,7 +43,7 @@ from rasa.shared.nlu.training_data.loading import load_data
 from rasa.shared.nlu.training_data.message import Message
 from rasa.shared.nlu.training_data.training_data import TrainingData
 
-from bot.text import fold
+from common.text import fold
 from components.constraints import ConstraintExtractor
 from components.crf import FrenchCRFEntityExtractor
 from components.gazetteer import GazetteerEntityExtractor

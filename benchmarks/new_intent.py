@@ -27,7 +27,7 @@ import yaml
 from rasa.shared.nlu.training_data.loading import load_data
 
 from bot.evaluation import OFF_TOPIC
-from bot.text import fold
+from common.text import fold
 from components.camembert.build import train_and_write
 from components.camembert.config import DEFAULTS
 from components.camembert.served_model import ServedModel

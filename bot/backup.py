@@ -27,9 +27,9 @@ from actions.directory import DirectoryError
 from actions.directory.database import directory_url, safe_url
 from bot import server
 from bot.channels.conversations import conversations_url
-from bot.disk import sha256_of
-from bot.errors import UserError
-from bot.exposure import keep_private
+from common.disk import sha256_of
+from common.environment import keep_private
+from common.errors import UserError
 
 PARTS = ("directory", "conversations", "models", "audit")
 MANIFEST = "manifest.json"

@@ -12,14 +12,14 @@ import yaml
 from rich.console import Console
 from rich.prompt import Confirm
 
-from bot import dataset, exposure
-from bot.comparison import prices
-from bot.errors import UserError
-from components.aws import AwsError, aws_errors, client
+from bot import dataset
+from common import environment, prices
+from common.aws import AwsError, aws_errors, client
+from common.errors import UserError
 from components.comprehend.config import COMPONENT, DEFAULTS, TRAIN_DEFAULTS, training_settings
+from components.comprehend.endpoint import train
 from components.comprehend.resources import ensure_bucket, ensure_role
 from components.comprehend.service import READY, Comprehend, Endpoint
-from components.comprehend.training import train
 
 EXAMPLES = Path("data") / "nlu.yml"
 ROLE = "skills-bot-comprehend"
@@ -163,4 +163,4 @@ def _train(
 
 def is_local() -> bool:
     """Return whether AWS is a stand-in on this machine, which costs nothing."""
-    return exposure.is_loopback(urlsplit(os.environ.get("AWS_ENDPOINT_URL", "")).hostname or "")
+    return environment.is_loopback(urlsplit(os.environ.get("AWS_ENDPOINT_URL", "")).hostname or "")

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from bot.errors import UserError
+from common.errors import UserError
 
 
 def read_yaml(path: Path, environ: Mapping[str, str]) -> dict[str, Any]:

@@ -26,9 +26,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bot.errors import COMMAND, UserError
-from bot.sheets import clean, legacy_encoding
-from bot.text import fold
+from common.errors import COMMAND, UserError
+from common.spreadsheets import clean, legacy_encoding
+from common.text import fold
 
 if TYPE_CHECKING:
     from rasa.shared.nlu.training_data.training_data import TrainingData

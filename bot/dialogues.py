@@ -23,9 +23,9 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from bot.errors import UserError
 from bot.evaluation import quiet_agent
-from bot.text import fold
+from common.errors import UserError
+from common.text import fold
 
 DIRECTORY = Path(__file__).resolve().parent.parent / "data/directory.csv"
 

@@ -24,7 +24,7 @@ from rich.table import Table
 
 from bot import charts
 from bot.dataset import Example
-from bot.errors import UserError
+from common.errors import UserError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -218,7 +218,7 @@ def merged(intent: str | None) -> str:
 
 def quiet_agent(model: Path, **options: Any) -> Agent:
     """Load ``model``, without a log of every message; ``options`` go to ``Agent.load``."""
-    from bot.rasa_cli import configure_process, ignore_deprecations_of_others
+    from bot.runtime.rasa_cli import configure_process, ignore_deprecations_of_others
 
     configure_process()
     ignore_deprecations_of_others()

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bot import dataset as datasets
-from bot import lazy_tensorflow, rasa_cli
-from bot.confusion import ConfusionMatrix
 from bot.dataset import Example
+from bot.runtime import rasa_cli, tensorflow_stub
+from common.confusion_matrix import ConfusionMatrix
 
 DATA, DOMAIN = Path("data"), Path("domain.yml")
 EXAMPLES = "nlu.yml"
@@ -84,8 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     rasa_cli.configure_process()
     process = ["--config", str(given.config)] if given.config else ["--model", str(given.model)]
-    if not lazy_tensorflow.is_needed_for(["train" if given.config else "run", *process]):
-        lazy_tensorflow.leave_out()
+    if not tensorflow_stub.is_needed_for(["train" if given.config else "run", *process]):
+        tensorflow_stub.leave_out()
     if given.what == "train":
         train(given.dataset, given.heldout, given.config, given.model, given.matrix)
     else:

@@ -25,10 +25,16 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from bot import comprehend, exposure
-from bot.disk import sha256_of
-from bot.errors import UserError
-from bot.rasa_cli import ACTIONS_PORT_VARIABLE, API_TOKEN_VARIABLE, PROJECT_ROOT, project_environment
+from bot import comprehend
+from bot.runtime.rasa_cli import (
+    ACTIONS_PORT_VARIABLE,
+    API_TOKEN_VARIABLE,
+    PROJECT_ROOT,
+    project_environment,
+)
+from common import environment
+from common.disk import sha256_of
+from common.errors import UserError
 
 HOST = "127.0.0.1"
 # Read by the actions, which this process need not import.
@@ -51,7 +57,7 @@ MODEL_INPUTS = (
     "domain/**/*.yml",
     "data/**/*.yml",
     "components/**/*.py",
-    "bot/text.py",
+    "common/text.py",
     "models/encoders/*/encoder.json",
 )
 MODEL_PACKAGES = ("rasa", "torch", "transformers", "onnxruntime", "tokenizers", "sklearn-crfsuite")
@@ -111,7 +117,7 @@ def start(
     The terminal's Ctrl-C thus reaches only us, and we stop the children in order.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    exposure.keep_private(log)
+    environment.keep_private(log)
     os.truncate(log, 0)
     # To its end, also after a rotation that empties it.
     with log.open("ab") as output:
@@ -167,7 +173,7 @@ def stopping_on_signals() -> Iterator[None]:
 
 
 def require_free_ports(ports: dict[str, int], host: str = HOST) -> None:
-    """Raise :class:`~bot.errors.UserError` when a port of ``ports`` (option → port) is taken.
+    """Raise :class:`~common.errors.UserError` when a port of ``ports`` (option → port) is taken.
 
     ``host`` is where the first of them will be, the others are on the loopback interface.
     """
@@ -278,7 +284,7 @@ def keep_answering(
 
 
 def require_alive(children: list[Child]) -> None:
-    """Raise :class:`~bot.errors.UserError` with the end of its log when a child has ended."""
+    """Raise :class:`~common.errors.UserError` with the end of its log when a child has ended."""
     for child in children:
         status = child.process.poll()
         if status is not None:
@@ -382,7 +388,7 @@ def _train(model: Path, config: Path, arguments: list[str], endpoint: str) -> Pa
     # was killed.
     folder = MODELS / ".training"
     shutil.rmtree(folder, ignore_errors=True)
-    command = ["-m", "bot.rasa_cli", "train", "--config", str(config), "--out", str(folder)]
+    command = ["-m", "bot.runtime.rasa_cli", "train", "--config", str(config), "--out", str(folder)]
     if not {"--debug", "-vv", "--verbose", "-v"}.intersection(arguments):
         arguments = [*arguments, "--quiet"]
     options = ["--fixed-model-name", model.name.removesuffix(".tar.gz"), *arguments]
@@ -433,20 +439,20 @@ class Addresses:
     @property
     def development(self) -> bool:
         """Whether nobody else reaches the bot."""
-        return exposure.is_development(self.host)
+        return environment.is_development(self.host)
 
     @property
     def environ(self) -> dict[str, str]:
         """What both servers are told by the environment."""
         return {
             ACTIONS_PORT_VARIABLE: str(self.actions_port),
-            exposure.ACTIONS_SECRET_VARIABLE: self.actions_secret,
+            environment.ACTIONS_SECRET_VARIABLE: self.actions_secret,
         }
 
 
 def addresses(host: str, port: int, actions_port: int) -> Addresses:
     """Return addresses with the secret of the environment, else a new one."""
-    given = os.environ.get(exposure.ACTIONS_SECRET_VARIABLE)
+    given = os.environ.get(environment.ACTIONS_SECRET_VARIABLE)
     return Addresses(host, port, actions_port, given or secrets.token_urlsafe())
 
 
@@ -469,7 +475,7 @@ def start_bot(at: Addresses, model: Path, token: str) -> Child:
     arguments = ["run", "--interface", at.host, "--port", str(at.port), "--model", str(model)]
     return start(
         "bot",
-        ["-m", "bot.rasa_cli", *arguments],
+        ["-m", "bot.runtime.rasa_cli", *arguments],
         log=LOGS / f"bot-{at.port}.log",
         environ={**at.environ, API_TOKEN_VARIABLE: token},
     )
@@ -518,12 +524,12 @@ def can_train() -> bool:
 
 
 def _ensure_encoder() -> str:
-    from bot import encoder
+    from components.camembert import offline_encoder
 
     if not can_train():
         return "left out: nothing is trained on this machine"
-    folder = encoder.ENCODERS_FOLDER / encoder.OFFLINE_ENCODER
-    built = encoder.build(folder)
+    folder = offline_encoder.ENCODERS_FOLDER / offline_encoder.OFFLINE_ENCODER
+    built = offline_encoder.build(folder)
     return f"{os.path.relpath(folder, PROJECT_ROOT)}: {'built' if built else 'intact'}"
 
 
@@ -574,7 +580,7 @@ def run(
             children.extend(start() for start in starts)
             urls = [
                 f"http://{HOST}:{actions_port}/health",
-                f"http://{exposure.probe_address(host)}:{port}/status?token={token}",
+                f"http://{environment.probe_address(host)}:{port}/status?token={token}",
             ]
             wait_until_ready(children, urls)
         console.print(_ready_message(at), highlight=False, soft_wrap=True)
@@ -597,7 +603,7 @@ def _children(console: Console) -> Iterator[list[Child]]:
 
 
 def _ready_message(at: Addresses) -> str:
-    url, actions = f"http://{exposure.probe_address(at.host)}:{at.port}", at.actions_port
+    url, actions = f"http://{environment.probe_address(at.host)}:{at.port}", at.actions_port
     listens = f"\n[bold green]The bot listens on {url}[/] (action server: http://{HOST}:{actions})."
     if not at.development:
         return f"{listens} Apps: {url}/webhooks/mobile/v1\n\nCtrl-C stops both."
@@ -634,7 +640,15 @@ def shell(
         address = ["--interface", at.host, "--port", str(at.port)]
         options = [*address, *(["--debug"] if debug else [])]
         process = subprocess.Popen(
-            [sys.executable, "-m", "bot.rasa_cli", "shell", "--model", str(model), *options],
+            [
+                sys.executable,
+                "-m",
+                "bot.runtime.rasa_cli",
+                "shell",
+                "--model",
+                str(model),
+                *options,
+            ],
             cwd=PROJECT_ROOT,
             env={**project_environment(), **at.environ},
         )

@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from bot.text import fold
+from common.text import fold
 from components.typos import double, drop, swap
 
 

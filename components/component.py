@@ -16,8 +16,8 @@ from rasa.engine.storage.resource import Resource
 from rasa.engine.storage.storage import ModelStorage
 from rasa.shared.exceptions import InvalidConfigException, RasaException
 
-from bot.errors import UserError
-from components.validation import ConfigError, Rule, check_config
+from common.config import ConfigError, Rule, check_config
+from common.errors import UserError
 
 logger = logging.getLogger(__name__)
 

@@ -22,12 +22,12 @@ from rasa.shared.nlu.constants import ENTITIES, EXTRACTOR, INTENT, TEXT
 from rasa.shared.nlu.training_data.message import Message
 from rasa.shared.nlu.training_data.training_data import TrainingData
 
-from bot.text import fold_aligned
+from common.config import Rule, integer, optional
+from common.text import fold_aligned
 from components.component import TrainableComponent, TrainingError, source_fingerprint
 from components.lexicon import typo_budget, word_key, word_set
 from components.scope import EXCLUDABLE, Cue, Found, Scope, Word
 from components.tokenizer import token_spans
-from components.validation import Rule, integer, optional
 from components.words import commonest_words, word_list_path
 
 logger = logging.getLogger(__name__)
@@ -123,7 +123,7 @@ class ConstraintExtractor(TrainableComponent, EntityExtractorMixin):
         """Return a digest of the helper modules, and of whether there is a list of words."""
         return source_fingerprint(
             __name__,
-            "bot.text",
+            "common.text",
             "components.lexicon",
             "components.scope",
             "components.tokenizer",

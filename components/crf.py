@@ -37,11 +37,11 @@ from rasa.shared.nlu.constants import (
 from rasa.shared.nlu.training_data.message import Message
 from rasa.shared.nlu.training_data.training_data import TrainingData
 
+from common.config import Rule, integer, number
 from components.augmentation import Augmenter, Example, entity_runs
 from components.component import TrainableComponent, source_fingerprint
 from components.lexicon import Lexicon, word_key
 from components.tokenizer import token_spans
-from components.validation import Rule, integer, number
 from components.words import french_words, pack, unpack, word_list_path
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class FrenchCRFEntityExtractor(TrainableComponent, EntityExtractorMixin):
         """Return a digest of the helper modules, and of whether there is a list of words."""
         return source_fingerprint(
             __name__,
-            "bot.text",
+            "common.text",
             "components.augmentation",
             "components.lexicon",
             "components.tokenizer",

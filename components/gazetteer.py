@@ -28,11 +28,11 @@ from rasa.shared.nlu.constants import (
 from rasa.shared.nlu.training_data.message import Message
 from rasa.shared.nlu.training_data.training_data import TrainingData
 
-from bot.text import fold
+from common.config import Rule, integer, optional, unknown_name
+from common.text import fold
 from components.component import TrainableComponent, source_fingerprint
 from components.lexicon import Lexicon, Match, join_keys, typo_budget, word_key, word_set
 from components.tokenizer import APOSTROPHES, token_spans
-from components.validation import Rule, integer, optional, unknown_name
 
 logger = logging.getLogger(__name__)
 
@@ -148,7 +148,7 @@ class GazetteerEntityExtractor(TrainableComponent, EntityExtractorMixin):
     def fingerprint_addon(cls, config: dict[str, Any]) -> str | None:
         """Return a digest of the helper modules."""
         return source_fingerprint(
-            __name__, "bot.text", "components.lexicon", "components.tokenizer"
+            __name__, "common.text", "components.lexicon", "components.tokenizer"
         )
 
     def train(self, training_data: TrainingData) -> Resource:

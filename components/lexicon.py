@@ -12,7 +12,7 @@ from rapidfuzz.distance import OSA
 from rasa.nlu.utils.pattern_utils import read_lookup_table_file
 from rasa.shared.nlu.training_data.training_data import TrainingData
 
-from bot.text import fold
+from common.text import fold
 from components.tokenizer import APOSTROPHES, token_spans
 
 # Signs that people leave out, add or mix up inside a name: Spring-Boot, CI/CD, Node.js.

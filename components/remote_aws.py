@@ -9,10 +9,10 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
-from bot.errors import UserError
-from components.aws import AwsError
+from common.aws import AwsError
+from common.config import Rule, integer, number, optional, text
+from common.errors import UserError
 from components.remote import Ask, Fault, RemoteClassifier, RemoteError, RemoteSettings
-from components.validation import Rule, integer, number, optional, text
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ _GONE = {"ResourceUnavailableException", "ValidationError"}
 
 
 def client_options(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of :func:`components.aws.client` that a configuration asks for."""
+    """Return the options of :func:`common.aws.client` that a configuration asks for."""
     return {
         "connect_timeout": config["connect_timeout"],
         "read_timeout": config["read_timeout"],
@@ -100,7 +100,7 @@ class RenewedClient(Generic[Client]):
             gone: What to do where the endpoint does not exist or is not in service.
 
         Raises:
-            RemoteError: Instead of the errors of :mod:`components.aws`.
+            RemoteError: Instead of the errors of :mod:`common.aws`.
         """
         try:
             yield self.get()

@@ -23,7 +23,7 @@ from rasa.shared.nlu.constants import (
     EXTRACTOR,
 )
 
-from bot.text import fold
+from common.text import fold
 from components.lexicon import word_key, word_set
 from components.tokenizer import token_spans
 

@@ -17,8 +17,8 @@ from rasa.shared.constants import INTENT_MESSAGE_PREFIX
 from rasa.shared.nlu.constants import TEXT
 from rasa.shared.nlu.training_data.message import Message
 
+from common.config import Rule, boolean, integer, optional, text
 from components.component import Component
-from components.validation import Rule, boolean, integer, optional, text
 
 APOSTROPHES = "'’ʼ‘´`＇"
 

@@ -1,7 +1,7 @@
 """``make pipeline-demo``: a dataset put into S3 ends in a live endpoint, both ways, on one machine.
 
 Terraform, the Lambda functions, the state machine and the container are those of the real pipeline;
-AWS is the local one of ``infra/localaws``. Ends within five minutes on two processors.
+AWS is the local one of ``localaws``. Ends within five minutes on two processors.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from rich.table import Table
 
 from bot import dataset as datasets
 from bot.dataset import Dataset
-from bot.errors import UserError
-from bot.retraining import backends, notices
+from bot.retraining import backends, notifications
 from bot.retraining.registry import Registry, Run, Status, run_id
 from bot.retraining.settings import Settings
 from bot.server import stopping_on_signals
-from infra.localaws import LocalAWS
-from infra.localaws.launcher import ROOT
-from infra.localaws.terraform import Terraform, TerraformError
+from common.errors import UserError
+from localaws import LocalAWS
+from localaws.launcher import ROOT
+from localaws.terraform import Terraform, TerraformError
 
 # A minute of AWS takes a second: Comprehend's half hour half a minute, each poll two seconds.
 TIME_SCALE = 1 / 60
@@ -218,8 +218,8 @@ class Retraining:
         )
         console.print(f"  [dim]It is served by the endpoint {run.endpoint['arn']}. The notice:")
         settings = Settings.from_json(run.settings)
-        words = notices.message(settings, run, self.registry.bucket)
-        console.print(f"  [dim]| {notices.subject(settings, run)}")
+        words = notifications.message(settings, run, self.registry.bucket)
+        console.print(f"  [dim]| {notifications.subject(settings, run)}")
         for line in words.splitlines():
             console.print(f"  [dim]| {escape(line)}")
         return True
@@ -318,7 +318,7 @@ def main() -> int:
     console = Console(highlight=False, soft_wrap=True)
     console.print(
         "The AWS of this demonstration is a stand-in on this machine, and a minute of it takes a "
-        "second: see infra/localaws/README.md."
+        "second: see localaws/README.md."
     )
     try:
         with stopping_on_signals():

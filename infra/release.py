@@ -14,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bot.errors import UserError
+from common.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES = {"bot": "skills-bot", "actions": "skills-bot-actions"}

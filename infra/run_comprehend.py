@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from bot import server
-from bot.errors import UserError
-from infra.localaws import LocalAWS
+from common.errors import UserError
+from localaws import LocalAWS
 
 CONFIG = Path("config.comprehend.yml")
 

@@ -20,15 +20,15 @@ from rich.markup import escape
 from rich.prompt import Confirm
 
 from bot import dataset as datasets
-from bot.comparison import prices
-from bot.comparison.prices import Prices
-from bot.errors import UserError
 from bot.server import stopping_on_signals
-from components.aws import AwsError, aws_errors, client
+from common import prices
+from common.aws import AwsError, aws_errors, client
+from common.errors import UserError
+from common.prices import Prices
 from components.comprehend.config import TRAIN_DEFAULTS
+from components.comprehend.endpoint import train, wait
 from components.comprehend.resources import ensure_bucket, ensure_role
 from components.comprehend.service import IN_PROGRESS, Comprehend, Endpoint, Version
-from components.comprehend.training import train, wait
 from infra.demo import ROOT, heldout, sample
 
 # What the run takes at most; Comprehend needed 35 minutes in all in the original experiment.

@@ -21,7 +21,7 @@ import typer
 import yaml
 from packaging.requirements import Requirement
 
-from bot.errors import UserError
+from common.errors import UserError
 from infra.tools import virtual_environment
 
 ROOT = Path(__file__).resolve().parent.parent

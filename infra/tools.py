@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from bot.errors import UserError
+from common.errors import UserError
 
 
 def virtual_environment(folder: Path, lock: Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from bot.comparison.results import (
+from comparison.results import (
     CROSS_VALIDATION,
     FORMAT_VERSION,
     HELD_OUT,

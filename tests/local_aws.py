@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from infra.localaws import LocalAWS
+from localaws import LocalAWS
 
 ROLE = "arn:aws:iam::123456789012:role/comprehend"
 BUCKET = "skills-bot-data"

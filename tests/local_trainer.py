@@ -11,7 +11,7 @@ import sys
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from bot.confusion import ConfusionMatrix
+from common.confusion_matrix import ConfusionMatrix
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 from sanic import Sanic
 
-from bot.channels import contract
+from bot.channels import openapi
 from tests.test_actions import HOST, free_port
 
 PREFIX = "/webhooks/mobile/v1"
@@ -38,7 +38,7 @@ class MobileServer:
         from rasa.utils.log_utils import configure_structlog
 
         from bot.channels.mobile import MobileInput
-        from bot.tracker_store import QuickSqlTrackerStore
+        from bot.runtime.tracker_store import QuickSqlTrackerStore
 
         configure_structlog(logging.WARNING)  # as Rasa's command line does; else it prints all
         self.channel = MobileInput.from_credentials(settings)
@@ -164,7 +164,7 @@ def conforming(schema: str, response: httpx.Response) -> dict[str, Any]:
     body: dict[str, Any] = response.json()
     problems = [
         f"/{'/'.join(map(str, e.absolute_path))}: {e.message[:200]}"
-        for e in contract.validator(schema).iter_errors(body)
+        for e in openapi.validator(schema).iter_errors(body)
     ]
     assert not problems, problems
     return body

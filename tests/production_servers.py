@@ -101,7 +101,15 @@ class Servers:
         self.wait("actions", f"http://{HOST}:{self.actions_port}/health")
 
     def start_bot(self) -> None:
-        arguments = ["-m", "bot.rasa_cli", "run", "--interface", "0.0.0.0", "--model", self.model]
+        arguments = [
+            "-m",
+            "bot.runtime.rasa_cli",
+            "run",
+            "--interface",
+            "0.0.0.0",
+            "--model",
+            self.model,
+        ]
         files = ["--endpoints", str(self.endpoints), "--credentials", str(ROOT / "credentials.yml")]
         self.start("bot", *arguments, *files, "--port", str(self.port))
         self.wait("bot", f"{self.url}/ready")

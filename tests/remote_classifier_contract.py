@@ -17,7 +17,7 @@ import pytest
 from rasa.shared.nlu.constants import INTENT
 
 from components.remote import State
-from infra.localaws import LocalAWS
+from localaws import LocalAWS
 from tests.intent_classifier_contract import (
     IntentClassifierContract,
     TrainedClassifier,

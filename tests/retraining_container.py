@@ -16,8 +16,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bot.confusion import ConfusionMatrix
 from bot.retraining import metrics
+from common.confusion_matrix import ConfusionMatrix
 
 BASE = Path(os.environ["SAGEMAKER_BASE_DIR"])
 Model = dict[str, dict[str, int]]

@@ -14,7 +14,7 @@ from bot.retraining.backends import State
 from bot.retraining.deployment import Deployment
 from bot.retraining.registry import Registry, Run
 from bot.retraining.settings import Settings
-from infra.localaws import LocalAWS
+from localaws import LocalAWS
 
 REGION = "eu-west-1"
 TIME_SCALE = 0.00005

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from bot import rasa_cli
+from bot.runtime import rasa_cli
 from tests.test_actions import HOST, ROOT, fill, free_port, start_action_server
 
 DOMAIN = ROOT / "domain.yml"

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from infra import smoke
-from infra.localaws import LocalAWS
+from localaws import LocalAWS
 from tests.local_aws import BUCKET, local_aws
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -17,7 +17,7 @@ from actions import access
 from actions.directory import Directory
 from bot import backup, server
 from bot.cli.backup import _parts
-from bot.errors import UserError
+from common.errors import UserError
 from tests.conftest import PostgresServer
 from tests.production_servers import Servers
 from tests.test_actions import PEOPLE, fill

@@ -19,8 +19,8 @@ from rasa.nlu.classifiers import LABEL_RANKING_LENGTH
 from rasa.shared.exceptions import InvalidConfigException
 from rasa.shared.nlu.constants import INTENT
 
-from bot import encoder as encoder_files
-from bot.errors import UserError
+from common.config import ConfigError
+from common.errors import UserError
 from components.camembert import (
     CamembertIntentClassifier,
     distillation,
@@ -29,6 +29,7 @@ from components.camembert import (
     training,
 )
 from components.camembert import encoder as encoders
+from components.camembert import offline_encoder as encoder_files
 from components.camembert.calibration import fit_temperature, softmax
 from components.camembert.config import DEFAULTS, RULES
 from components.camembert.onnx_graph import (
@@ -43,7 +44,6 @@ from components.camembert.served_model import ServedModel
 from components.camembert.tokenization import SentenceTokenizer
 from components.camembert.training import contrastive_loss, fine_tune
 from components.component import DamagedModelError, MissingPackageError, TrainingError
-from components.validation import ConfigError
 from tests.intent_classifier_contract import (
     EXAMPLES,
     IntentClassifierContract,
@@ -566,7 +566,7 @@ names = {module.name for module in pkgutil.iter_modules(components.camembert.__p
 for name in names - {"classifier"}:
     importlib.import_module(f"components.camembert.{name}")
 from components.camembert.config import DEFAULTS, validate
-from components.validation import ConfigError
+from common.config import ConfigError
 validate(DEFAULTS)
 try:
     validate({**DEFAULTS, "epochs": 0})

@@ -21,11 +21,11 @@ import pytest
 from rasa.shared.exceptions import InvalidConfigException
 from rasa.shared.nlu.constants import INTENT
 
-from components.camembert import CamembertIntentClassifier, sagemaker
+from components.camembert import CamembertIntentClassifier, endpoint
 from components.camembert.config import DEFAULTS
 from components.component import DamagedModelError, TrainingError
 from components.remote import Fault, RemoteError
-from infra.localaws import LocalAWS
+from localaws import LocalAWS
 from tests.intent_classifier_contract import (
     EXAMPLES,
     TrainedClassifier,
@@ -283,7 +283,7 @@ def test_what_the_container_refuses_says_nothing_of_its_health(
     aws: LocalAWS, hosting: Hosting
 ) -> None:
     with pytest.raises(RemoteError, match="status 413") as refused:
-        sagemaker.invoke(aws.client("sagemaker-runtime"), ENDPOINT, [QUESTION] * 300)
+        endpoint.invoke(aws.client("sagemaker-runtime"), ENDPOINT, [QUESTION] * 300)
     assert refused.value.fault is Fault.INPUT
 
 

@@ -21,7 +21,7 @@ import pytest
 
 from benchmarks.load import raw_http
 from infra.cluster import Cluster, engines
-from infra.localaws.launcher import LocalAWS
+from localaws.launcher import LocalAWS
 from tests.mobile_server import User, conforming, problem
 
 BUCKET, MODEL = "models", "bot.tar.gz"

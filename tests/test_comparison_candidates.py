@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import yaml
 
-from bot.comparison import candidates, jobs, performance
-from bot.comparison.settings import Settings, Spec, read
-from bot.comparison.splits import Labelled
-from bot.errors import UserError
+from common.errors import UserError
+from comparison import candidates, jobs, scores
+from comparison.settings import Settings, Spec, read
+from comparison.splits import Labelled
 from components.remote import Ranking
 from tests.tiny_encoder import build_tiny_encoder
 
@@ -54,7 +54,7 @@ def camembert(encoder: str, **settings: Any) -> list[dict[str, Any]]:
     return [{"name": name, **common, **settings}]
 
 
-def accuracy(run: performance.Run) -> float:
+def accuracy(run: scores.Run) -> float:
     return sum(a == b for a, b in zip(run.expected, run.answered, strict=True)) / len(run.expected)
 
 
@@ -72,7 +72,7 @@ def test_a_rasa_pipeline_is_trained_and_ranks_every_intent(tmp_path: Path) -> No
 
 
 def test_the_seed_reaches_components_that_have_a_key_for_it(tmp_path: Path) -> None:
-    from bot.comparison import rasa_pipeline
+    from comparison import rasa_pipeline
 
     pipeline = [*COUNTED, {"name": "DIETClassifier", "epochs": 1}]
     parts = rasa_pipeline._parts(pipeline, tmp_path, seed=7)
@@ -88,7 +88,7 @@ def test_what_is_kept_answers_as_what_was_scored(encoder: str, tmp_path: Path) -
     run, facts = jobs.run(jobs.Job(one, EXAMPLES, EXAMPLES, 1, INTENTS, "off", 1, keep))
     assert facts.encoder == encoder
     loaded = candidates.load(one, keep, 1)
-    again = performance.score(loaded.rank(EXAMPLES.texts), EXAMPLES.intents, INTENTS, "off", 18)
+    again = scores.score(loaded.rank(EXAMPLES.texts), EXAMPLES.intents, INTENTS, "off", 18)
     assert again.answered == run.answered
 
 
@@ -150,7 +150,7 @@ def test_sixty_intents_of_ten_thousand_sentences() -> None:
     cut = 8000
     train, test = Labelled(texts[:cut], labels[:cut]), Labelled(texts[cut:], labels[cut:])
     run, _ = jobs.run(jobs.Job(one, train, test, 0, intents, None, 1, None))
-    found = performance.held_out([run], intents, None)
+    found = scores.held_out([run], intents, None)
     assert found.accuracy.value > 0.9
     assert len(found.intents) == len(found.confusion.labels) == 60
     assert found.off_topic_auroc is None

@@ -18,12 +18,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from bot.cli import app
-from bot.comparison import cells, results, runner, settings, splits
-from bot.comparison.cells import LEARNING, SPEED, Cell, Record
-from bot.comparison.performance import Run
-from bot.comparison.results import CROSS_VALIDATION, HELD_OUT, Failure
-from bot.errors import UserError
-from bot.rasa_cli import PROJECT_ROOT
+from bot.runtime.rasa_cli import PROJECT_ROOT
+from common.errors import UserError
+from comparison import measurements, results, runner, settings, splits
+from comparison.measurements import LEARNING, SPEED, Cell, Record
+from comparison.results import CROSS_VALIDATION, HELD_OUT, Failure
+from comparison.scores import Run
 from tests import comparison_results
 
 COUNTED = """
@@ -157,7 +157,7 @@ def test_trainings_at_once_give_the_same(
     assert result.exit_code == 1, result.output  # one candidate fails
     assert "[12/12] " in result.output
     one = comparison(tmp_path)
-    mine, theirs = (cells.Store(folder / "out" / "cells") for folder in (tmp_path, project))
+    mine, theirs = (measurements.Store(folder / "out" / "cells") for folder in (tmp_path, project))
     for spec in one.settings.candidates.values():
         for cell in one.cells_of(spec):
             if cell.kind in (CROSS_VALIDATION, LEARNING):
@@ -196,7 +196,7 @@ def planned(one: runner.Comparison) -> list[Cell]:
 
 def finish(one: runner.Comparison, chosen: Sequence[Cell], failure: bool = False) -> None:
     """Write records as a run would, with a right answer to each example."""
-    store = cells.Store(one.out / "cells")
+    store = measurements.Store(one.out / "cells")
     for cell in chosen:
         train, test = one._examples(cell)
         ones = [1.0] * len(test)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from bot.comparison import results, runner, settings, splits, stand_in, summary
-from bot.comparison.cells import SPEED, Cell
-from bot.comparison.results import HELD_OUT
-from bot.errors import UserError
+from common.errors import UserError
+from comparison import local_aws, results, runner, settings, splits, summary
+from comparison.measurements import SPEED, Cell
+from comparison.results import HELD_OUT
 from tests.test_comparison_runner import SENTENCES
 from tests.tiny_encoder import build_tiny_encoder
 
@@ -135,11 +135,11 @@ def test_the_local_aws_hides_real_credentials(
 ) -> None:
     monkeypatch.setenv("AWS_SESSION_TOKEN", "real")
     one = comparison(project)
-    with stand_in.started([one.settings.candidates["comprehend"]], project / "aws.log") as aws:
-        found = stand_in.environment(aws)
+    with local_aws.started([one.settings.candidates["comprehend"]], project / "aws.log") as aws:
+        found = local_aws.environment(aws)
         buckets = aws.client("s3").list_buckets()["Buckets"]
         with pytest.raises(UserError, match="no component has the key 'sagemaker_endpoint'"):
-            stand_in.deploy(aws, one.settings.candidates["full"], project)
+            local_aws.deploy(aws, one.settings.candidates["full"], project)
     assert found["AWS_SESSION_TOKEN"] is None
     assert found["AWS_ENDPOINT_URL"] == aws.url
     assert "compared" in {bucket["Name"] for bucket in buckets}

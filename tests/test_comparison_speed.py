@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from bot.comparison import candidates, speed
-from bot.comparison.settings import Spec
-from bot.comparison.splits import Labelled
-from bot.comparison.worker import Worker, WorkerError
+from comparison import candidates, latency
+from comparison.settings import Spec
+from comparison.splits import Labelled
+from comparison.worker import Worker, WorkerError
 
 COUNTED = Spec(
     "one",
@@ -40,7 +40,7 @@ def test_latency_counts_every_question_and_those_without_answer() -> None:
         asked.append(text)
         return text != "b"
 
-    found = speed.ask_in_turn(ask, itertools.cycle("abc"), 6, pause=0)
+    found = latency.ask_in_turn(ask, itertools.cycle("abc"), 6, pause=0)
     assert asked == list("abcabc")
     assert (found.count, found.unanswered) == (6, 2)
     assert 0 < found.p50 <= found.p95 <= found.p99
@@ -64,9 +64,9 @@ def test_pauses_are_between_questions_and_not_in_the_latency(
         clock += 0.25
         return True
 
-    monkeypatch.setattr(speed.time, "sleep", sleep)
-    monkeypatch.setattr(speed.time, "perf_counter", lambda: clock)
-    found = speed.ask_in_turn(ask, itertools.cycle("a"), 40, pause=1)
+    monkeypatch.setattr(latency.time, "sleep", sleep)
+    monkeypatch.setattr(latency.time, "perf_counter", lambda: clock)
+    found = latency.ask_in_turn(ask, itertools.cycle("a"), 40, pause=1)
     assert pauses == [1] * 39
     assert (found.mean, found.sd, found.p50, found.p99) == (0.25, 0, 0.25, 0.25)
 
@@ -79,8 +79,8 @@ def test_clients_wait_in_line_as_before_rasas_server(monkeypatch: pytest.MonkeyP
         clock += 0.5
         return text != "b"
 
-    monkeypatch.setattr(speed.time, "perf_counter", lambda: clock)
-    found = speed.ask_at_once(ask, itertools.cycle("ab"), clients=4, seconds=10)
+    monkeypatch.setattr(latency.time, "perf_counter", lambda: clock)
+    found = latency.ask_at_once(ask, itertools.cycle("ab"), clients=4, seconds=10)
     assert found.clients == 4
     # Each question waits for those of the three other clients.
     assert found.latency.p50 == 2.0
@@ -92,14 +92,14 @@ def test_clients_wait_in_line_as_before_rasas_server(monkeypatch: pytest.MonkeyP
 
 
 def test_a_single_client_asks_at_least_once() -> None:
-    found = speed.ask_at_once(lambda text: True, itertools.cycle("a"), clients=1, seconds=0)
+    found = latency.ask_at_once(lambda text: True, itertools.cycle("a"), clients=1, seconds=0)
     assert found.latency.count == 1
 
 
 def test_resident_memory_is_that_of_this_process() -> None:
     # In a process of its own: in this one, memory that was freed may be used again.
     code = (
-        "from bot.comparison import speed; before = speed.resident_bytes(); "
+        "from comparison import speed; before = speed.resident_bytes(); "
         "block = b'x' * 200_000_000; print(speed.resident_bytes() - before)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -119,12 +119,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def plan(folder: Path) -> speed.Plan:
-    return speed.Plan(COUNTED, folder, ["a", "c"], 1, [1, 3], 0.1, 0.001)
+def plan(folder: Path) -> latency.Plan:
+    return latency.Plan(COUNTED, folder, ["a", "c"], 1, [1, 3], 0.1, 0.001)
 
 
 def test_a_candidate_is_measured_in_a_process_of_its_own(trained: Path, tmp_path: Path) -> None:
-    found = speed.measure(plan(trained), {}, tmp_path / "logs" / "one.log")
+    found = latency.measure(plan(trained), {}, tmp_path / "logs" / "one.log")
     assert (found.spaced.count, found.back_to_back.count) == (40, 10)
     assert [load.clients for load in found.load] == [1, 3]
     assert found.spaced.unanswered == 0
@@ -137,7 +137,7 @@ def test_a_candidate_is_measured_in_a_process_of_its_own(trained: Path, tmp_path
 def test_a_candidate_that_cannot_be_loaded_says_why(tmp_path: Path) -> None:
     broken = plan(tmp_path / "nothing")
     with pytest.raises(WorkerError) as caught:
-        speed.measure(broken, {}, tmp_path / "one.log")
+        latency.measure(broken, {}, tmp_path / "one.log")
     assert caught.value.error
     assert "Traceback" in caught.value.traceback
 

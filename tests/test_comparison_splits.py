@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.comparison import splits
-from bot.errors import UserError
+from common.errors import UserError
+from comparison import splits
 
 
 def write_csv(path: Path, rows: list[tuple[str, str]], header: str = "text,intent") -> Path:

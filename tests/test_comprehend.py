@@ -20,7 +20,7 @@ from components.comprehend import ComprehendIntentClassifier
 from components.comprehend.config import DEFAULTS, RULES, TRAIN_DEFAULTS, TRAIN_RULES
 from components.comprehend.service import READY, Comprehend, Version
 from components.remote import State
-from infra.localaws import LocalAWS
+from localaws import LocalAWS
 from tests.intent_classifier_contract import (
     EXAMPLES,
     TrainedClassifier,

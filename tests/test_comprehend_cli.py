@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from bot.cli import main
+from bot.office_hours import Schedules
 from components.comprehend.documents import to_csv
-from components.comprehend.schedule import Schedules
 from components.comprehend.service import READY, Comprehend, Version
-from infra.localaws import LocalAWS
+from localaws import LocalAWS
 from tests.local_aws import BUCKET, ROLE, local_aws
 
 BOT = "skills-bot"

@@ -9,9 +9,9 @@ import tarfile
 
 import pytest
 
-from bot.confusion import ConfusionMatrix
-from bot.errors import UserError
-from components.aws import split_s3_uri
+from common.aws import split_s3_uri
+from common.confusion_matrix import ConfusionMatrix
+from common.errors import UserError
 from components.comprehend.documents import DocumentsError, check_name, to_csv
 from components.comprehend.service import read_confusion_matrix
 

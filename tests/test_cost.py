@@ -14,9 +14,10 @@ from typer.testing import CliRunner
 
 from bot import charts
 from bot.cli import app
-from bot.comparison import cost, cost_report, prices
-from bot.comparison.profile import Profile
-from bot.errors import UserError
+from common import prices
+from common.errors import UserError
+from comparison import cost, cost_report
+from comparison.usage import Profile
 
 PRICES = prices.read()
 ROUND_THE_CLOCK = Profile(hours_per_day=24, days_per_month=30)
@@ -424,7 +425,7 @@ def test_the_command_writes_files_that_are_the_same_each_time(tmp_path: Path) ->
 
 
 def test_the_curves_stand_in_a_page_in_its_colours_and_without_addresses(tmp_path: Path) -> None:
-    from bot.comparison import pictures
+    from comparison import pictures
 
     result = cost_report.work_out(PRICES, Profile())
     drawn = charts.save(

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from bot import dataset as datasets
 from bot.cli import app
 from bot.dataset import Dataset, Entity, Example, Labels
-from bot.errors import UserError
+from common.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = datasets.files_of(ROOT / "data")

@@ -17,8 +17,9 @@ import yaml
 from typer.main import get_command
 
 from actions import server as action_server
-from bot import cli, rasa_cli
-from bot.channels import contract, mobile
+from bot import cli
+from bot.channels import mobile, openapi
+from bot.runtime import rasa_cli
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTAINER = ROOT / "infra" / "container"
@@ -171,7 +172,7 @@ def test_probes_ask_what_is_there(resources: list[dict[str, Any]]) -> None:
 
 def mobile_path(path: str) -> str:
     """Return the whole of a path of the contract, which must have it."""
-    document = contract.document()
+    document = openapi.document()
     assert path in document["paths"]
     return str(document["servers"][0]["url"]) + path
 

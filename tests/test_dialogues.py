@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bot.dialogues import CHECKS, Answer, failures, judge, read, summary
-from bot.errors import UserError
+from common.errors import UserError
 
 DIALOGUES = Path(__file__).with_name("dialogues.yml")
 RETIRED = Path(__file__).with_name("retired_dialogues.yml")

@@ -13,7 +13,7 @@ from openpyxl import Workbook
 from actions.directory import Directory, InvalidFileError
 from actions.directory.files import chosen_columns
 from actions.directory.model import ImportResult, Skill
-from bot.errors import UserError
+from common.errors import UserError
 
 FRENCH = "Matricule;Prénom;Nom;Poste;Agence;Courriel;Téléphone"
 ZOE = "1;Zoé;Blanc;Développeuse;Nantes;zoe@example.com;06 39 98 00 01"

@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 
 from actions.directory import Directory, InvalidFileError, ensure_sample, matching, tables
 from actions.directory.model import ImportResult, Skill
-from bot.errors import UserError
+from common.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 HEADER = "id,first_name,last_name,agency,job_title,email,phone,skills"

@@ -26,10 +26,10 @@ import typer
 import yaml
 
 from bot.cli import app
-from bot.errors import UserError
+from common.errors import UserError
 from infra import supply_chain
-from infra.localaws.terraform import mirror_environment, provider_mirror
 from infra.tools import virtual_environment
+from localaws.terraform import mirror_environment, provider_mirror
 from tests.documented import NOT_RUN, STAYS, Block, blocks
 from tests.terminal import Terminal, clone_project, files_of, lend_environment
 from tests.test_end_to_end import is_free

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from bot import evaluation
 from bot.dataset import Entity, Example
-from bot.errors import UserError
 from bot.evaluation import Prediction, Score
+from common.errors import UserError
 
 
 def test_reliability_puts_each_confidence_into_one_bin() -> None:

@@ -12,8 +12,8 @@ import aio_pika
 import pytest
 from rasa.utils.endpoints import EndpointConfig
 
-from bot import event_broker
-from bot.event_broker import OptionalRabbitMQ
+from bot.runtime import event_broker
+from bot.runtime.event_broker import OptionalRabbitMQ
 from infra.cluster import engines
 from tests.engine_server import EngineServer
 

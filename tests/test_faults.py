@@ -1,6 +1,7 @@
 """Parts go down while users talk: nothing is lost, doubled or told to somebody else.
 
-The quick form of ``benchmarks/load/faults.py``, on one bot with its action server, real processes.
+The quick form of ``benchmarks/load/fault_injection.py``, on one bot with its action
+server, real processes.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ import httpx
 import pytest
 
 from benchmarks.load import raw_http
-from benchmarks.load.crowd import Crowd, Outcome
-from benchmarks.load.dialogue import Step, tap
-from benchmarks.load.nonsense import nonsense
+from benchmarks.load.malformed import nonsense
+from benchmarks.load.scenarios import Step, tap
+from benchmarks.load.users import Crowd, Outcome
 from tests.mobile_server import PREFIX
 from tests.production_servers import SECRET, Servers
 from tests.test_actions import HOST

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from benchmarks.peers import resident
+from benchmarks.baselines import resident
 from tests.test_actions import HOST, ROOT, free_port
 
 # A handler that is stuck stands for whatever may spin.

@@ -17,18 +17,18 @@ sys.meta_path.insert(0, Block())
 """
 # What holds the rest onto Rasa: everything else does without it.
 ON_RASA = [
-    "bot.channels.client",
+    "bot.channels.web_client",
     "bot.channels.commands",
-    "bot.channels.development",
-    "bot.channels.exchange",
+    "bot.channels.open_rest",
+    "bot.channels.idempotency",
     "bot.channels.mobile",
     "bot.channels.readiness",
-    "bot.comparison.rasa_pipeline",
-    "bot.event_broker",
-    "bot.lock_store",
-    "bot.observability.rasa_steps",
-    "bot.rasa_server",
-    "bot.tracker_store",
+    "comparison.rasa_pipeline",
+    "bot.runtime.event_broker",
+    "bot.runtime.lock_store",
+    "bot.runtime.instrumentation",
+    "bot.runtime.rasa_server",
+    "bot.runtime.tracker_store",
     "components.camembert.classifier",
     "components.component",
     "components.comprehend.classifier",
@@ -62,8 +62,9 @@ from bot import lazy_tensorflow
 lazy_tensorflow.leave_out()
 for name in (
     "rasa.__main__", "rasa.core.run", "rasa.server", "rasa.engine.recipes.default_components",
-    "bot.rasa_cli", "bot.quick_turns", "bot.channels.mobile", "bot.channels.client",
-    "bot.channels.development", "bot.tracker_store", "bot.lock_store", "bot.event_broker",
+    "bot.runtime.rasa_cli", "bot.runtime.rasa_patches", "bot.channels.mobile",
+    "bot.channels.web_client", "bot.channels.open_rest", "bot.runtime.tracker_store",
+    "bot.runtime.lock_store", "bot.runtime.event_broker",
     "components.camembert", "components.comprehend", "components.crf", "components.gazetteer",
     "components.constraints", "components.tokenizer",
 ):

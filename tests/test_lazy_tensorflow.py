@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from bot import lazy_tensorflow
-from bot.rasa_cli import PROJECT_ROOT
+from bot.runtime import tensorflow_stub
+from bot.runtime.rasa_cli import PROJECT_ROOT
 
 OURS = [
     "components.tokenizer.FrenchTokenizer",
@@ -29,8 +29,8 @@ OURS = [
      "somebody.elses.Component"],
 )  # fmt: skip
 def test_components_on_tensorflow_and_unknown_ones_need_it(name: str) -> None:
-    assert not lazy_tensorflow.is_needed_by(OURS)
-    assert lazy_tensorflow.is_needed_by([*OURS, name])
+    assert not tensorflow_stub.is_needed_by(OURS)
+    assert tensorflow_stub.is_needed_by([*OURS, name])
 
 
 def test_rasa_has_no_other_components_on_tensorflow() -> None:
@@ -40,8 +40,8 @@ def test_rasa_has_no_other_components_on_tensorflow() -> None:
         text = path.read_text(encoding="utf-8")
         if "import tensorflow" in text or "from tensorflow" in text:
             found |= {line.split("(")[0] for line in text.split("\nclass ")[1:]}
-    assert found >= lazy_tensorflow.COMPONENTS
-    others = found - lazy_tensorflow.COMPONENTS
+    assert found >= tensorflow_stub.COMPONENTS
+    others = found - tensorflow_stub.COMPONENTS
     # Models and data structures of the components, and none of these.
     assert not any(
         name.endswith(("Classifier", "Featurizer", "Selector", "Policy")) for name in others
@@ -51,7 +51,7 @@ def test_rasa_has_no_other_components_on_tensorflow() -> None:
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv(lazy_tensorflow.VARIABLE, raising=False)
+    monkeypatch.delenv(tensorflow_stub.VARIABLE, raising=False)
     write_config(tmp_path / "config.yml", OURS[0])
     (tmp_path / "models").mkdir()
     write_model(tmp_path / "models" / "old.tar.gz", "rasa.nlu.DIETClassifier", age=100)
@@ -92,7 +92,7 @@ def write_model(path: Path, *components: str, age: float = 0) -> None:
     ],
 )
 def test_commands_without_need(project: Path, command: str) -> None:
-    assert not lazy_tensorflow.is_needed_for(command.split())
+    assert not tensorflow_stub.is_needed_for(command.split())
 
 
 @pytest.mark.parametrize(
@@ -114,35 +114,35 @@ def test_commands_without_need(project: Path, command: str) -> None:
 )
 def test_commands_with_need_or_in_doubt(project: Path, command: str) -> None:
     write_config(project / "other.yml", "DIETClassifier")
-    assert lazy_tensorflow.is_needed_for(command.split())
+    assert tensorflow_stub.is_needed_for(command.split())
 
 
 def test_cross_validation_trains_the_configuration(project: Path) -> None:
     write_config(project / "config.yml", "DIETClassifier")
-    assert not lazy_tensorflow.is_needed_for(["test", "nlu"])
-    assert lazy_tensorflow.is_needed_for(["test", "nlu", "--cross-validation"])
+    assert not tensorflow_stub.is_needed_for(["test", "nlu"])
+    assert tensorflow_stub.is_needed_for(["test", "nlu", "--cross-validation"])
 
 
 def test_components_that_rasa_chooses_may_need_it(project: Path) -> None:
     (project / "config.yml").write_text("recipe: default.v1\npipeline: []\n")
-    assert lazy_tensorflow.is_needed_for(["train"])
+    assert tensorflow_stub.is_needed_for(["train"])
 
 
 def test_a_model_server_may_have_any_model(project: Path) -> None:
     (project / "endpoints.yml").write_text("models: {url: 'http://127.0.0.1:1'}\n")
-    assert lazy_tensorflow.is_needed_for(["run"])
+    assert tensorflow_stub.is_needed_for(["run"])
 
 
 def test_the_environment_has_the_last_word(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(lazy_tensorflow.VARIABLE, "always")
-    assert lazy_tensorflow.is_needed_for(["run"])
-    monkeypatch.setenv(lazy_tensorflow.VARIABLE, "never")
-    assert not lazy_tensorflow.is_needed_for(["run", "--remote-storage", "aws"])
+    monkeypatch.setenv(tensorflow_stub.VARIABLE, "always")
+    assert tensorflow_stub.is_needed_for(["run"])
+    monkeypatch.setenv(tensorflow_stub.VARIABLE, "never")
+    assert not tensorflow_stub.is_needed_for(["run", "--remote-storage", "aws"])
 
 
 def test_the_project_itself_needs_none() -> None:
-    config = lazy_tensorflow._components_of_config(PROJECT_ROOT / "config.yml")
-    assert not lazy_tensorflow.is_needed_by(config)
+    config = tensorflow_stub._components_of_config(PROJECT_ROOT / "config.yml")
+    assert not tensorflow_stub.is_needed_by(config)
 
 
 SCRIPT = """

@@ -15,8 +15,8 @@ from rasa.core.lock_store import LockError, LockStore
 from rasa.utils.endpoints import EndpointConfig
 from redis.exceptions import RedisError
 
-from bot import lock_store
-from bot.lock_store import FairRedisLockStore
+from bot.runtime import lock_store
+from bot.runtime.lock_store import FairRedisLockStore
 from infra.cluster import engines
 from tests.engine_server import EngineServer
 

@@ -19,8 +19,9 @@ from actions import access
 from actions.access import AuditLog, Caller, CallerDirectory, Quota, people_shown
 from actions.directory import Directory
 from actions.query import Constraint, Query, Term
-from bot import exposure, rasa_cli
-from bot.errors import UserError, describe
+from bot.runtime import rasa_cli
+from common import environment
+from common.errors import UserError, describe
 from tests.test_actions import PEOPLE, ROOT
 
 
@@ -33,9 +34,9 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         access.AUDIT_VARIABLE,
         access.AUDIT_DAYS_VARIABLE,
         access.QUOTA_VARIABLE,
-        exposure.INTERFACE_VARIABLE,
-        exposure.PRODUCTION_VARIABLE,
-        exposure.ACTIONS_SECRET_VARIABLE,
+        environment.INTERFACE_VARIABLE,
+        environment.PRODUCTION_VARIABLE,
+        environment.ACTIONS_SECRET_VARIABLE,
     ):
         monkeypatch.delenv(name, raising=False)
     access.visibility.cache_clear()
@@ -69,12 +70,12 @@ def start(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     ("arguments", "advice"),
     [
         (["bot", "run", "--host", "0.0.0.0"], "MOBILE_JWKS"),
-        (["bot.rasa_cli", "run", "--interface", "0.0.0.0"], "MOBILE_JWKS"),
-        (["bot.rasa_cli", "run", "--interface=::"], "MOBILE_JWKS"),
-        (["bot.rasa_cli", "run", "-i", "192.0.2.1"], "MOBILE_JWKS"),
-        (["bot.rasa_cli", "run", "-i", "0.0.0.0", "--enable-api"], "BOT_API_TOKEN"),
-        (["bot.rasa_cli", "run", "-i", "0.0.0.0", "--cors", "*"], "--cors"),
-        (["bot.rasa_cli", "run", "-i", "0.0.0.0", "--connector", "rest"], "--connector"),
+        (["bot.runtime.rasa_cli", "run", "--interface", "0.0.0.0"], "MOBILE_JWKS"),
+        (["bot.runtime.rasa_cli", "run", "--interface=::"], "MOBILE_JWKS"),
+        (["bot.runtime.rasa_cli", "run", "-i", "192.0.2.1"], "MOBILE_JWKS"),
+        (["bot.runtime.rasa_cli", "run", "-i", "0.0.0.0", "--enable-api"], "BOT_API_TOKEN"),
+        (["bot.runtime.rasa_cli", "run", "-i", "0.0.0.0", "--cors", "*"], "--cors"),
+        (["bot.runtime.rasa_cli", "run", "-i", "0.0.0.0", "--connector", "rest"], "--connector"),
         (["actions.server", "--host", "0.0.0.0"], "ACTIONS_SECRET"),
         (["actions.server", "--host", "actions.example.com"], "ACTIONS_SECRET"),
     ],
@@ -94,7 +95,7 @@ def test_a_short_secret_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_loopback_address_behind_a_proxy_is_public_when_told() -> None:
-    for arguments in (["bot", "run"], ["bot.rasa_cli", "run"], ["actions.server"]):
+    for arguments in (["bot", "run"], ["bot.runtime.rasa_cli", "run"], ["actions.server"]):
         done = start(*arguments, BOT_PRODUCTION="1")
         assert done.returncode == 1
         assert "MOBILE_JWKS" in done.stderr or "ACTIONS_SECRET" in done.stderr
@@ -116,14 +117,14 @@ def test_wrong_settings_stop_the_action_server(tmp_path: Path) -> None:
 def test_rasa_listens_on_the_loopback_interface_unless_told(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(exposure.INTERFACE_VARIABLE, "0.0.0.0")
+    monkeypatch.setenv(environment.INTERFACE_VARIABLE, "0.0.0.0")
     # Last, so that it wins over what Rasa may take for the same option.
     assert rasa_cli.guard(arguments) == [*arguments, "--interface", "127.0.0.1"]
-    assert exposure.is_development()
+    assert environment.is_development()
 
 
 def test_an_address_that_was_given_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(exposure.INTERFACE_VARIABLE, "")
+    monkeypatch.setenv(environment.INTERFACE_VARIABLE, "")
     arguments = ["--interface", "localhost", "--enable-api"]
     assert rasa_cli.guard(arguments) == arguments
 
@@ -138,7 +139,7 @@ def test_an_address_that_was_given_stays(monkeypatch: pytest.MonkeyPatch) -> Non
     ],
 )
 def test_where_a_server_is_asked_whether_it_is_up(host: str, address: str) -> None:
-    assert exposure.probe_address(host) == address
+    assert environment.probe_address(host) == address
 
 
 # --- what callers see -------------------------------------------------------------------------
@@ -178,7 +179,7 @@ def test_the_caller_is_read_from_the_metadata() -> None:
     ids=str,
 )
 def test_malformed_metadata_grant_nothing(metadata: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(exposure.ACTIONS_SECRET_VARIABLE, "a secret of others")
+    monkeypatch.setenv(environment.ACTIONS_SECRET_VARIABLE, "a secret of others")
     assert caller_of(metadata).hidden == ("phone",)
 
 
@@ -186,7 +187,7 @@ def test_anonymous_callers_see_all_where_the_server_answers_this_machine_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert caller_of(None).hidden == ()
-    monkeypatch.setenv(exposure.PRODUCTION_VARIABLE, "1")
+    monkeypatch.setenv(environment.PRODUCTION_VARIABLE, "1")
     assert caller_of(None).hidden == ("phone",)
 
 

@@ -20,11 +20,11 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from bot import exposure
 from bot.channels import auth
 from bot.channels.auth import Authenticator, Caller, DevelopmentKey, KeySet, conversation_id
 from bot.channels.problems import ProblemError
-from bot.errors import UserError
+from common import environment
+from common.errors import UserError
 from tests.mobile_server import MobileServer, problem
 from tests.test_actions import HOST, free_port
 
@@ -391,7 +391,7 @@ def test_development_tokens() -> None:
 
 @pytest.fixture
 def production(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(exposure.INTERFACE_VARIABLE, "0.0.0.0")
+    monkeypatch.setenv(environment.INTERFACE_VARIABLE, "0.0.0.0")
 
 
 def test_the_channel_in_production(production: None, key_file: Path, tmp_path: Path) -> None:

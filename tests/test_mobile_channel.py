@@ -16,9 +16,9 @@ from typing import Any
 import httpx
 import pytest
 
-from bot import exposure
-from bot.channels import contract
+from bot.channels import openapi
 from bot.channels.auth import DEVELOPMENT_ISSUER, conversation_id
+from common import environment
 from tests.mobile_server import PREFIX, MobileServer, User, problem
 from tests.test_actions import HOST, fill, free_port, start_action_server
 from tests.test_actions_with_rasa import model as rules_model  # noqa: F401
@@ -30,8 +30,8 @@ GENEROUS = {"requests_per_minute": 100_000, "burst": 100_000}
 @pytest.fixture(scope="module", autouse=True)
 def development() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(exposure.INTERFACE_VARIABLE, HOST)
-        patch.delenv(exposure.PRODUCTION_VARIABLE, raising=False)
+        patch.setenv(environment.INTERFACE_VARIABLE, HOST)
+        patch.delenv(environment.PRODUCTION_VARIABLE, raising=False)
         yield
 
 
@@ -104,7 +104,7 @@ def test_every_card_is_as_the_contract_says(user: User) -> None:
         for reply in user.tap(payload)["replies"]
         if reply["card"]
     }
-    assert seen == set(contract.card_types())
+    assert seen == set(openapi.card_types())
 
 
 def test_each_user_has_a_conversation_of_their_own(server: MobileServer) -> None:
@@ -246,7 +246,7 @@ def test_a_large_body_is_refused(user: User) -> None:
 def test_a_body_that_does_not_come_ends_in_a_problem(
     server: MobileServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.http_guard.BODY_SECONDS", 0.2)
+    monkeypatch.setattr("common.http_guard.BODY_SECONDS", 0.2)
     with socket.create_connection((HOST, server.port)) as slow:
         head = (
             f"POST {PREFIX}/messages HTTP/1.1\r\nHost: localhost\r\n"
@@ -498,7 +498,7 @@ def test_a_stream_ends_with_the_whole_turn(user: User) -> None:
     events = list(user.stream(message, idempotency_key=key))
     assert [name for name, _ in events] == ["turn", "reply", "reply", "done"]
     turn = events[-1][1]
-    assert not list(contract.validator("Turn").iter_errors(turn))
+    assert not list(openapi.validator("Turn").iter_errors(turn))
     assert events[0][1] == {**turn, "replies": [], "suggestions": []}
     assert [data for name, data in events if name == "reply"] == turn["replies"]
     assert user.history()["turns"] == [turn]
@@ -662,12 +662,12 @@ def test_each_user_has_a_rate(rules_model: str, actions_port: int, tmp_path: Pat
 
 
 def test_the_contract_is_served_as_it_is_checked_in(server: MobileServer) -> None:
-    assert httpx.get(f"{server.url}/openapi.json").json() == contract.document()
+    assert httpx.get(f"{server.url}/openapi.json").json() == openapi.document()
 
 
 def test_config(server: MobileServer) -> None:
     config = httpx.get(f"{server.url}/config").json()
-    assert not list(contract.validator("Config").iter_errors(config))
+    assert not list(openapi.validator("Config").iter_errors(config))
     assert config["sign_in"]["mode"] == "development"
     assert config["limits"]["text_characters"] == 1000
 

@@ -24,9 +24,9 @@ from bot.channels.conversations import (
     open_conversations,
 )
 from bot.channels.turns import CHANNEL_NAME, Request, add_reply
-from bot.errors import UserError
-from bot.observability.trace_context import trace_of
-from bot.tracker_store import QuickSqlTrackerStore
+from bot.runtime.tracker_store import QuickSqlTrackerStore
+from common.errors import UserError
+from common.trace_context import trace_of
 
 PAUL = Person("P1", ("Paul Martin", "Martin Paul", "paul@example.com", "01 00 00 01"))
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from bot import exposure
-from bot.channels import contract
-from bot.errors import UserError
+from bot.channels import openapi
+from common import environment
+from common.errors import UserError
 from infra.tools import virtual_environment
 from tests.mobile_server import MobileServer
 from tests.test_actions import HOST, ROOT, fill, free_port, start_action_server
@@ -48,8 +48,8 @@ def server(
     fill(url, folder)
     settings = {"requests_per_minute": 1_000_000, "burst": 1_000_000}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(exposure.INTERFACE_VARIABLE, HOST)
-        patch.delenv(exposure.PRODUCTION_VARIABLE, raising=False)
+        patch.setenv(environment.INTERFACE_VARIABLE, HOST)
+        patch.delenv(environment.PRODUCTION_VARIABLE, raising=False)
         for _ in start_action_server(url, folder, port):
             with MobileServer(rules_model, settings, port, folder / "events.db") as running:
                 yield running
@@ -81,5 +81,5 @@ def test_the_channel_keeps_its_contract(
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, f"{done.stdout[-8000:]}\n{done.stderr[-2000:]}"
     # Not only what was tested went well: all was tested, but for the contract's own address.
-    operations = sum(len(methods) for methods in contract.document()["paths"].values()) - 1
+    operations = sum(len(methods) for methods in openapi.document()["paths"].values()) - 1
     assert f"Tested: {operations}\n" in done.stdout, done.stdout

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sanic.request import Request
 
-from bot import exposure
-from bot.channels.limits import RateLimiter
 from bot.channels.problems import ProblemError
+from bot.channels.rate_limit import RateLimiter
 from bot.channels.settings import Settings, require_authentication
-from bot.errors import UserError
-from bot.observability.trace_context import trace_of
-from bot.rasa_cli import DEFAULTS, PROJECT_ROOT
+from bot.runtime.rasa_cli import DEFAULTS, PROJECT_ROOT
+from common import environment
+from common.errors import UserError
+from common.trace_context import trace_of
 
 IDENTITY = {"jwks": "https://id.example.com/keys", "issuer": "https://id", "audience": "bot"}
 
@@ -109,19 +109,19 @@ def test_production_needs_keys() -> None:
 def test_development_is_on_the_loopback_interface(
     monkeypatch: pytest.MonkeyPatch, host: str, expected: bool
 ) -> None:
-    monkeypatch.delenv(exposure.PRODUCTION_VARIABLE, raising=False)
-    monkeypatch.setenv(exposure.INTERFACE_VARIABLE, host)
-    assert exposure.is_development() is expected
-    monkeypatch.setenv(exposure.PRODUCTION_VARIABLE, "true")
-    assert exposure.is_development() is False
+    monkeypatch.delenv(environment.PRODUCTION_VARIABLE, raising=False)
+    monkeypatch.setenv(environment.INTERFACE_VARIABLE, host)
+    assert environment.is_development() is expected
+    monkeypatch.setenv(environment.PRODUCTION_VARIABLE, "true")
+    assert environment.is_development() is False
 
 
 def test_a_server_that_was_told_nothing_judges_its_callers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delenv(exposure.PRODUCTION_VARIABLE, raising=False)
-    monkeypatch.delenv(exposure.INTERFACE_VARIABLE, raising=False)
-    assert exposure.is_development()
+    monkeypatch.delenv(environment.PRODUCTION_VARIABLE, raising=False)
+    monkeypatch.delenv(environment.INTERFACE_VARIABLE, raising=False)
+    assert environment.is_development()
     for address, forwarded, expected in (
         ("127.0.0.1", {}, True),
         ("::1", {}, True),
@@ -131,9 +131,9 @@ def test_a_server_that_was_told_nothing_judges_its_callers(
         ("127.0.0.1", {"forwarded": "for=192.0.2.1"}, False),
     ):
         request = cast(Request, SimpleNamespace(ip=address, headers=forwarded))
-        assert exposure.is_local(request) is expected, address
-    monkeypatch.setenv(exposure.PRODUCTION_VARIABLE, "1")
-    assert not exposure.is_local(cast(Request, SimpleNamespace(ip="127.0.0.1", headers={})))
+        assert environment.is_local(request) is expected, address
+    monkeypatch.setenv(environment.PRODUCTION_VARIABLE, "1")
+    assert not environment.is_local(cast(Request, SimpleNamespace(ip="127.0.0.1", headers={})))
 
 
 def check_credentials(path: Path, host: str, **environ: str) -> None:

@@ -16,10 +16,11 @@ import httpx
 import pytest
 import yaml
 
-from bot.errors import UserError
-from bot.observability.endpoint import Address, Endpoint
-from bot.observability.metrics import ActionMetrics, BotMetrics, LoadedModel
-from bot.observability.setup import ACTIONS, BOT, Observability
+from actions.metrics import ActionMetrics
+from bot.runtime.metrics import BotMetrics, LoadedModel
+from common.errors import UserError
+from common.metrics_server import Address, Endpoint
+from common.observability import ACTIONS, BOT, Observability
 from components.remote import Fault, Ranking, RemoteClassifier, RemoteError, RemoteSettings
 
 FOLDER = Path(__file__).resolve().parent.parent / "infra" / "observability"
@@ -187,12 +188,12 @@ LOGGING = """
 import logging, warnings
 import structlog
 from rasa.utils.log_utils import configure_structlog
-from bot.observability import logs, steps
+from common import logs, tracing
 
 configure_structlog(logging.INFO)
 logs.install()
 logs.structured()
-with steps.serve("turn", traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"):
+with tracing.serve("turn", traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"):
     logging.getLogger("a").warning("%d of %s", 1, "two")
     structlog.get_logger().info("a.key", event_info="What it means.", text="Zébulon", message="x")
 silent = logging.getLogger("b")
@@ -264,10 +265,9 @@ def test_each_process_gets_a_port(metrics: tuple[BotMetrics, ActionMetrics]) -> 
 def test_opentelemetry_is_not_imported_when_off() -> None:
     """Nor the Prometheus client."""
     program = (
-        "import sys, actions.conversation, bot.channels.exchange\n"
-        "from bot.observability.setup import ACTIONS, BOT, Observability\n"
-        "Observability.of(BOT, {}).observe_rasa()\n"
-        "Observability.of(ACTIONS, {}).observe_actions(None)\n"
+        "import sys, actions.server, bot.channels.idempotency, bot.runtime.rasa_cli\n"
+        "from common.observability import ACTIONS, BOT, Observability\n"
+        "assert not any(Observability.of(service, {}).any for service in (BOT, ACTIONS))\n"
         "print([name for name in sys.modules if name.split('.')[0] in"
         " ('opentelemetry', 'prometheus_client')])"
     )

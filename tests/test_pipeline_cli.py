@@ -10,9 +10,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from bot.cli import app
-from bot.errors import UserError
 from bot.retraining import handlers
-from infra.localaws import LocalAWS
+from common.errors import UserError
+from localaws import LocalAWS
 from tests.retraining_harness import TIME_SCALE, Pipeline, confused, dataset, examples
 
 

@@ -32,8 +32,8 @@ from rasa.shared.core.trackers import DialogueStateTracker
 from rasa.shared.utils.common import all_subclasses
 from rasa.utils.endpoints import ClientResponseError, EndpointConfig
 
-from bot import quick_turns
-from bot.quick_turns import (
+from bot.runtime import rasa_patches
+from bot.runtime.rasa_patches import (
     check_answers_quickly,
     find_events_quickly,
     keep_connections,
@@ -225,7 +225,7 @@ def test_messages_are_understood_in_threads(
 ) -> None:
     """Several at once, the event loop free meanwhile; not with components that are not ours."""
     monkeypatch.setattr(MessageProcessor, "parse_message", MessageProcessor.parse_message)
-    monkeypatch.setattr(quick_turns, "_OURS", ("components.", "rasa.") if ours else "components.")
+    monkeypatch.setattr(rasa_patches, "_OURS", ("components.", "rasa.") if ours else "components.")
     agent = Agent.load(rules_model)
     processor = agent.processor
     assert processor is not None
@@ -260,7 +260,7 @@ def test_messages_are_understood_in_threads(
 
 def test_our_model_is_understood_in_threads(trained_model: Path) -> None:
     agent = Agent.load(str(trained_model))
-    assert quick_turns._can_take_threads(agent.processor)
+    assert rasa_patches._can_take_threads(agent.processor)
 
 
 # --- connections ------------------------------------------------------------------------------
@@ -343,6 +343,6 @@ rasa_cli.main()
 def test_a_bot_that_runs_is_quick() -> None:
     command = [sys.executable, "-c", ASK, "run"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.stdout.split()[-7:] == ["bot.quick_turns"] * 7, done.stderr[-2000:]
+    assert done.stdout.split()[-7:] == ["bot.runtime.rasa_patches"] * 7, done.stderr[-2000:]
     # Python collects garbage, and does not look for it among modules.
     assert done.stdout.split()[-9:-7] == ["True", "True"]

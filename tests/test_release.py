@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.errors import UserError
+from common.errors import UserError
 from infra import release
 
 CHANGELOG = """# Changelog

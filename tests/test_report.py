@@ -14,26 +14,26 @@ from typing import Any
 import pytest
 
 from bot import charts
-from bot.comparison import (
+from common import prices
+from common.errors import UserError
+from comparison import (
     assessment,
     cost_report,
+    criteria,
     decision,
-    ease,
+    effort,
     one_page,
     pictures,
-    prices,
     report,
     report_page,
     report_tables,
     results,
-    rules,
 )
-from bot.comparison.cost_report import Costs
-from bot.comparison.page import Page
-from bot.comparison.profile import Profile
-from bot.comparison.report import Report
-from bot.comparison.results import CROSS_VALIDATION, HELD_OUT, Confusion, Interval
-from bot.errors import UserError
+from comparison.cost_report import Costs
+from comparison.page import Page
+from comparison.report import Report
+from comparison.results import CROSS_VALIDATION, HELD_OUT, Confusion, Interval
+from comparison.usage import Profile
 from tests import comparison_results as made
 
 LABEL = "Comprehend (stand-in)"
@@ -142,10 +142,10 @@ def test_what_the_report_could_not_tell_apart_or_find_is_refused_before_anything
 def test_the_shipped_configuration_has_facts_bills_and_the_default_weights(costs: Costs) -> None:
     import yaml
 
-    content = yaml.safe_load((ease.ROOT / "compare.yml").read_text(encoding="utf-8"))
+    content = yaml.safe_load((effort.ROOT / "compare.yml").read_text(encoding="utf-8"))
 
     assessment.check(content["candidates"], costs)
-    assert decision.weights_of(content["weights"], "compare.yml") == rules.DEFAULT_WEIGHTS
+    assert decision.weights_of(content["weights"], "compare.yml") == criteria.DEFAULT_WEIGHTS
     assert Profile().changed(content["profile"], "compare.yml") == Profile()
 
 
@@ -178,7 +178,7 @@ def test_weights_decide(costs: Costs) -> None:
     """Comprehend, asked at Amazon, is the more accurate of the two, and the dearer one."""
     real = dataclasses.replace(made.comprehend(), stand_in=None)
     figures = made.results(made.diet(), real)
-    nothing = dict.fromkeys(rules.DEFAULT_WEIGHTS, 0.0)
+    nothing = dict.fromkeys(criteria.DEFAULT_WEIGHTS, 0.0)
 
     accurate = report.build(figures, costs, {**nothing, "performance": 1})
     cheap = report.build(figures, costs, {**nothing, "cost": 1})
@@ -301,7 +301,7 @@ def test_a_quick_run_is_called_one(costs: Costs) -> None:
 def test_the_published_rules_stand_in_the_report(page: Page) -> None:
     text = page.to_markdown()
 
-    for measure in rules.MEASURES:
+    for measure in criteria.MEASURES:
         assert measure.rule() in text
         assert measure.why in text
 
@@ -433,7 +433,7 @@ def test_texts_cannot_break_the_page(costs: Costs) -> None:
 
 
 def test_the_sliders_begin_with_the_weights_of_the_decision(costs: Costs) -> None:
-    weights = {**rules.DEFAULT_WEIGHTS, "cost": 12.5}
+    weights = {**criteria.DEFAULT_WEIGHTS, "cost": 12.5}
     text = report_page.compose(report.build(made.results(), costs, weights), {}).to_html()
 
     sliders = re.findall(r'max="([\d.]+)" step="any" value="([\d.]+)" name="(\w+)"', text)
@@ -465,7 +465,7 @@ def test_figures_follow_as_json(folder: Path, whole: Report) -> None:
 
     assert figures["protocol_marked"] == HELD_OUT
     assert figures["decision"]["ranking"][0]["candidate"] == "CamemBERT int8"
-    assert figures["decision"]["weights"] == rules.DEFAULT_WEIGHTS
+    assert figures["decision"]["weights"] == criteria.DEFAULT_WEIGHTS
     first = figures["candidates"][0]
     assert first["marks"]["cost"]["value"] == 5
     assert first["facts"]["minutes_to_live"]["value"] == pytest.approx(70 / 60)
@@ -615,8 +615,8 @@ route:
   minutes_to_live: {measured: true}
 """,
     )
-    measured = {"minutes_to_live": ease.Fact(3.0, "this run", (), True)}
-    facts = ease.facts("route", measured, repository, path)
+    measured = {"minutes_to_live": effort.Fact(3.0, "this run", (), True)}
+    facts = effort.facts("route", measured, repository, path)
 
     assert {key: fact.value for key, fact in facts.items()} == {
         "creation_lines": 3,
@@ -641,7 +641,7 @@ def test_what_the_repository_lacks_is_left_out(tmp_path: Path) -> None:
         "  minimum_examples: {constant: LEAST, file: none.py}\n  services: {measured: true}\n",
     )
 
-    assert ease.facts("route", {}, tmp_path, path) == {}
+    assert effort.facts("route", {}, tmp_path, path) == {}
 
 
 @pytest.mark.parametrize(
@@ -654,18 +654,18 @@ def test_what_the_repository_lacks_is_left_out(tmp_path: Path) -> None:
 )
 def test_what_is_no_fact_is_refused(repository: Path, content: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        ease.facts("other", {}, repository, stated(repository, content))
+        effort.facts("other", {}, repository, stated(repository, content))
 
 
 @pytest.mark.parametrize("route", ["in-process", "transformers", "comprehend", "sagemaker"])
 def test_every_fact_that_is_stated_belongs_to_a_rule_and_has_a_source(route: str) -> None:
     import yaml
 
-    entries = yaml.safe_load(ease.FACTS.read_text(encoding="utf-8"))[route]
-    known = {one.key for one in rules.MEASURES if one.criterion in ease.CRITERIA}
+    entries = yaml.safe_load(effort.FACTS.read_text(encoding="utf-8"))[route]
+    known = {one.key for one in criteria.MEASURES if one.criterion in effort.CRITERIA}
 
     assert set(entries) == known
-    run = {key: ease.Fact(1, "this run") for key in known}
-    found = ease.facts(route, run)
+    run = {key: effort.Fact(1, "this run") for key in known}
+    found = effort.facts(route, run)
     assert set(found) == known
     assert all(fact.source for fact in found.values())

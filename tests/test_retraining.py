@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from bot.errors import UserError
-from bot.retraining import backends, gate, notices
+from bot.retraining import backends, gate, notifications
 from bot.retraining.registry import Pointer, Registry, Run, Status, run_id
 from bot.retraining.settings import Settings
-from components.aws import AwsError, client
-from infra.localaws import LocalAWS
+from common.aws import AwsError, client
+from common.errors import UserError
+from localaws import LocalAWS
 from tests.retraining_harness import REGION, TIME_SCALE
 
 ENVIRONMENT = {
@@ -235,7 +235,7 @@ def test_the_gate_looks_at_the_metric_that_is_configured(registry: Registry) -> 
 def test_every_end_has_a_subject_that_sns_takes(status: Status) -> None:
     run = dataclasses.replace(RUN, status=status)
     longest = dataclasses.replace(SETTINGS, project="p" * 36, environment="dev")
-    subject = notices.subject(longest, run)
+    subject = notifications.subject(longest, run)
     assert subject.isascii()
     assert subject.isprintable()
     assert len(subject) <= 100
@@ -243,7 +243,7 @@ def test_every_end_has_a_subject_that_sns_takes(status: Status) -> None:
 
 def test_a_notice_says_what_it_is_about() -> None:
     run = RUN.moved(Status.REJECTED, reason="Too bad.", warnings=["A has 10 examples"])
-    text = notices.message(SETTINGS, run, "artifacts", "Do better.")
+    text = notifications.message(SETTINGS, run, "artifacts", "Do better.")
     for part in (
         "Too bad.",
         "Do better.",

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from infra.localaws import LocalAWS
+from localaws import LocalAWS
 from tests.retraining_harness import TIME_SCALE, Pipeline
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from bot.errors import UserError
 from bot.retraining import handlers, registry
 from bot.retraining.registry import Status
-from components.aws import AwsError
-from infra.localaws import LocalAWS
+from common.aws import AwsError
+from common.errors import UserError
+from localaws import LocalAWS
 from tests import retraining_permissions as permissions
 from tests.retraining_harness import TIME_SCALE, Pipeline, confused, dataset, examples
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import pytest
 
 from bot.retraining.registry import Registry, Run, Status, run_id
-from infra.localaws import LocalAWS
+from localaws import LocalAWS
 from tests.retraining_harness import TIME_SCALE, Pipeline, dataset, examples
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -18,13 +18,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from bot import model_updates
 from bot.cli import app
-from bot.errors import UserError
 from bot.retraining.backends import local as backend
 from bot.retraining.local import LocalPipeline
 from bot.retraining.registry import Registry, Status
 from bot.retraining.settings import Settings
+from bot.runtime import model_updates
+from common.errors import UserError
 from infra.retrain_demo import __main__ as demo
 from tests.retraining_harness import confused, dataset, examples
 
@@ -173,7 +173,7 @@ def test_a_watched_folder(folder: Path) -> None:
 
 
 def _object(record: dict[str, Any]) -> Any:
-    from bot.retraining.source import Object
+    from bot.retraining.dataset_check import Object
 
     item = record["s3"]["object"]
     return Object(record["s3"]["bucket"]["name"], item["key"], "", item["eTag"], item["size"])

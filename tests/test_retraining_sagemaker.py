@@ -13,8 +13,8 @@ from botocore.client import BaseClient
 
 from bot.retraining import handlers
 from bot.retraining.registry import Status
-from components.aws import AwsError
-from infra.localaws import LocalAWS
+from common.aws import AwsError
+from localaws import LocalAWS
 from tests import retraining_permissions as permissions
 from tests.retraining_harness import TIME_SCALE, Pipeline, confused, dataset, examples
 

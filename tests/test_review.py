@@ -24,17 +24,17 @@ from typer.testing import CliRunner
 
 from actions.directory import Directory
 from bot import dataset as datasets
-from bot import exposure
 from bot.channels.conversations import Conversations, events
 from bot.cli import app
 from bot.dataset import Dataset, Example
-from bot.errors import UserError
 from bot.review import questions as asked_questions
 from bot.review.anonymise import Anonymiser
 from bot.review.memory import Memory
 from bot.review.questions import collect
 from bot.review.review import RefusedError, Review
-from bot.text import fold
+from common import environment
+from common.errors import UserError
+from common.text import fold
 from tests.mobile_server import MobileServer
 from tests.test_actions import DOMAIN, HOST, ROOT, start_action_server
 from tests.test_actions_with_rasa import model as rules_model  # noqa: F401
@@ -568,7 +568,7 @@ def test_asked_reviewed_trained_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A question that the real bot does not understand becomes an example of a valid dataset."""
-    monkeypatch.setenv(exposure.INTERFACE_VARIABLE, HOST)
+    monkeypatch.setenv(environment.INTERFACE_VARIABLE, HOST)
     store = world.folder / "asked.db"
     servers = start_action_server(world.directory, world.folder)
     actions = next(servers)

@@ -22,9 +22,9 @@ import httpx
 import numpy as np
 import pytest
 
-from bot.confusion import ConfusionMatrix
-from bot.errors import UserError
 from bot.retraining.metrics import definitions
+from common.confusion_matrix import ConfusionMatrix
+from common.errors import UserError
 from components.camembert.config import DEFAULTS
 from components.camembert.served_model import ServedModel
 from infra.sagemaker import hyperparameters

@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from bot import rasa_cli, server
-from bot.errors import UserError
+from bot import server
+from bot.runtime import rasa_cli
+from common.errors import UserError
 
 IGNORES_SIGTERM = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
 FORKS_AND_WAITS = (
@@ -243,13 +244,23 @@ def test_readiness_ends_with_a_child(
 
 
 def test_the_fingerprint_covers_what_a_model_is_made_from(tmp_path: Path) -> None:
-    for name in ("config.yml", "data/nlu.yml", "components/camembert/training.py", "bot/text.py"):
+    for name in (
+        "config.yml",
+        "data/nlu.yml",
+        "components/camembert/training.py",
+        "common/text.py",
+    ):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("a")
     seen = {server.model_fingerprint(tmp_path)}
     assert seen == {server.model_fingerprint(tmp_path)}
-    for name in ("data/nlu.yml", "components/camembert/training.py", "bot/text.py", "config.yml"):
+    for name in (
+        "data/nlu.yml",
+        "components/camembert/training.py",
+        "common/text.py",
+        "config.yml",
+    ):
         (tmp_path / name).write_text("b")
         seen.add(server.model_fingerprint(tmp_path))
     (tmp_path / "data/topics").mkdir()
@@ -389,7 +400,7 @@ def test_the_action_timeout_reaches_rasa(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_wrong_action_timeout_is_refused() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "bot.rasa_cli", "run"],
+        [sys.executable, "-m", "bot.runtime.rasa_cli", "run"],
         cwd=server.PROJECT_ROOT,
         env={**os.environ, "ACTION_TIMEOUT": "soon"},
         capture_output=True,

@@ -18,7 +18,7 @@ def check_conversations(model: Path, folder: Path) -> None:
     command = ["test", "core", "--stories", str(STORIES), "--model", str(model)]
     options = ["--fail-on-prediction-errors", "--no-plot", "--out", str(folder)]
     done = subprocess.run(
-        [sys.executable, "-m", "bot.rasa_cli", *command, *options],
+        [sys.executable, "-m", "bot.runtime.rasa_cli", *command, *options],
         cwd=ROOT,
         capture_output=True,
         text=True,

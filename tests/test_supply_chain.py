@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from bot.errors import UserError
+from common.errors import UserError
 from infra import supply_chain
 from infra.supply_chain import Package, Policy
 from infra.tools import virtual_environment

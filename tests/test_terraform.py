@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
+from bot.office_hours import pipeline_targets
 from bot.retraining.settings import Settings
-from components.comprehend.schedule import pipeline_targets
-from infra.localaws import LocalAWS
-from infra.localaws.terraform import Terraform, TerraformError
+from localaws import LocalAWS
+from localaws.terraform import Terraform, TerraformError
 from tests import retraining_permissions as permissions
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -25,7 +25,7 @@ from rasa.shared.core.events import (
 )
 from rasa.utils.endpoints import EndpointConfig
 
-from bot.tracker_store import SESSION_TURNS, QuickSqlTrackerStore
+from bot.runtime.tracker_store import SESSION_TURNS, QuickSqlTrackerStore
 from tests.conftest import PostgresServer
 
 DOMAIN = Domain.from_dict(
@@ -280,5 +280,7 @@ def test_connections_that_a_restart_cut_are_replaced(
 
 
 def test_endpoints_name_it(directory_url: str) -> None:
-    endpoint = EndpointConfig(url=directory_url, type="bot.tracker_store.QuickSqlTrackerStore")
+    endpoint = EndpointConfig(
+        url=directory_url, type="bot.runtime.tracker_store.QuickSqlTrackerStore"
+    )
     assert type(TrackerStore.create(endpoint, DOMAIN)) is QuickSqlTrackerStore

@@ -12,7 +12,7 @@ from rasa.shared.nlu.training_data.message import Message
 from rasa.shared.nlu.training_data.training_data import TrainingData
 
 from bot.dataset import read_labels
-from bot.text import fold
+from common.text import fold
 
 ROOT = Path(__file__).parents[1]
 

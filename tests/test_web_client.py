@@ -19,8 +19,8 @@ from rasa.core.channels.channel import register
 from rasa.shared.exceptions import RasaException
 
 from actions.directory import ensure_sample
-from bot import exposure
-from bot.channels.client import DIST, WebClient
+from bot.channels.web_client import DIST, WebClient
+from common import environment
 from tests.mobile_server import MobileServer
 from tests.test_actions import HOST, ROOT, free_port, start_action_server
 
@@ -54,8 +54,8 @@ class WebServer(MobileServer):
 @pytest.fixture(scope="module", autouse=True)
 def development() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(exposure.INTERFACE_VARIABLE, HOST)
-        patch.delenv(exposure.PRODUCTION_VARIABLE, raising=False)
+        patch.setenv(environment.INTERFACE_VARIABLE, HOST)
+        patch.delenv(environment.PRODUCTION_VARIABLE, raising=False)
         yield
 
 

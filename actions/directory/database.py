@@ -24,7 +24,7 @@ from sqlalchemy.pool import QueuePool
 
 from actions.directory.model import DirectoryError
 from actions.directory.tables import metadata
-from bot.exposure import keep_private
+from common.environment import keep_private
 
 logger = logging.getLogger(__name__)
 

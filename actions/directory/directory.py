@@ -26,7 +26,7 @@ from actions.directory.model import (
 from actions.directory.sources import rows_behind
 from actions.directory.spotting import Spotted
 from actions.query import Constraint, Query
-from bot.sheets import Progress, Say
+from common.spreadsheets import Progress, Say
 
 _EXPORT_BATCH = 500
 

@@ -35,9 +35,9 @@ from actions.directory.model import (
     InvalidFileError,
     Skill,
 )
-from bot import sheets
-from bot.errors import UserError
-from bot.sheets import Progress, Say
+from common import spreadsheets
+from common.errors import UserError
+from common.spreadsheets import Progress, Say
 
 COLUMNS = (
     "id",
@@ -387,7 +387,9 @@ def read_rows(
         if _is_json(path):
             yield from _read_json(path, encoding, columns, progress, say)
         else:
-            lines = sheets.rows(path, encoding=encoding, sheet=sheet, progress=progress, say=say)
+            lines = spreadsheets.rows(
+                path, encoding=encoding, sheet=sheet, progress=progress, say=say
+            )
             yield from table_rows(str(path), lines, columns, say)
     except OSError as error:
         raise InvalidFileError(f"Can't read {path}: {error.strerror or error}.") from None
@@ -413,7 +415,7 @@ def _read_json(
     say: Say | None,
 ) -> Iterator[Row]:
     total = path.stat().st_size
-    encoding = encoding or sheets.encoding_of(path, say)
+    encoding = encoding or spreadsheets.encoding_of(path, say)
     try:
         document = path.read_bytes().decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError:
@@ -538,8 +540,8 @@ def _check(line: int, raw: dict[str, Any]) -> Row:
         try:
             if name == "skills":
                 values[name] = _skills(value)
-                if isinstance(value, str) and sheets.clean(value) != _composed(value):
-                    repairs.append(f"skills are read as {sheets.clean(value)!r}")
+                if isinstance(value, str) and spreadsheets.clean(value) != _composed(value):
+                    repairs.append(f"skills are read as {spreadsheets.clean(value)!r}")
                 continue
             text = _text(name, value)
             if name == "phone" and text:
@@ -592,7 +594,7 @@ def _text(name: str, value: Any) -> str | None:
         value = str(value)
     if not isinstance(value, str):
         raise ValueError(f"{name} must be text, not {type(value).__name__}")
-    value = sheets.clean(value)
+    value = spreadsheets.clean(value)
     if not value.isprintable():
         allowed = "\n\t" if name == "biography" else ""
         for char in value:
@@ -600,7 +602,7 @@ def _text(name: str, value: Any) -> str | None:
                 raise ValueError(f"{name} holds the control character U+{ord(char):04X}")
     if "\ufffd" in value:
         raise ValueError(f"a character of {name} {value[:40]!r} was lost in a conversion (U+FFFD)")
-    if sheets.ERROR_VALUE.fullmatch(value):
+    if spreadsheets.ERROR_VALUE.fullmatch(value):
         raise ValueError(f"{name} {value!r} is what a spreadsheet shows where it has no value")
     if name == "id" and _SCIENTIFIC.fullmatch(value):
         raise ValueError(f"id {value!r} was made a number by a spreadsheet: make its column text")
@@ -684,7 +686,7 @@ def _skills(value: Any) -> tuple[Skill, ...]:
 def _parsed(text: str) -> list[dict[str, Any]]:
     """The skills of ``Java:5;Spring Boot:4``; lines of a cell separate too."""
     found = []
-    for item in re.split(r"[;|\n]", sheets.clean(text)):
+    for item in re.split(r"[;|\n]", spreadsheets.clean(text)):
         name, colon, level = map(str.strip, item.rpartition(":"))
         if level and not colon:
             found.append({"name": level, "level": ""})
@@ -770,7 +772,7 @@ def _write(stream: IO[str], people: Iterable[Collaborator], form: str) -> int:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(COLUMNS)
         for person in people:
-            writer.writerow(map(sheets.guarded, _csv_cells(person)))
+            writer.writerow(map(spreadsheets.guarded, _csv_cells(person)))
             count += 1
         return count
     stream.write('{"collaborators": [')

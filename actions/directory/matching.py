@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from rapidfuzz.distance import OSA
 
-from bot.text import fold
+from common.text import fold
 
 # A longer question is cut here: no name is that long, and work per question stays bounded.
 MAX_QUERY_CHARS = 300

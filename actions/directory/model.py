@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from actions.query import Constraint, Query, Term
-from bot.errors import UserError
+from common.errors import UserError
 
 MIN_LEVEL, MAX_LEVEL = 1, 5
 

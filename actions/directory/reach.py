@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 
 from actions.directory import matching, skills, spotting
 from actions.directory.model import InvalidFileError
-from bot import sheets
+from common import spreadsheets
 
 HEADER = ("synonym", "skill")
 _MAX_LENGTH = 200
@@ -78,13 +78,13 @@ def read_synonyms(path: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     problems: list[str] = []
     try:
-        lines = list(sheets.rows(path))
+        lines = list(spreadsheets.rows(path))
     except OSError as error:
         raise InvalidFileError(f"Can't read {path}: {error.strerror or error}.") from None
     if not lines or tuple(str(cell).strip().casefold() for cell in lines[0][1]) != HEADER:
         raise InvalidFileError(f"{path} must begin with the line `{','.join(HEADER)}`.")
     for number, cells in lines[1:]:
-        values = [sheets.clean(str(cell)) for cell in cells]
+        values = [spreadsheets.clean(str(cell)) for cell in cells]
         if len(values) != 2 or not all(matching.skill_key(value) for value in values):
             problems.append(f"line {number}: needs a synonym and a skill")
         elif max(map(len, values)) > _MAX_LENGTH:

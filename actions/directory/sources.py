@@ -15,7 +15,7 @@ from sqlalchemy.pool import NullPool
 
 from actions.directory.files import Row, read_rows, table_rows
 from actions.directory.model import InvalidFileError
-from bot.sheets import Say, text_of
+from common.spreadsheets import Say, text_of
 
 # Seconds: to connect, and between two pieces of an answer.
 _TIMEOUT = (10, 60)

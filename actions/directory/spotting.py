@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.engine import Connection
 
 from actions.directory import matching, skills, tables
-from bot.text import fold_aligned
+from common.text import fold_aligned
 
 # Of a message, and of a name in it.
 _MAX_WORDS, _MAX_SKILL_WORDS, _MAX_NAME_WORDS = 60, 8, 6

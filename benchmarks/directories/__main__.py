@@ -29,7 +29,7 @@ from rich.table import Table
 from actions.directory import Directory
 from actions.directory.files import COLUMNS
 from bot.dialogues import Answer, Talk, in_process
-from bot.text import fold
+from common.text import fold
 
 MODEL = Path(__file__).resolve().parents[2] / "models/bot.tar.gz"
 PEOPLE = 160

@@ -37,9 +37,9 @@ from pathlib import Path
 
 from benchmarks.load import servers
 from benchmarks.load.servers import Site
-from bot.errors import UserError
-from bot.rasa_cli import PROJECT_ROOT
+from bot.runtime.rasa_cli import PROJECT_ROOT
 from bot.server import ensure_model
+from common.errors import UserError
 from infra.cluster import engines
 
 WARM_UP_SECONDS = 5

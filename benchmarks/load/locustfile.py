@@ -17,13 +17,13 @@ from typing import Any
 
 from locust import FastHttpUser, constant, task
 
-from benchmarks.load import dialogue
+from benchmarks.load import scenarios
 from benchmarks.load.servers import MOBILE_PATH, REST_PATH, IdentityProvider
 from bot.server import SAMPLE
 
 CHANNEL = os.environ["BENCH_CHANNEL"]
 PROVIDER = IdentityProvider(Path(os.environ["BENCH_KEY"]).read_bytes())
-DIRECTORY = dialogue.Directory.read(SAMPLE)
+DIRECTORY = scenarios.Directory.read(SAMPLE)
 # One conversation in so many ends by reading its history.
 HISTORIES = 10
 
@@ -43,7 +43,7 @@ class Colleague(FastHttpUser):
     def converse(self) -> None:
         """Hold a conversation as somebody new; a wrong answer ends it."""
         begin, token = time.perf_counter(), PROVIDER.token()
-        steps = dialogue.conversation(DIRECTORY, self.draw)
+        steps = scenarios.conversation(DIRECTORY, self.draw)
         for step in steps:
             if not self._ask(token, step):
                 return
@@ -59,7 +59,7 @@ class Colleague(FastHttpUser):
             context={},
         )
 
-    def _ask(self, token: str, step: dialogue.Step) -> bool:
+    def _ask(self, token: str, step: scenarios.Step) -> bool:
         path, body, headers = _message(token, step)
         with self.client.post(
             path, json=body, headers=headers, name="turn", catch_response=True
@@ -71,7 +71,7 @@ class Colleague(FastHttpUser):
                 response.failure(problem)
         return not problem
 
-    def _look_back(self, token: str, steps: Sequence[dialogue.Step]) -> None:
+    def _look_back(self, token: str, steps: Sequence[scenarios.Step]) -> None:
         headers = {"Authorization": f"Bearer {token}"}
         with self.client.get(
             f"{MOBILE_PATH}/history?limit=50", headers=headers, name="history", catch_response=True
@@ -84,7 +84,7 @@ class Colleague(FastHttpUser):
                 response.failure("not the conversation that was held")
 
 
-def _message(token: str, step: dialogue.Step) -> tuple[str, dict[str, str], dict[str, str]]:
+def _message(token: str, step: scenarios.Step) -> tuple[str, dict[str, str], dict[str, str]]:
     """Return path, body and headers of a message."""
     if CHANNEL == "rest":
         return REST_PATH, {"sender": token[-32:], "message": step.text}, {}
@@ -92,7 +92,7 @@ def _message(token: str, step: dialogue.Step) -> tuple[str, dict[str, str], dict
     return f"{MOBILE_PATH}/messages", dict(step.message), headers
 
 
-def _problem(step: dialogue.Step, answer: Any) -> str | None:
+def _problem(step: scenarios.Step, answer: Any) -> str | None:
     """Return what is wrong with an answer.
 
     Of the stock bot any will do: its classifier may take a question for another.

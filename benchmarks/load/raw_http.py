@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
 
-from benchmarks import peers
+from benchmarks import baselines
 
 MOBILE = "/webhooks/mobile/v1"
 QUESTION = "Qui connaît Java ?"
@@ -131,7 +131,7 @@ class Target:
     @property
     def memory(self) -> float:
         """The resident memory of the processes, in bytes."""
-        return sum(map(peers.resident, self.pids()))
+        return sum(map(baselines.resident, self.pids()))
 
 
 def _body(route: str) -> st.SearchStrategy[bytes]:

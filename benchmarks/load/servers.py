@@ -19,10 +19,10 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from benchmarks import peers
+from benchmarks import baselines
 from bot import server
-from bot.errors import UserError
-from bot.rasa_cli import API_TOKEN_VARIABLE, PROJECT_ROOT
+from bot.runtime.rasa_cli import API_TOKEN_VARIABLE, PROJECT_ROOT
+from common.errors import UserError
 from infra.cluster import Cluster, ClusterError
 
 ISSUER, AUDIENCE, KEY_ID = "https://id.example.com", "skills-bot", "load"
@@ -95,8 +95,8 @@ class Site:
     name: str
     channel: str
     folder: Path
-    port: int = field(default_factory=peers.free_port)
-    actions_port: int = field(default_factory=peers.free_port)
+    port: int = field(default_factory=baselines.free_port)
+    actions_port: int = field(default_factory=baselines.free_port)
     provider: IdentityProvider = field(default_factory=IdentityProvider)
     children: dict[str, server.Child] = field(default_factory=dict)
     cluster: Cluster | None = None
@@ -117,7 +117,7 @@ class Site:
 
     def memory(self, name: str) -> float:
         """Return their resident memory in bytes."""
-        return sum(peers.resident(pid) for pid in self.processes(name))
+        return sum(baselines.resident(pid) for pid in self.processes(name))
 
     def cpu_seconds(self, name: str) -> float:
         """Return the processor time that they have had (Linux)."""
@@ -154,7 +154,7 @@ class Site:
         self.folder.mkdir(parents=True, exist_ok=True)
         ensure_sample(self.environ["DIRECTORY_URL"], server.SAMPLE)
         self.write_keys()
-        path = peers.write_endpoints(self.folder)
+        path = baselines.write_endpoints(self.folder)
         endpoints = yaml.safe_load(path.read_text(encoding="utf-8"))
         if self.events is not None:
             endpoints["tracker_store"]["db"] = str(self.events)
@@ -190,7 +190,7 @@ class Site:
         arguments = ["run", "--interface", server.HOST, "--port", str(self.port), *endpoints]
         if self.channel == "mobile":
             ready = f"{self.base}{MOBILE_PATH}/ready"
-            self.start("bot", ["-m", "bot.rasa_cli", *arguments], ready)
+            self.start("bot", ["-m", "bot.runtime.rasa_cli", *arguments], ready)
             return
         credentials = self.folder / "credentials.yml"
         credentials.write_text("rest:\n", encoding="utf-8")
@@ -237,12 +237,12 @@ def stock_model() -> Path:
     enough to answer sensibly, and an answer takes no longer after more of them.
     """
     RESULTS.mkdir(parents=True, exist_ok=True)
-    peer = peers.peers(["diet"], RESULTS, 20)["diet"]
+    peer = baselines.peers(["diet"], RESULTS, 20)["diet"]
     digest = hashlib.sha256(json.dumps(peer.config).encode())
     for path in (PROJECT_ROOT / "domain.yml", *sorted((PROJECT_ROOT / "data").rglob("*.yml"))):
         digest.update(path.read_bytes())
     stamp, model = RESULTS / "diet.sha256", RESULTS / "diet.tar.gz"
     if not (model.exists() and stamp.exists() and stamp.read_text() == digest.hexdigest()):
-        peers.train("diet", peer, RESULTS)
+        baselines.train("diet", peer, RESULTS)
         stamp.write_text(digest.hexdigest())
     return model

@@ -34,8 +34,8 @@ from actions.directory import Directory
 from benchmarks.load import servers
 from benchmarks.load.servers import KEY_ID, MOBILE_PATH, IdentityProvider, Site
 from bot.channels.conversations import open_conversations
-from bot.errors import UserError
 from bot.server import SAMPLE, ensure_model
+from common.errors import UserError
 
 MESSAGES = (
     "Qui connaît Kubernetes ?",

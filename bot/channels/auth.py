@@ -17,7 +17,7 @@ import aiohttp
 import jwt
 
 from bot.channels.problems import ProblemError
-from bot.errors import UserError
+from common.errors import UserError
 
 logger = logging.getLogger(__name__)
 

@@ -33,11 +33,11 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from bot.channels.turns import OWN_METADATA, Event, Turn, stored_turn
 from bot.configuration import read_yaml
-from bot.errors import UserError
-from bot.text import fold
+from common.errors import UserError
+from common.text import fold
 
 # The type of the tracker store in endpoints.yml; Rasa's own, ``SQL``, would do as well.
-TRACKER_STORE = "bot.tracker_store.QuickSqlTrackerStore"
+TRACKER_STORE = "bot.runtime.tracker_store.QuickSqlTrackerStore"
 
 # For how long a message sent again is known, in seconds.
 IDEMPOTENCY_SECONDS = 24 * 3600

@@ -11,8 +11,8 @@ import aiohttp
 from bot.channels.auth import Caller
 from bot.channels.problems import unavailable
 from bot.channels.turns import caller_metadata
-from bot.errors import describe
-from bot.observability.trace_context import Trace
+from common.errors import describe
+from common.trace_context import Trace
 
 if TYPE_CHECKING:
     from rasa.core.agent import Agent

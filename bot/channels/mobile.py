@@ -29,8 +29,7 @@ from sanic.request import Request as HttpRequest
 from sanic.response import HTTPResponse
 from sqlalchemy.exc import SQLAlchemyError
 
-from bot import exposure, http_guard
-from bot.channels import commands, contract, http, limits, lookups, readiness
+from bot.channels import commands, lookups, openapi, rate_limit, readiness, responses
 from bot.channels.auth import (
     DEVELOPMENT_ISSUER,
     DEVELOPMENT_TOKEN_SECONDS,
@@ -39,7 +38,7 @@ from bot.channels.auth import (
     DevelopmentKey,
     KeySet,
 )
-from bot.channels.exchange import (
+from bot.channels.idempotency import (
     Exchange,
     Exchanges,
     conversations_of,
@@ -48,10 +47,10 @@ from bot.channels.exchange import (
 from bot.channels.problems import ProblemError, invalid, of_status, unavailable
 from bot.channels.settings import Settings
 from bot.channels.turns import CHANNEL_NAME, Request
-from bot.errors import UserError, describe
-from bot.observability import logs
-from bot.observability.steps import serve
-from bot.observability.trace_context import trace_of
+from common import environment, http_guard, logs
+from common.errors import UserError, describe
+from common.trace_context import trace_of
+from common.tracing import serve
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +91,7 @@ class MobileInput(InputChannel):
             RasaException: a setting is wrong, or a public server would have no authentication.
         """
         try:
-            development = exposure.is_development()
+            development = environment.is_development()
             return cls(Settings.of(credentials, development=development, environ=os.environ))
         except UserError as error:
             raise RasaException(str(error)) from error
@@ -109,9 +108,9 @@ class MobileInput(InputChannel):
             settings.audience,
             settings.required_scope,
         )
-        self.rate_limiter = limits.RateLimiter(settings.requests_per_minute, settings.burst)
+        self.rate_limiter = rate_limit.RateLimiter(settings.requests_per_minute, settings.burst)
         # Somebody who types asks at every pause.
-        self.typing_limiter = limits.RateLimiter(
+        self.typing_limiter = rate_limit.RateLimiter(
             settings.requests_per_minute * TYPING_FACTOR, settings.burst * TYPING_FACTOR
         )
         self.exchanges = Exchanges()
@@ -213,7 +212,11 @@ class MobileInput(InputChannel):
 
         async def respond(request: HttpRequest) -> HTTPResponse | None:
             try:
-                if self.development_key and name not in PROBES and not exposure.is_local(request):
+                if (
+                    self.development_key
+                    and name not in PROBES
+                    and not environment.is_local(request)
+                ):
                     raise ProblemError("forbidden", "Without sign-in: for this machine only.")
                 if not handlers:
                     raise ProblemError("not-found", "There is no such resource.")
@@ -221,7 +224,7 @@ class MobileInput(InputChannel):
                 if handler is None:
                     raise self._not_allowed(request.path)
                 response = await handler(request)
-                await limits.discard_body(request, self.settings.body_bytes)
+                await rate_limit.discard_body(request, self.settings.body_bytes)
                 return response
             except Exception as error:
                 return self._error_response(request, error)
@@ -236,16 +239,16 @@ class MobileInput(InputChannel):
 
     def _error_response(self, request: HttpRequest, error: Exception) -> HTTPResponse:
         if isinstance(error, ProblemError):
-            return http.problem_response(request, error)
+            return responses.problem_response(request, error)
         if isinstance(error, MethodNotSupported):
-            return http.problem_response(request, self._not_allowed(request.path))
+            return responses.problem_response(request, self._not_allowed(request.path))
         if isinstance(error, SanicException):
-            return http.problem_response(request, of_status(error.status_code))
-        logger.error("[%s] %s", http.trace_id(request), describe(error))
+            return responses.problem_response(request, of_status(error.status_code))
+        logger.error("[%s] %s", responses.trace_id(request), describe(error))
         if isinstance(error, (SQLAlchemyError, LockError, RedisError)):
-            return http.problem_response(request, unavailable("A store of the bot fails."))
+            return responses.problem_response(request, unavailable("A store of the bot fails."))
         problem = ProblemError("internal", "The request could not be answered.")
-        return http.problem_response(request, problem)
+        return responses.problem_response(request, problem)
 
     def _add_cors_headers(self, request: HttpRequest, response: HTTPResponse) -> None:
         response.headers["Vary"] = "Origin"
@@ -260,7 +263,7 @@ class MobileInput(InputChannel):
             response.headers["Access-Control-Max-Age"] = PREFLIGHT_SECONDS
 
     async def _caller(
-        self, request: HttpRequest, limiter: limits.RateLimiter | None = None
+        self, request: HttpRequest, limiter: rate_limit.RateLimiter | None = None
     ) -> Caller:
         """Return who calls, if they may now."""
         caller = await self.authenticator.caller(request.headers.get("authorization"))
@@ -269,18 +272,18 @@ class MobileInput(InputChannel):
 
     async def _body(self, request: HttpRequest, schema: str) -> dict[str, Any]:
         """Return the body, an object of ``schema``."""
-        body = contract.parse_json(await limits.read_body(request, self.settings.body_bytes))
-        contract.check(schema, body)
+        body = openapi.parse_json(await rate_limit.read_body(request, self.settings.body_bytes))
+        openapi.check(schema, body)
         return body
 
     # -- the conversation ---------------------------------------------------------------------
 
     async def _messages(self, request: HttpRequest) -> HTTPResponse | None:
         caller = await self._caller(request)
-        streamed = http.prefers_events(request.headers.get("accept"))
-        key = http.header(request, "Idempotency-Key")
-        body = await limits.read_body(request, self.settings.body_bytes)
-        question = contract.user_message(contract.parse_json(body))
+        streamed = responses.prefers_events(request.headers.get("accept"))
+        key = responses.header(request, "Idempotency-Key")
+        body = await rate_limit.read_body(request, self.settings.body_bytes)
+        question = openapi.user_message(openapi.parse_json(body))
         message = Request(question, caller, request.ctx.trace, key)
         commands.require_sound(message.text)
         if commands.is_of_rasa(message.text):
@@ -293,7 +296,7 @@ class MobileInput(InputChannel):
             await self._stream(request, exchange)
             return None
         turn = await self._patiently(exchange.task)
-        return http.json_response(request, turn, _replay_header(exchange))
+        return responses.json_response(request, turn, _replay_header(exchange))
 
     async def _patiently(self, awaitable: Awaitable[Any]) -> Any:
         """Wait for an exchange, which goes on where the client or our patience has gone."""
@@ -305,9 +308,9 @@ class MobileInput(InputChannel):
     async def _stream(self, request: HttpRequest, exchange: Exchange) -> None:
         await self._patiently(exchange.accepted())
         response = await request.respond(
-            content_type=http.EVENT_STREAM,
+            content_type=responses.EVENT_STREAM,
             headers={
-                **http.response_headers(request),
+                **responses.response_headers(request),
                 **_replay_header(exchange),
                 "X-Accel-Buffering": "no",  # nginx would collect the events
             },
@@ -317,29 +320,29 @@ class MobileInput(InputChannel):
         async def send(text: str) -> None:
             await asyncio.wait_for(response.send(text.encode()), SEND_SECONDS)
 
-        await send(http.event("turn", {**exchange.turn, "replies": [], "suggestions": []}))
+        await send(responses.event("turn", {**exchange.turn, "replies": [], "suggestions": []}))
         deadline = time.monotonic() + self.settings.turn_seconds
         try:
             patience = min(KEEP_ALIVE_SECONDS, self.settings.turn_seconds)
             async for reply in exchange.replies(patience):
                 if reply is not None:
-                    await send(http.event("reply", reply))
+                    await send(responses.event("reply", reply))
                 elif time.monotonic() < deadline:
                     await send(": still working on it\n\n")
                 else:
                     raise _slow()
-            await send(http.event("done", await exchange.task))
+            await send(responses.event("done", await exchange.task))
         except ProblemError as problem:
-            await send(http.event("error", problem.body(http.trace_id(request))))
+            await send(responses.event("error", problem.body(responses.trace_id(request))))
 
     async def _history(self, request: HttpRequest) -> HTTPResponse:
         caller = await self._caller(request)
-        http.require_json(request.headers.get("accept"))
-        limit, before = http.page_of(request)
+        responses.require_json(request.headers.get("accept"))
+        limit, before = responses.page_of(request)
         page = conversations_of(_agent(request.app)).page
         turns, following = await asyncio.to_thread(page, caller.conversation_id, limit, before)
         next_page = None if following is None else str(following)
-        return http.json_response(request, {"turns": turns, "next": next_page})
+        return responses.json_response(request, {"turns": turns, "next": next_page})
 
     async def _delete(self, request: HttpRequest) -> HTTPResponse:
         caller = await self._caller(request)
@@ -349,7 +352,7 @@ class MobileInput(InputChannel):
         # Not while a message is being answered, whose events would be left over.
         async with locked(agent, caller.conversation_id):
             await asyncio.to_thread(delete, caller.conversation_id)
-        return HTTPResponse(status=204, headers=http.response_headers(request))
+        return HTTPResponse(status=204, headers=responses.response_headers(request))
 
     async def _feedback(self, request: HttpRequest) -> HTTPResponse:
         caller = await self._caller(request)
@@ -359,7 +362,7 @@ class MobileInput(InputChannel):
             judge, caller.conversation_id, said["turn"], said["verdict"]
         ):
             raise ProblemError("not-found", "There is no such turn of this user.")
-        return HTTPResponse(status=204, headers=http.response_headers(request))
+        return HTTPResponse(status=204, headers=responses.response_headers(request))
 
     # -- beside it ----------------------------------------------------------------------------
 
@@ -382,15 +385,15 @@ class MobileInput(InputChannel):
     async def _look_up(
         self, request: HttpRequest, question: str, caller: Caller, fields: dict[str, Any]
     ) -> HTTPResponse:
-        http.require_json(request.headers.get("accept"))
+        responses.require_json(request.headers.get("accept"))
         agent, trace = _agent(request.app), request.ctx.trace
         answer = await lookups.look_up(agent, question, caller, trace, **fields)
-        return http.json_response(request, answer)
+        return responses.json_response(request, answer)
 
     # -- the service --------------------------------------------------------------------------
 
     async def _config(self, request: HttpRequest) -> HTTPResponse:
-        text = contract.document()["components"]["schemas"]["TextMessage"]["properties"]["text"]
+        text = openapi.document()["components"]["schemas"]["TextMessage"]["properties"]["text"]
         settings, external = self.settings, self.development_key is None
         config = {
             "name": "skills-bot",
@@ -406,18 +409,18 @@ class MobileInput(InputChannel):
             },
             "retention_days": settings.retention_days,
         }
-        return http.json_response(request, config)
+        return responses.json_response(request, config)
 
     async def _development_token(self, request: HttpRequest) -> HTTPResponse:
         if self.development_key is None:
             raise ProblemError("not-found", "Tokens come from the identity provider.")
-        if not exposure.is_from_own_page(request):
+        if not environment.is_from_own_page(request):
             raise ProblemError("forbidden", "Tokens are for pages of this machine only.")
         asked = await self._body(request, "TokenRequest")
         token = self.development_key.issue(
             asked.get("subject", "demo"), asked.get("scope", ""), self.settings.audience
         )
-        return http.json_response(
+        return responses.json_response(
             request,
             {
                 "access_token": token,
@@ -427,18 +430,18 @@ class MobileInput(InputChannel):
         )
 
     async def _health(self, request: HttpRequest) -> HTTPResponse:
-        return http.json_response(request, {"status": "ok"})
+        return responses.json_response(request, {"status": "ok"})
 
     async def _ready(self, request: HttpRequest) -> HTTPResponse:
         passed = await readiness.checks(_agent(request.app))
         checks = {name: "ok" if good else "failing" for name, good in passed.items()}
         if not all(passed.values()):
             raise unavailable("Not all that an answer needs is there.", checks=checks)
-        return http.json_response(request, {"status": "ready", "checks": checks})
+        return responses.json_response(request, {"status": "ready", "checks": checks})
 
     async def _openapi(self, request: HttpRequest) -> HTTPResponse:
-        headers = http.response_headers(request)
-        return HTTPResponse(contract.as_json(), headers=headers, content_type=http.JSON)
+        headers = responses.response_headers(request)
+        return HTTPResponse(openapi.as_json(), headers=headers, content_type=responses.JSON)
 
 
 def _agent(app: Sanic) -> Agent | None:

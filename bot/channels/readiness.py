@@ -8,9 +8,9 @@ import aiohttp
 from rasa.core.agent import Agent
 from sqlalchemy.exc import SQLAlchemyError
 
-from bot.channels.exchange import conversations_of
+from bot.channels.idempotency import conversations_of
 from bot.channels.problems import ProblemError
-from bot.disk import require_space
+from common.disk import require_space
 
 # The action server gives its directory two seconds.
 CHECK_SECONDS = 3.0

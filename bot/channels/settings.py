@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from bot import exposure
 from bot.configuration import read_yaml
-from bot.errors import UserError
+from common import environment
+from common.errors import UserError
 
 CHANNEL = "bot.channels.mobile.MobileInput"
 
@@ -42,7 +42,7 @@ class Settings:
         """Return the settings of ``credentials``; an empty text stands for « not set ».
 
         Args:
-            development: whether the server is one for development (:mod:`bot.exposure`).
+            development: whether the server is one for development (:mod:`common.environment`).
             environ: variables (:data:`VARIABLES`) that win over the file.
 
         Raises:
@@ -87,7 +87,7 @@ class Settings:
                 "with a secret (HS256) are for development only."
             )
         address = urlsplit(self.jwks)
-        if address.scheme == "http" and not exposure.is_loopback(address.hostname or ""):
+        if address.scheme == "http" and not environment.is_loopback(address.hostname or ""):
             raise UserError(f"The keys must come by https, not from {self.jwks}.")
         if address.scheme not in ("https", "http", "") or (
             not address.scheme and not Path(self.jwks).is_file()
@@ -165,11 +165,11 @@ def require_authentication(path: Path, host: str, environ: Mapping[str, str]) ->
     Raises:
         UserError: a channel would be open to everybody, or its settings are wrong.
     """
-    development = exposure.is_development(host)
+    development = environment.is_development(host)
     channels = read_yaml(path, environ)
     for name, values in channels.items():
         known = _known_name(name)
-        is_open = known in exposure.OPEN_CHANNELS or (
+        is_open = known in environment.OPEN_CHANNELS or (
             known == "socketio" and not (isinstance(values, dict) and values.get("jwt_key"))
         )
         if is_open and not development:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from bot.channels import contract
+from bot.channels import openapi
 from bot.channels.auth import Caller
-from bot.observability.trace_context import Trace
-from bot.text import fold
+from common.text import fold
+from common.trace_context import Trace
 
 CHANNEL_NAME = "mobile"
 
@@ -104,7 +104,7 @@ def add_reply(turn: Turn, message: Mapping[str, Any]) -> dict[str, Any] | None:
     if quick_replies:
         turn["suggestions"] = quick_replies
     text, card = message.get("text"), message.get("custom")
-    if not (isinstance(card, Mapping) and card.get("type") in contract.card_types()):
+    if not (isinstance(card, Mapping) and card.get("type") in openapi.card_types()):
         card = None
     if not text and card is None:
         return None

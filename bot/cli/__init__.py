@@ -9,10 +9,8 @@ import typer
 
 from bot.cli import (
     backup,
-    compare,
     comprehend,
     conversations,
-    cost,
     dataset,
     directory,
     encoder,
@@ -22,6 +20,7 @@ from bot.cli import (
     run,
 )
 from bot.cli.command import call
+from comparison import cli, cost_cli
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -41,8 +40,8 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
 app.command("review")(review.review)
-app.command("compare")(compare.compare)
-app.command("cost")(cost.cost)
+app.command("compare")(cli.compare)
+app.command("cost")(cost_cli.cost)
 
 
 def _print_version(wanted: bool) -> None:

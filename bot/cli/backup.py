@@ -19,7 +19,7 @@ Only = Annotated[
 def backup(archive: Archive, only: Only = None, endpoints: Endpoints = DEFAULT_ENDPOINTS) -> None:
     """Copy directory, conversations, models and audit log to an archive, while the bot runs."""
     from bot import backup as work
-    from bot.rasa_cli import project_environment
+    from bot.runtime.rasa_cli import project_environment
 
     written = work.backup(archive, _parts(only), endpoints, project_environment())
     for name, size in written.items():
@@ -29,7 +29,7 @@ def backup(archive: Archive, only: Only = None, endpoints: Endpoints = DEFAULT_E
 def restore(archive: Archive, only: Only = None, endpoints: Endpoints = DEFAULT_ENDPOINTS) -> None:
     """Put back what an archive of `bot backup` has, in the place of what is there."""
     from bot import backup as work
-    from bot.rasa_cli import project_environment
+    from bot.runtime.rasa_cli import project_environment
 
     for name in work.restore(archive, _parts(only), endpoints, project_environment()):
         typer.echo(f"{name}: restored")
@@ -37,7 +37,7 @@ def restore(archive: Archive, only: Only = None, endpoints: Endpoints = DEFAULT_
 
 def _parts(only: list[str] | None) -> list[str]:
     from bot import backup as work
-    from bot.errors import UserError
+    from common.errors import UserError
 
     for part in only or ():
         if part not in work.PARTS:

@@ -8,11 +8,11 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from bot.errors import UserError
+from common.errors import UserError
 
 
 def call(app: typer.Typer) -> None:
-    """Run a command line; a :class:`~bot.errors.UserError` ends it with status 1."""
+    """Run a command line; a :class:`~common.errors.UserError` ends it with status 1."""
     try:
         app()
     except UserError as error:

@@ -88,8 +88,8 @@ def start(
 ) -> None:
     """Create the endpoint, or change the version or the units of one that exists."""
     from components.comprehend.documents import ENDPOINT_NAME_LENGTH, check_name
+    from components.comprehend.endpoint import deploy
     from components.comprehend.service import FAILED, Comprehend
-    from components.comprehend.training import deploy
 
     check_name(endpoint, ENDPOINT_NAME_LENGTH, "the endpoint")
     service = Comprehend(region)
@@ -147,7 +147,7 @@ def stop(
 @endpoint_app.command()
 def status(endpoint: Name = _DEFAULT, region: Region = None) -> None:
     """Show the state of the endpoint, its version and what it has cost."""
-    from components.comprehend.schedule import Schedules
+    from bot.office_hours import Schedules
     from components.comprehend.service import Comprehend
 
     console = Console(highlight=False, soft_wrap=True)
@@ -178,14 +178,14 @@ def schedule(
     remove: Annotated[bool, typer.Option("--remove", help="Remove the schedule.")] = False,
 ) -> None:
     """Have the endpoint exist in office hours only, each day with the version that is live then."""
-    from bot.errors import UserError
-    from components.comprehend.documents import ENDPOINT_NAME_LENGTH, check_name
-    from components.comprehend.schedule import (
+    from bot.office_hours import (
         OfficeHours,
         Schedules,
         endpoint_targets,
         pipeline_targets,
     )
+    from common.errors import UserError
+    from components.comprehend.documents import ENDPOINT_NAME_LENGTH, check_name
     from components.comprehend.service import Comprehend
 
     check_name(endpoint, ENDPOINT_NAME_LENGTH, "the endpoint")
@@ -248,9 +248,9 @@ def _servable(service: Comprehend, classifier: str, name: str | None) -> _Servab
     A pipeline is known by where its versions wrote their results, hence nobody goes round its gate
     by not naming its bucket.
     """
-    from bot.errors import UserError
     from bot.retraining.registry import RUN_FOLDER, Registry
-    from components.aws import split_s3_uri
+    from common.aws import split_s3_uri
+    from common.errors import UserError
     from components.comprehend.service import READY
 
     versions = service.versions(classifier)
@@ -287,7 +287,7 @@ def _servable(service: Comprehend, classifier: str, name: str | None) -> _Servab
 
 
 def _show(endpoint: Endpoint, console: Console) -> None:
-    from bot.comparison import prices
+    from common import prices
 
     price = prices.read().find("comprehend-endpoint")
     rate = endpoint.units * price.price
@@ -307,7 +307,7 @@ def _show(endpoint: Endpoint, console: Console) -> None:
 
 def _so_far(endpoint: Endpoint) -> str:
     """Return what the endpoint has cost, as if its units had never changed."""
-    from bot.comparison import prices
+    from common import prices
 
     age = datetime.datetime.now(datetime.timezone.utc) - endpoint.created
     price = prices.read().find("comprehend-endpoint").price

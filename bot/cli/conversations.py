@@ -24,7 +24,7 @@ DEFAULT_ENDPOINTS = Path("endpoints.yml")
 def stored(endpoints: Path) -> Conversations:
     """Return the conversations of the bot with that ``endpoints.yml``."""
     from bot.channels.conversations import open_conversations
-    from bot.rasa_cli import project_environment
+    from bot.runtime.rasa_cli import project_environment
 
     return open_conversations(endpoints, project_environment())
 
@@ -37,7 +37,7 @@ def purge(
     """Delete what was said more than DAYS ago, as the running bot does (RETENTION_DAYS)."""
     from sqlalchemy.exc import SQLAlchemyError
 
-    from bot.errors import UserError
+    from common.errors import UserError
 
     try:
         number = stored(endpoints).purge(days * 86400)
@@ -58,7 +58,7 @@ def delete(
     from sqlalchemy.exc import SQLAlchemyError
 
     from bot.channels.auth import DEVELOPMENT_ISSUER, conversation_id
-    from bot.errors import UserError
+    from common.errors import UserError
 
     try:
         number = stored(endpoints).delete(conversation_id(issuer or DEVELOPMENT_ISSUER, subject))

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bot.errors import UserError
+from common.errors import UserError
 
 app = typer.Typer(help="Check and convert the training examples.", no_args_is_help=True)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from actions.directory import Collaborator, Directory, ImportResult
     from actions.directory.importer import Confirm
     from bot.channels.conversations import Person
-    from bot.sheets import Progress, Say
+    from common.spreadsheets import Progress, Say
 
 app = typer.Typer(
     help="Import, export and look into the collaborator directory (DIRECTORY_URL).",
@@ -125,7 +125,7 @@ def synonyms(
 ) -> None:
     """Take the company's own names of skills, instead of those taken before; live at once."""
     from actions.directory import Directory, InvalidFileError
-    from bot.errors import UserError
+    from common.errors import UserError
 
     directory = Directory()
     try:
@@ -180,7 +180,7 @@ def _change(
     from rich.progress import Progress as Bar
 
     from actions.directory import Directory, InvalidFileError
-    from bot.errors import UserError
+    from common.errors import UserError
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
@@ -316,7 +316,7 @@ def search(
     from rich.table import Table
 
     from actions.directory import Directory
-    from bot.errors import UserError
+    from common.errors import UserError
 
     if bool(name) == bool(skill):
         raise UserError("Give either a NAME or --skill SKILL.")
@@ -380,7 +380,7 @@ def forget(
 
     from actions.directory import Directory
     from bot.channels.conversations import NoConversationsError
-    from bot.errors import UserError
+    from common.errors import UserError
 
     conversations = None
     with suppress(NoConversationsError):

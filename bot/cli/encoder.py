@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from bot.encoder import Progress
+    from components.camembert.offline_encoder import Progress
 
 app = typer.Typer(
     help="Build, fetch and verify pretrained encoders. They are in $BOT_ENCODERS, else in "
@@ -41,12 +41,12 @@ def build(
 
     Always gives the same bytes. An intact one is left as it is; a damaged one is replaced.
     """
-    from bot import encoder
+    from components.camembert import offline_encoder
 
-    folder = out or encoder.ENCODERS_FOLDER / encoder.OFFLINE_ENCODER
+    folder = out or offline_encoder.ENCODERS_FOLDER / offline_encoder.OFFLINE_ENCODER
     start = time.monotonic()
     with _progress_bar() as progress:
-        built = encoder.build(folder, progress)
+        built = offline_encoder.build(folder, progress)
     if built:
         typer.echo(f"Built {folder} in {time.monotonic() - start:.0f} s.")
     else:
@@ -62,12 +62,12 @@ def fetch(
     ] = None,
 ) -> None:
     """Bring an encoder from the model hub, for use without network later."""
-    from bot import encoder
+    from components.camembert import offline_encoder
 
-    folder = out or encoder.ENCODERS_FOLDER / name
+    folder = out or offline_encoder.ENCODERS_FOLDER / name
     with _progress_bar() as progress:
-        fetched = encoder.fetch(name, folder, revision, progress)
-    commit = encoder.read_manifest(folder)["revision"]
+        fetched = offline_encoder.fetch(name, folder, revision, progress)
+    commit = offline_encoder.read_manifest(folder)["revision"]
     verb = "Fetched" if fetched else "Already there and intact:"
     typer.echo(f"{verb} {name} at revision {commit} in {folder}.")
     typer.echo(f"Use it with `encoder: {name if out is None else folder}` in config.yml.")
@@ -80,16 +80,16 @@ def verify(
     ] = None,
 ) -> None:
     """Check the files of encoders against the checksums in their manifests."""
-    from bot import encoder
-    from bot.errors import COMMAND, UserError
+    from common.errors import COMMAND, UserError
+    from components.camembert import offline_encoder
 
-    manifests = encoder.ENCODERS_FOLDER.rglob(encoder.MANIFEST)
+    manifests = offline_encoder.ENCODERS_FOLDER.rglob(offline_encoder.MANIFEST)
     found = folders or sorted(path.parent for path in manifests)
     if not found:
         raise UserError(
-            f"There is no encoder in {encoder.ENCODERS_FOLDER}. "
+            f"There is no encoder in {offline_encoder.ENCODERS_FOLDER}. "
             f"Make one with `{COMMAND} encoder build`."
         )
     for folder in found:
-        manifest = encoder.verify(folder)
+        manifest = offline_encoder.verify(folder)
         typer.echo(f"{folder}: intact ({manifest['name']}, licence {manifest['licence']}).")

@@ -32,7 +32,7 @@ def evaluate(
 
     from bot import dataset, evaluation, server
     from bot import dialogues as whole
-    from bot.errors import UserError
+    from common.errors import UserError
 
     console = Console()
     examples = dataset.read(data).examples

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from bot.errors import UserError
+from common.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -216,8 +216,8 @@ def teardown(
     patience: Patience = 60,
 ) -> None:
     """Delete the endpoint, its office hours and all models; records and datasets stay."""
+    from bot.office_hours import Schedules
     from bot.retraining.registry import Registry
-    from components.comprehend.schedule import Schedules
 
     registry = Registry(bucket)
     runs = _runs(registry)
@@ -335,7 +335,7 @@ def _who(settings: Settings) -> str:
     """Return who asks, as AWS or this machine knows them."""
     import getpass
 
-    from components.aws import aws_errors, client
+    from common.aws import aws_errors, client
 
     if settings.backend == "local":
         return getpass.getuser()
@@ -376,7 +376,7 @@ def _target(registry: Registry, to: str) -> Run:
 def _run_of(dataset: str) -> str:
     """Return the run id of the current version of a dataset in S3."""
     from bot.retraining.registry import run_id
-    from components.aws import AwsError, aws_errors, client, split_s3_uri
+    from common.aws import AwsError, aws_errors, client, split_s3_uri
 
     bucket, key = split_s3_uri(dataset)
     try:

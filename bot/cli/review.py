@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bot.cli.conversations import DEFAULT_ENDPOINTS, Endpoints, stored
-from bot.errors import UserError
+from common.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,17 +52,17 @@ def review(
     from rich.console import Console
 
     from bot import dataset as datasets
-    from bot.review import sheet
-    from bot.review.labelling import Labelling
+    from bot.review import spreadsheet
     from bot.review.memory import Memory
     from bot.review.review import Review
+    from bot.review.terminal import Labelling
 
     console = Console(highlight=False)
     reserved = datasets.read(held_out).examples if held_out.exists() else []
     examples = datasets.read(dataset)
     session = Review(dataset, examples, datasets.read_labels(domain), Memory(memory), reserved)
     if import_ is not None:
-        taken, known, dropped = sheet.read(import_, session)
+        taken, known, dropped = spreadsheet.read(import_, session)
         session.finish()
         typer.echo(f"{taken} examples added to {dataset}, {known} were there, {dropped} dropped")
         return
@@ -74,7 +74,7 @@ def review(
     if kept_back:
         typer.echo(f"{kept_back} of the held-out set are left out")
     if export is not None:
-        sheet.write(questions, export)
+        spreadsheet.write(questions, export)
         typer.echo(f"{export}: {len(questions)} questions; fill the column intent, then --import")
     elif listing:
         _print(questions, console)

@@ -12,13 +12,13 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from bot.errors import UserError
-from bot.retraining import executions, gate, notices
+from bot.retraining import executions, gate, notifications
 from bot.retraining.answers import QUOTAS, Answer
 from bot.retraining.backends import Backend, Progress, State
 from bot.retraining.registry import Pointer, Registry, Run, Status, now
 from bot.retraining.settings import Settings
-from components.aws import AwsError
+from common.aws import AwsError
+from common.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +39,8 @@ class Deployment:
         registry: The log of the runs.
         backend: What trains and serves.
 
-    All methods raise :class:`~components.aws.AwsError` where AWS refuses or does not answer, and
-    :class:`~bot.errors.UserError` where there is no such run.
+    All methods raise :class:`~common.aws.AwsError` where AWS refuses or does not answer, and
+    :class:`~common.errors.UserError` where there is no such run.
     """
 
     def __init__(self, settings: Settings, registry: Registry, backend: Backend) -> None:
@@ -305,11 +305,11 @@ class Deployment:
             run = self._registry.update(
                 run.run_id, lambda run: run.noted("WAITING FOR A QUOTA", reason=error)
             )
-            notices.publish(
+            notifications.publish(
                 self._settings,
-                notices.subject(self._settings, run, "waits for a quota"),
-                f"{error} {notices.quota_advice(self._settings)}\n\nAn endpoint with instances "
-                "needs twice as many while it is updated. It is tried again; nothing need be put "
+                notifications.subject(self._settings, run, "waits for a quota"),
+                f"{error} {notifications.quota_advice(self._settings)}\n\nAn endpoint with "
+                "instances needs twice as many while it is updated. It is tried again; nothing need be put "
                 f"again.\n\nRun: {run.run_id}",
             )
         return Answer(run.run_id, "deployment", "WAITING")
@@ -352,8 +352,8 @@ class Deployment:
             run.run_id,
             stage,
             status,
-            notices.subject(self._settings, run),
-            notices.message(self._settings, run, self._registry.bucket, advice),
+            notifications.subject(self._settings, run),
+            notifications.message(self._settings, run, self._registry.bucket, advice),
         )
 
 

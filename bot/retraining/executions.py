@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 
-from bot.errors import UserError
 from bot.retraining.registry import Registry, Run, Status
 from bot.retraining.settings import Settings
-from components.aws import AwsError, aws_errors, client
+from common.aws import AwsError, aws_errors, client
+from common.errors import UserError
 
 _RESUMED = "RESUMED"
 # Without AWS the process that follows a run is its execution.

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from bot import dataset as datasets
-from bot.confusion import ConfusionMatrix
 from bot.retraining.backends.base import Backend
 from bot.retraining.registry import HELDOUT_FILE, Registry, Run
 from bot.retraining.settings import Settings
-from components.aws import AwsError
+from common.aws import AwsError
+from common.confusion_matrix import ConfusionMatrix
 
 log = logging.getLogger(__name__)
 _TOLERANCE = 1e-9  # of the floating point

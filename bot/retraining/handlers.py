@@ -39,12 +39,12 @@ import functools
 import logging
 from typing import Any
 
-from bot.errors import UserError
-from bot.retraining import backends, notices
+from bot.retraining import backends, notifications
 from bot.retraining.deployment import Deployment
 from bot.retraining.intake import Intake
 from bot.retraining.registry import Registry
 from bot.retraining.settings import Settings
+from common.errors import UserError
 
 logging.getLogger("bot.retraining").setLevel(logging.INFO)
 log = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ def check_model_status(event: dict[str, Any], context: Any = None) -> dict[str, 
     if event.get("source") == "aws.states":
         answer = deployment.ended_from_outside(event["detail"])
         if answer.message:
-            notices.publish(settings, answer.subject, answer.message)
+            notifications.publish(settings, answer.subject, answer.message)
         return answer.to_json()
     stage = event["stage"]
     if stage == "training":

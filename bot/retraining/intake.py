@@ -12,10 +12,10 @@ import urllib.parse
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bot.errors import UserError
-from bot.retraining import executions, notices, source
+from bot.retraining import dataset_check, executions, notifications
 from bot.retraining.answers import QUOTAS, Answer
 from bot.retraining.backends import Backend
+from bot.retraining.dataset_check import GoneError, Object, RejectedError, Source
 from bot.retraining.registry import (
     DATASET_FILE,
     HELDOUT_FILE,
@@ -27,8 +27,8 @@ from bot.retraining.registry import (
     timestamp,
 )
 from bot.retraining.settings import Settings
-from bot.retraining.source import GoneError, Object, RejectedError, Source
-from components.aws import AwsError, client
+from common.aws import AwsError, client
+from common.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -49,9 +49,9 @@ class Intake:
         self._registry = registry
         self._backend = backend
         self._read: Callable[[Object], Source] = (
-            source.read_file
+            dataset_check.read_file
             if settings.backend == "local"
-            else functools.partial(source.read, client("s3"))
+            else functools.partial(dataset_check.read, client("s3"))
         )
 
     def take(self, record: Mapping[str, Any]) -> dict[str, str]:
@@ -74,7 +74,7 @@ class Intake:
         if obj.key == settings.heldout_key or obj.key.endswith("/"):  # the latter is a folder
             return IGNORED
         if not obj.key.startswith(settings.dataset_prefix) or not obj.key.lower().endswith(".json"):
-            self._publish(*notices.ignored(settings, obj.uri))
+            self._publish(*notifications.ignored(settings, obj.uri))
             return IGNORED
         run = self._registry.find(identity)
         new = run is None or run.status is Status.STARTING
@@ -104,7 +104,7 @@ class Intake:
             run = run.noted(
                 "STARTING",
                 heldout=heldout.facts,
-                warnings=source.check(
+                warnings=dataset_check.check(
                     dataset,
                     heldout,
                     minimum=self._settings.minimum_examples,
@@ -187,7 +187,7 @@ class Intake:
             run = self._start_training(run)
         if run.status is not Status.FAILED:
             return Answer(run_id, "training", "IN_PROGRESS")
-        words = notices.subject(self._settings, run), self._message(run)
+        words = notifications.subject(self._settings, run), self._message(run)
         return Answer(run_id, "training", "FAILED", *words)
 
     def _start(self, run: Run) -> None:
@@ -228,7 +228,7 @@ class Intake:
         """Tell of a quota that is used up, once; give up after some hours."""
         hours = self._settings.quota_wait_hours
         since = run.training.get("waiting_since")
-        reason = f"{error} {notices.quota_advice(self._settings)}"
+        reason = f"{error} {notifications.quota_advice(self._settings)}"
         if since and _hours_since(since) >= hours:
             return self._registry.update(
                 run.run_id, lambda run: run.moved(Status.FAILED, reason=reason)
@@ -245,21 +245,21 @@ class Intake:
                 ),
             )
             advice = f"It is tried again for {hours:g} hours; nothing need be put again."
-            self._publish(notices.subject(self._settings, run), self._message(run, advice))
+            self._publish(notifications.subject(self._settings, run), self._message(run, advice))
         return run
 
     def _notify(self, run: Run) -> None:
         """Send the notice of a dataset that is not trained, unless it is out."""
         if run.notified:
             return
-        self._publish(notices.subject(self._settings, run), self._message(run))
+        self._publish(notifications.subject(self._settings, run), self._message(run))
         self._registry.update(run.run_id, lambda run: run.noted("NOTIFIED", notified=True))
 
     def _message(self, run: Run, advice: str = "") -> str:
-        return notices.message(self._settings, run, self._registry.bucket, advice)
+        return notifications.message(self._settings, run, self._registry.bucket, advice)
 
     def _publish(self, subject: str, message: str) -> None:
-        notices.publish(self._settings, subject, message)
+        notifications.publish(self._settings, subject, message)
 
 
 def fingerprint(settings: Settings, dataset: Source, heldout: Source) -> str:

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bot.errors import UserError
-from bot.retraining import backends, notices
+from bot.retraining import backends, notifications
 from bot.retraining.answers import Answer
 from bot.retraining.deployment import Deployment
 from bot.retraining.intake import Intake
 from bot.retraining.registry import Registry, Run, Status, run_id, timestamp
 from bot.retraining.settings import Settings
+from common.errors import UserError
 
 log = logging.getLogger(__name__)
 _PAUSE_SECONDS = 0.5
@@ -76,7 +76,7 @@ class LocalPipeline:
                 caught = {"Error": type(error).__name__, "Cause": str(error)}
                 answer = self._deployment.fail(run.run_id, caught)
             if answer.message:
-                notices.publish(self.settings, answer.subject, answer.message)
+                notifications.publish(self.settings, answer.subject, answer.message)
             elif answer.status == "WAITING":
                 time.sleep(_PAUSE_SECONDS)
             run = self.registry.run(run.run_id)

@@ -18,9 +18,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bot.errors import UserError
 from bot.retraining.storage import CONNECTIONS, Bucket, Folder, Storage, address, is_folder
-from components.aws import AwsError
+from common.aws import AwsError
+from common.errors import UserError
 
 LIVE_KEY = "live.json"
 # Where a run has its files, by which what it made is known as that of a pipeline.

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from bot.errors import UserError
+from common.errors import UserError
 from components.comprehend.documents import (
     ENDPOINT_NAME_LENGTH,
     MINIMUM_DOCUMENTS,

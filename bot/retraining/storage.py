@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from components.aws import AwsError, aws_errors, client
+from common.aws import AwsError, aws_errors, client
 
 CONNECTIONS = 8
 _LOST_RACE = {"PreconditionFailed", "ConditionalRequestConflict"}
@@ -28,7 +28,7 @@ def address(place: str, key: str) -> str:
 
 
 class Storage(Protocol):
-    """Objects by key; all raise :class:`~components.aws.AwsError` or ``OSError`` on trouble.
+    """Objects by key; all raise :class:`~common.aws.AwsError` or ``OSError`` on trouble.
 
     Attributes:
         name: The bucket, or the path of the folder.
@@ -121,7 +121,7 @@ class Bucket:
 
     @contextlib.contextmanager
     def _errors(self, doing: str) -> Iterator[None]:
-        """Do as :func:`components.aws.aws_errors`; a bucket that is not there is told apart."""
+        """Do as :func:`common.aws.aws_errors`; a bucket that is not there is told apart."""
         try:
             with aws_errors(doing):
                 yield

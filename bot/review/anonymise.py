@@ -20,7 +20,7 @@ from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
 from bot.dataset import Dataset, Entity, folded
-from bot.text import fold
+from common.text import fold
 
 PERSON = "person"
 # Lookup tables of names, which are hints and no entities (data/names.yml).

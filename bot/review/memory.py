@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from bot.dataset import Example, annotate, annotated
-from bot.errors import UserError
+from common.errors import UserError
 
 VERSION = 1
 DROPPED = "dropped"

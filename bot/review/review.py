@@ -9,10 +9,10 @@ from pathlib import Path
 
 from bot import dataset as datasets
 from bot.dataset import Dataset, Example, Labels
-from bot.errors import UserError
 from bot.review.anonymise import Anonymiser
 from bot.review.memory import DROPPED, Memory
 from bot.review.questions import Question
+from common.errors import UserError
 
 MIRROR = "dataset.json"
 

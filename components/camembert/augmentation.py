@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from bot.text import fold
+from common.text import fold
 from components.typos import double, drop, swap
 
 # Letters beside each other on an AZERTY keyboard.

@@ -16,8 +16,8 @@ from rasa.nlu.classifiers.classifier import IntentClassifier
 from rasa.shared.nlu.training_data.message import Message
 from rasa.shared.nlu.training_data.training_data import TrainingData
 
-from bot.errors import UserError
-from components.camembert import sagemaker
+from common.errors import UserError
+from components.camembert import endpoint
 from components.camembert.config import DEFAULTS, validate
 from components.camembert.encoder import configured_encoder, require_training_packages
 from components.camembert.progress import Progress, work_of
@@ -64,12 +64,12 @@ class CamembertIntentClassifier(TrainableComponent, IntentClassifier):
         reached, that is left to the training to say.
         """
         settings = {**DEFAULTS, **config}
-        modules = ["components.camembert", "components.typos", "bot.text"]
+        modules = ["components.camembert", "components.typos", "common.text"]
         facts: list[object] = []
         if settings["sagemaker_endpoint"]:
-            modules += ["components.aws", "components.remote", "components.remote_aws"]
+            modules += ["common.aws", "components.remote", "components.remote_aws"]
             with contextlib.suppress(UserError):
-                facts += sagemaker.find(settings["sagemaker_endpoint"], settings["region"])
+                facts += endpoint.find(settings["sagemaker_endpoint"], settings["region"])
         if _is_local(settings):
             with rasa_errors():
                 encoder = configured_encoder(settings)
@@ -97,11 +97,11 @@ class CamembertIntentClassifier(TrainableComponent, IntentClassifier):
         examples = examples_of(training_data)
         if self.config["sagemaker_endpoint"]:
             with rasa_errors():
-                served = sagemaker.use_endpoint(
+                served = endpoint.use_endpoint(
                     self.config["sagemaker_endpoint"], self.config["region"], examples
                 )
             with self._model_storage.write_to(self._resource) as folder:
-                sagemaker.write(folder, served)
+                endpoint.write(folder, served)
         if _is_local(self.config):
             self._train_locally(examples)
         return self._resource
@@ -136,7 +136,7 @@ class CamembertIntentClassifier(TrainableComponent, IntentClassifier):
         if _is_local(self.config):
             self._model = ServedModel(folder, self.config["threads"])
         if self.config["sagemaker_endpoint"]:
-            self.remote = sagemaker.connect_to(sagemaker.read(folder), self.config)
+            self.remote = endpoint.connect_to(endpoint.read(folder), self.config)
             self.remote.fallback = self._rank_locally if self._model else None
 
     def process(self, messages: list[Message]) -> list[Message]:

@@ -6,8 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from components import remote_aws
-from components.validation import (
+from common.config import (
     ConfigError,
     Rule,
     boolean,
@@ -18,6 +17,7 @@ from components.validation import (
     optional,
     text,
 )
+from components import remote_aws
 
 COMPONENT = "CamembertIntentClassifier"
 

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bot import encoder as encoders
-from bot.errors import COMMAND, UserError
-from components.validation import ConfigError
+from common.config import ConfigError
+from common.errors import COMMAND, UserError
+from components.camembert import offline_encoder as encoders
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ def _offline(offline_encoder: str) -> Path:
     """Return the folder of the offline encoder; the one of that name is built where it is missing.
 
     Raises:
-        UserError: See :func:`bot.encoder.build`.
+        UserError: See :func:`components.camembert.offline_encoder.build`.
     """
     if offline_encoder != encoders.OFFLINE_ENCODER:
         return Path(offline_encoder)

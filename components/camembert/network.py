@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from bot.errors import UserError
+from common.errors import UserError
 from components.camembert.encoder import Encoder
 from components.camembert.onnx_graph import Architecture
 from components.camembert.progress import Progress

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bot.errors import UserError
+from common.errors import UserError
 from components.camembert.calibration import softmax
 from components.camembert.onnx_graph import (
     ATTENTION_MASK,

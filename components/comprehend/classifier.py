@@ -18,14 +18,14 @@ from rasa.shared.nlu.training_data.training_data import TrainingData
 from tqdm.auto import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from bot.errors import COMMAND, UserError
+from common.errors import COMMAND, UserError
 from components.camembert import CamembertIntentClassifier
 from components.component import TrainableComponent, rasa_errors, source_fingerprint
 from components.comprehend.config import DEFAULTS, region_of, training_settings, validate
 from components.comprehend.documents import MAXIMUM_TEXT_BYTES
+from components.comprehend.endpoint import Show, train, use_endpoint
 from components.comprehend.service import Comprehend
 from components.comprehend.trained import read, write
-from components.comprehend.training import Show, train, use_endpoint
 from components.intent_classifier import answer, examples_of
 from components.remote import Ranking, RemoteClassifier
 from components.remote_aws import RenewedClient, client_options, connect
@@ -82,8 +82,8 @@ class ComprehendIntentClassifier(TrainableComponent, IntentClassifier):
             endpoint = service.endpoint(settings["endpoint"])
             facts.append(endpoint and endpoint.model_arn)
         return source_fingerprint(
-            "bot.confusion",
-            "components.aws",
+            "common.confusion_matrix",
+            "common.aws",
             "components.comprehend",
             "components.intent_classifier",
             "components.remote",

@@ -6,18 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from bot.errors import UserError
-from components import remote_aws
-from components.aws import split_s3_uri
-from components.camembert import config as camembert
-from components.comprehend.documents import (
-    CLASSIFIER_NAME_LENGTH,
-    ENDPOINT_NAME_LENGTH,
-    MINIMUM_DOCUMENTS,
-    RECOMMENDED_DOCUMENTS,
-    check_name,
-)
-from components.validation import (
+from common.aws import split_s3_uri
+from common.config import (
     ConfigError,
     Rule,
     check_config,
@@ -26,6 +16,16 @@ from components.validation import (
     one_of,
     optional,
     text,
+)
+from common.errors import UserError
+from components import remote_aws
+from components.camembert import config as camembert
+from components.comprehend.documents import (
+    CLASSIFIER_NAME_LENGTH,
+    ENDPOINT_NAME_LENGTH,
+    MINIMUM_DOCUMENTS,
+    RECOMMENDED_DOCUMENTS,
+    check_name,
 )
 
 COMPONENT = "ComprehendIntentClassifier"

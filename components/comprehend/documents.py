@@ -13,7 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-from bot.errors import UserError
+from common.errors import UserError
 
 MINIMUM_DOCUMENTS = 10
 RECOMMENDED_DOCUMENTS = 50

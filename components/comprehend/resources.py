@@ -6,7 +6,7 @@ import json
 import time
 from typing import Any
 
-from components.aws import AwsError, aws_errors, client
+from common.aws import AwsError, aws_errors, client
 
 
 def ensure_bucket(name: str, region: str | None = None) -> None:

@@ -16,9 +16,9 @@ import tarfile
 from collections.abc import Mapping
 from typing import Any
 
-from bot.confusion import ConfusionMatrix
-from bot.errors import UserError
-from components.aws import AwsError, aws_errors, client, split_s3_uri
+from common.aws import AwsError, aws_errors, client, split_s3_uri
+from common.confusion_matrix import ConfusionMatrix
+from common.errors import UserError
 from components.comprehend.documents import (
     CLASSIFIER_NAME_LENGTH,
     ENDPOINT_NAME_LENGTH,
@@ -100,7 +100,7 @@ class Comprehend:
 
     Args:
         region: Region; None takes that of AWS's chain.
-        options: Timeouts and attempts, see :func:`components.aws.client`.
+        options: Timeouts and attempts, see :func:`common.aws.client`.
 
     Attributes:
         region: The region.

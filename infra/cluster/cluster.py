@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bot.rasa_cli import project_environment
+from bot.runtime.rasa_cli import project_environment
 from infra.cluster import engines
 from infra.cluster.engines import HOST, ROOT, Engine, free_port
 from infra.cluster.identity import AUDIENCE, ISSUER, IdentityProvider
-from infra.localaws.processes import Children
+from localaws.processes import Children
 
 START_SECONDS = 300.0
 # Longer than a bot takes to finish its turns (bot/channels/mobile.py) and Sanic its connections.
@@ -308,7 +308,7 @@ class Cluster:
 
     def _add_bot(self, name: str) -> None:
         port = free_port()
-        command = [sys.executable, "-m", "bot.rasa_cli", "run", "--interface", HOST]
+        command = [sys.executable, "-m", "bot.runtime.rasa_cli", "run", "--interface", HOST]
         command += ["--port", str(port), "--credentials", str(ROOT / "credentials.yml")]
         command += self._model_arguments
         health = f"http://{HOST}:{port}{MOBILE_PATH}/ready"

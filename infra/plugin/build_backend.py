@@ -38,7 +38,7 @@ __all__ = [
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 NAME = "skills_bot"
-PACKAGES = ("bot", "components", "actions")
+PACKAGES = ("common", "components", "actions", "bot")
 # Modules here that stand in the wheel in place of those of a checkout.
 IN_PLACE = {"__init__": HERE / "exports.py", "bot.cli": HERE / "cli.py"}
 # The wheel has these, all components, and whatever they import.
@@ -46,15 +46,15 @@ SHIPPED = (
     "__init__",
     "bot.channels.mobile",
     "bot.cli",
-    "bot.event_broker",
-    "bot.lock_store",
-    "bot.tracker_store",
+    "bot.runtime.event_broker",
+    "bot.runtime.lock_store",
+    "bot.runtime.tracker_store",
 )
 DATA = ("*.json", "*.yml")
 # What is different in the wheel's pyproject.toml.
 SETTINGS = {
     'bot = "bot.cli:main"': f'skills-bot = "{NAME}.bot.cli:main"',
-    'include = ["bot*", "components*", "actions*"]': f'include = ["{NAME}*"]',
+    'include = ["common*", "components*", "actions*", "bot*"]': f'include = ["{NAME}*"]',
 }
 
 

@@ -12,9 +12,9 @@ _EXPORTS = {
     "FrenchCRFEntityExtractor": "components.crf",
     "FrenchTokenizer": "components.tokenizer",
     "GazetteerEntityExtractor": "components.gazetteer",
-    "FairRedisLockStore": "bot.lock_store",
+    "FairRedisLockStore": "bot.runtime.lock_store",
     "MobileInput": "bot.channels.mobile",
-    "QuickSqlTrackerStore": "bot.tracker_store",
+    "QuickSqlTrackerStore": "bot.runtime.tracker_store",
 }
 
 __all__ = list(_EXPORTS)

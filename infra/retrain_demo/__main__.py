@@ -22,14 +22,14 @@ from rich.console import Console
 
 from bot import dataset as datasets
 from bot import server
-from bot.errors import UserError
-from bot.model_updates import FOLDER_VARIABLE
-from bot.rasa_cli import ENDPOINTS_VARIABLE, PROJECT_ROOT
 from bot.retraining import backends
 from bot.retraining.deployment import Deployment
 from bot.retraining.local import LocalPipeline
 from bot.retraining.registry import Run, Status
 from bot.retraining.settings import Settings
+from bot.runtime.model_updates import FOLDER_VARIABLE
+from bot.runtime.rasa_cli import ENDPOINTS_VARIABLE, PROJECT_ROOT
+from common.errors import UserError
 from infra.demo import as_json, heldout, sample
 
 CONFIG = "infra/retrain_demo/config.yml"
@@ -162,7 +162,7 @@ def _changed(url: str, before: str) -> str:
 def _start(folder: Path, model: Path, port: int) -> server.Child:
     endpoints = folder / "endpoints.yml"
     store = {
-        "type": "bot.tracker_store.QuickSqlTrackerStore",
+        "type": "bot.runtime.tracker_store.QuickSqlTrackerStore",
         "dialect": "sqlite",
         "db": str(folder / "events.db"),
     }

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bot.errors import UserError
+from common.config import ConfigError
+from common.errors import UserError
 from components.camembert.config import COMPONENT, DEFAULTS, RULES, validate
-from components.validation import ConfigError
 
 # What Python's `str` makes of values that JSON writes otherwise.
 _PYTHON_WORDS = {"True": True, "False": False, "None": None}

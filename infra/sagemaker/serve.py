@@ -18,9 +18,9 @@ from typing import Any
 
 import waitress
 
+from common.config import unknown_name
 from components.camembert.served_model import ServedModel, ServedModelError
 from components.remote import Ranking
-from components.validation import unknown_name
 from infra.sagemaker.folders import Folders
 
 logger = logging.getLogger(__name__)

@@ -22,9 +22,9 @@ from types import FrameType
 from typing import Any
 
 from bot import dataset as datasets
-from bot.confusion import ConfusionMatrix
-from bot.errors import UserError
 from bot.retraining import metrics
+from common.confusion_matrix import ConfusionMatrix
+from common.errors import UserError
 from infra.sagemaker import hyperparameters
 from infra.sagemaker.folders import Folders
 

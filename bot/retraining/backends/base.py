@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
-from bot.confusion import ConfusionMatrix
+from bot.retraining.dataset_check import Source
 from bot.retraining.registry import Run
-from bot.retraining.source import Source
-from components.aws import AwsError
+from common.aws import AwsError
+from common.confusion_matrix import ConfusionMatrix
 
 THROTTLED = {"ThrottlingException", "Throttling", "TooManyRequestsException"}
 _PAUSE_SECONDS = 0.5  # what one inference unit of Comprehend needs for a text
@@ -45,7 +45,7 @@ class Progress:
 class Backend(Protocol):
     """A service that trains and serves models; every method can be called again.
 
-    All raise :class:`~components.aws.AwsError` where AWS refuses or does not answer.
+    All raise :class:`~common.aws.AwsError` where AWS refuses or does not answer.
     """
 
     def files(self, dataset: Source, heldout: Source) -> Mapping[str, bytes]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bot.confusion import ConfusionMatrix
 from bot.retraining.backends.base import Progress, State, patiently
+from bot.retraining.dataset_check import Source
 from bot.retraining.registry import Registry, Run
 from bot.retraining.settings import Settings
-from bot.retraining.source import Source
-from components.aws import AwsError
+from common.aws import AwsError
+from common.confusion_matrix import ConfusionMatrix
 from components.comprehend.documents import to_csv
 from components.comprehend.service import Comprehend, Endpoint
 

@@ -1,8 +1,8 @@
 """No cloud: Rasa trains the whole bot on this machine, and running bots follow a file.
 
 ``serving.json`` in the pipeline's folder names the model to serve. A bot that was started with
-``PIPELINE_FOLDER`` looks at it each second (:mod:`bot.model_updates`) and takes a new model over
-between two turns; nothing is installed for it, and no further server runs.
+``PIPELINE_FOLDER`` looks at it each second (:mod:`bot.runtime.model_updates`) and takes a new
+model over between two turns; nothing is installed for it, and no further server runs.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bot.confusion import ConfusionMatrix
-from bot.model_updates import SERVING
 from bot.retraining.backends.base import Progress, State
+from bot.retraining.dataset_check import Source
 from bot.retraining.registry import DATASET_FILE, HELDOUT_FILE, Registry, Run
 from bot.retraining.settings import Settings
-from bot.retraining.source import Source
-from components.aws import AwsError
+from bot.runtime.model_updates import SERVING
+from common.aws import AwsError
+from common.confusion_matrix import ConfusionMatrix
 
 MODEL, FAILURE, MATRIX = (
     "output/model.tar.gz",

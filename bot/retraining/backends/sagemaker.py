@@ -12,14 +12,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from bot.confusion import ConfusionMatrix
-from bot.errors import UserError
 from bot.retraining import metrics
 from bot.retraining.backends.base import Progress, State, patiently
+from bot.retraining.dataset_check import Source
 from bot.retraining.registry import DATASET_FILE, HELDOUT_FILE, Registry, Run
 from bot.retraining.settings import Settings
-from bot.retraining.source import Source
-from components.aws import AwsError, aws_errors, client
+from common.aws import AwsError, aws_errors, client
+from common.confusion_matrix import ConfusionMatrix
+from common.errors import UserError
 from components.comprehend.service import read_confusion_matrix
 
 _BATCH = 32

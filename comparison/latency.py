@@ -1,0 +1,207 @@
+"""How fast a candidate answers, measured in a process of its own.
+
+``measure`` starts that process and is all that others need. In it, :func:`main` loads the
+candidate and asks it by the original experiment's protocol (4 series of 10 questions one second
+apart, then 10 back to back) and under sustained loads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import pickle
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from comparison.results import ColdStart, Latency, Load, Speed
+from comparison.settings import Spec
+from comparison.worker import WorkerError, environment
+
+SERIES, QUESTIONS = 4, 10
+_WARM_UP = 10
+
+# Asks one question; returns whether there was an answer.
+Ask = Callable[[str], bool]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure.
+
+    Attributes:
+        spec: The candidate.
+        folder: Where it was trained.
+        questions: Asked in turn.
+        threads: Threads that its libraries may use.
+        clients: Clients at once of each sustained load.
+        load_seconds: Length of each.
+        pause: Seconds between questions that are not back to back.
+    """
+
+    spec: Spec
+    folder: Path
+    questions: list[str]
+    threads: int
+    clients: list[int]
+    load_seconds: float
+    pause: float
+
+
+def measure(plan: Plan, environ: Mapping[str, str | None], log: Path) -> Speed:
+    """Measure in a new process.
+
+    Args:
+        plan: What to measure.
+        environ: Environment variables for the process; None unsets one.
+        log: File that its messages are appended to.
+
+    Raises:
+        WorkerError: It ended by itself; with the end of its messages.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch, log.open("ab") as messages:
+        path, answer = Path(scratch) / "plan.pickle", Path(scratch) / "speed.json"
+        path.write_bytes(pickle.dumps(plan))
+        process = subprocess.Popen(
+            # The clock is the system's, the same for both processes.
+            [sys.executable, "-m", __name__, str(path), str(answer), str(time.monotonic())],
+            env=environment(environ),
+            stdin=subprocess.DEVNULL,
+            stdout=messages,
+            stderr=messages,
+        )
+        try:
+            status = process.wait()
+        finally:
+            process.kill()
+        if status != 0:
+            tail = log.read_text(encoding="utf-8", errors="replace")[-4000:]
+            error = tail.strip().rpartition("\n")[2] if status > 0 else f"signal {-status}"
+            raise WorkerError(error, tail)
+        return _from_json(json.loads(answer.read_text()))
+
+
+def _from_json(content: Mapping[str, object]) -> Speed:
+    from pydantic import parse_obj_as
+
+    return parse_obj_as(Speed, content)
+
+
+def main(plan_path: Path, answer_path: Path, started: float) -> None:
+    """Measure in this process, started at ``started`` (seconds of the monotonic clock)."""
+    plan: Plan = pickle.loads(plan_path.read_bytes())
+    from comparison import candidates
+
+    candidates.prepare(plan.spec)
+    imported = time.monotonic()
+    classifier = candidates.load(plan.spec, plan.folder, plan.threads)
+    loaded = time.monotonic()
+
+    def ask(text: str) -> bool:
+        return bool(classifier.rank([text])[0])
+
+    questions = itertools.cycle(plan.questions)
+    ask(next(questions))
+    answered = time.monotonic()
+    for _ in range(_WARM_UP):
+        ask(next(questions))
+        time.sleep(plan.pause / 2)  # a service that limits its rate starts rested
+    speed = Speed(
+        spaced=ask_in_turn(ask, questions, SERIES * QUESTIONS, plan.pause),
+        pause=plan.pause,
+        back_to_back=ask_in_turn(ask, questions, QUESTIONS, 0),
+        load=[ask_at_once(ask, questions, clients, plan.load_seconds) for clients in plan.clients],
+        resident_bytes=resident_bytes(),
+        cold_start=ColdStart(
+            answered - started, imported - started, loaded - imported, answered - loaded
+        ),
+        threads=plan.threads,
+    )
+    answer_path.write_text(json.dumps(asdict(speed)))
+
+
+# --- ways to ask ------------------------------------------------------------------------------
+
+
+@dataclass
+class _Times:
+    seconds: list[float] = field(default_factory=list)
+    unanswered: int = 0
+
+    def add(self, begin: float, answered: bool) -> None:
+        self.seconds.append(time.perf_counter() - begin)
+        self.unanswered += not answered
+
+    def latency(self) -> Latency:
+        p50, p95, p99 = np.percentile(self.seconds, [50, 95, 99]).tolist()
+        return Latency(
+            count=len(self.seconds),
+            unanswered=self.unanswered,
+            mean=statistics.fmean(self.seconds),
+            sd=statistics.stdev(self.seconds) if len(self.seconds) > 1 else 0.0,
+            p50=p50,
+            p95=p95,
+            p99=p99,
+        )
+
+
+def ask_in_turn(ask: Ask, questions: Iterator[str], count: int, pause: float) -> Latency:
+    """Ask ``count`` questions one after the other, ``pause`` seconds after each answer."""
+    times = _Times()
+    for number in range(count):
+        if number and pause:
+            time.sleep(pause)
+        begin = time.perf_counter()
+        times.add(begin, ask(next(questions)))
+    return times.latency()
+
+
+def ask_at_once(ask: Ask, questions: Iterator[str], clients: int, seconds: float) -> Load:
+    """Let ``clients`` ask for ``seconds``, each its next question when the last is answered.
+
+    Rasa's server is a single event loop that waits for each component: one question is answered
+    at a time, in the order of arrival, and the others wait in line. So it is here.
+    """
+    times = _Times()
+    start = time.perf_counter()
+
+    async def client() -> None:
+        while True:
+            begin = time.perf_counter()
+            await asyncio.sleep(0)  # to the end of the line
+            times.add(begin, ask(next(questions)))
+            if time.perf_counter() - start >= seconds:
+                return
+
+    async def everyone() -> None:
+        await asyncio.gather(*(client() for _ in range(clients)))
+
+    asyncio.run(everyone())
+    elapsed = time.perf_counter() - start
+    latency = times.latency()
+    return Load(clients, elapsed, (latency.count - latency.unanswered) / elapsed, latency)
+
+
+def resident_bytes() -> int:
+    """Return the resident memory of this process; where the system does not say, its maximum."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]))

@@ -1,0 +1,505 @@
+"""Runs what is not measured yet, keeps each result, and sums all up.
+
+A folder of results has ``cells/`` (one file a measurement, see :mod:`comparison.measurements`),
+``models/`` (trained on all examples, to measure their speed), ``logs/`` and ``results.json``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import select
+import shutil
+import statistics
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from bot.runtime.rasa_cli import project_environment
+from common.errors import UserError
+from comparison import candidates, jobs, latency, local_aws, measurements, splits
+from comparison.candidates import Facts
+from comparison.measurements import SPEED, Cell, Record, Store
+from comparison.results import CROSS_VALIDATION, HELD_OUT, Failure
+from comparison.scores import Run
+from comparison.settings import Settings, Spec
+from comparison.splits import Data, Labelled
+from comparison.worker import Worker, WorkerError
+
+if TYPE_CHECKING:
+    from localaws import LocalAWS
+
+# Seconds between two questions that are not back to back, as in the original; with --quick, that
+# and the length of a sustained load.
+PAUSE, QUICK_PAUSE, QUICK_LOAD = 1.0, 0.05, 2.0
+_QUESTIONS_SEED = 0
+# Measured alone: the time counts, of the training or of the answers.
+_TIMED = (HELD_OUT, SPEED)
+# By these, libraries of numbers are told how many threads to use.
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+)
+
+
+# The content of the record of a cell.
+_Content = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line adds to the configuration.
+
+    Attributes:
+        quick: Shorter pauses and loads.
+        real_aws: Amazon answers, not the local AWS.
+        only: Keys of the candidates to measure; empty for all.
+        kinds: Kinds of cells to measure.
+        jobs: Trainings at once, where their time is not measured; they share the threads.
+        outdated: What was measured with other code, settings or libraries counts too, provided
+            that it was scored on the same examples; for a report alone.
+    """
+
+    quick: bool = False
+    real_aws: bool = False
+    only: Collection[str] = ()
+    kinds: Collection[str] = measurements.KINDS
+    jobs: int = 1
+    outdated: bool = False
+
+
+class Reporter(Protocol):
+    """Is told how a run goes."""
+
+    def begins(self, cell: Cell) -> None:
+        """A measurement begins."""
+
+    def ends(self, cell: Cell, record: Record, progress: Progress) -> None:
+        """A measurement has ended."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        done: Finished cells of this run.
+        total: All cells of this run.
+        remaining: Estimated seconds for the rest; None where there is nothing to estimate from.
+    """
+
+    done: int
+    total: int
+    remaining: float | None
+
+
+class Comparison:
+    """A comparison in a folder.
+
+    Attributes:
+        records: What is measured, by cell.
+        outdated: Cells whose kept record is of other code, settings, libraries or examples.
+
+    Args:
+        settings: The configuration.
+        data: The material.
+        out: The folder; it is made where it is missing.
+        options: What the command line adds.
+
+    Raises:
+        UserError: ``only`` names a candidate that is not there.
+    """
+
+    def __init__(self, settings: Settings, data: Data, out: Path, options: Options) -> None:
+        unknown = sorted(set(options.only) - set(settings.candidates))
+        if unknown:
+            raise UserError(
+                f"There is no candidate {', '.join(unknown)}. The configuration has "
+                f"{', '.join(settings.candidates)}."
+            )
+        self.settings = settings
+        self.data = data
+        self.options = options
+        self.out = out.resolve()  # for processes that may be elsewhere
+        self.off_topic = settings.off_topic if settings.off_topic in data.intents else None
+        self.sizes = splits.useful_sizes(data.train.intents, settings.learning_sizes)
+        self.records: dict[Cell, Record] = {}
+        self.outdated: set[Cell] = set()
+        self._deployed: set[str] = set()
+        self._fingerprints: dict[tuple[str, str], str] = {}
+        self._store = Store(self.out / "cells")
+        self._specs = settings.candidates
+        self._folds = {
+            seed: splits.folds(data.train.intents, settings.folds, seed) for seed in settings.seeds
+        }
+        for spec in self._specs.values():
+            self._take_kept(spec)
+
+    def _take_kept(self, spec: Spec) -> None:
+        """Count the kept records of a candidate, as far as they are of today's things."""
+        kept = {cell: self._store.get(cell) for cell in self.cells_of(spec)}
+        earlier: dict[Cell, Record] = {}
+        for cell, record in kept.items():
+            if record is not None:
+                is_current = record.fingerprint == self._fingerprint(cell)
+                (self.records if is_current else earlier)[cell] = record
+        self.outdated.update(earlier)
+        if self.options.outdated and all(
+            self._is_of_these_examples(cell, record) for cell, record in earlier.items()
+        ):
+            self.records.update(earlier)
+
+    def _is_of_these_examples(self, cell: Cell, record: Record) -> bool:
+        """Whether a record is of today's examples, as far as their intents tell.
+
+        Of a service there is no telling who answered, of a failure what would happen today.
+        """
+        if self._specs[cell.candidate].service or record.failure:
+            return False
+        if record.speed:
+            return record.speed.pause == self._pause
+        assert record.run is not None
+        train, test = self._examples(cell)
+        return (record.run.expected, record.run.train_examples) == (test.intents, len(train))
+
+    def cells_of(self, spec: Spec) -> list[Cell]:
+        """Return the cells of a candidate."""
+        return measurements.cells_of(spec, self.settings, self.sizes)
+
+    # --- the plan -----------------------------------------------------------------------------
+
+    def plan(self) -> list[Cell]:
+        """Return what is to be measured, in order."""
+        pending = self._pending()
+        # What services need of others is there before them.
+        specs = sorted(self._specs.values(), key=lambda spec: spec.service is not None)
+        return [
+            cell
+            for phase in measurements.PHASES
+            for spec in specs
+            for cell in self.cells_of(spec)
+            if cell.kind in phase and cell in pending
+        ]
+
+    def _pending(self) -> set[Cell]:
+        """Return the cells to measure: missing, failed, or needed again by one of those."""
+        pending = {
+            cell
+            for spec in self._specs.values()
+            if not self.options.only or spec.key in self.options.only
+            for cell in self.cells_of(spec)
+            if cell.kind in self.options.kinds and not self._has(cell)
+        }
+        for spec in self._specs.values():
+            if not any(cell.candidate == spec.key for cell in pending):
+                continue
+            # An endpoint of the local AWS ends with it.
+            lost = self._uses_stand_in(spec) or not self._has_model(spec.key)
+            if Cell(spec.key, SPEED) in pending and lost:
+                pending.add(self._model_cell(spec.key))
+            local = spec.local_model if self._uses_stand_in(spec) else None
+            if local and not self._has_model(local):
+                pending.add(self._model_cell(local))
+        return pending
+
+    def _model_cell(self, key: str) -> Cell:
+        """Return the cell whose model is kept."""
+        return Cell(key, HELD_OUT, self.settings.seeds[0])
+
+    def _has_model(self, key: str) -> bool:
+        """Whether the kept model of a candidate is there, and still the one that it describes."""
+        return self._model(key).is_dir() and self._has(self._model_cell(key))
+
+    def _has(self, cell: Cell) -> bool:
+        record = self.records.get(cell)
+        return record is not None and record.failure is None
+
+    def _uses_stand_in(self, spec: Spec) -> bool:
+        return spec.service is not None and not self.options.real_aws
+
+    @property
+    def _pause(self) -> float:
+        return QUICK_PAUSE if self.options.quick else PAUSE
+
+    def _model(self, key: str) -> Path:
+        return self.out / "models" / key
+
+    def _fingerprint(self, cell: Cell) -> str:
+        key = cell.candidate, cell.kind
+        if key not in self._fingerprints:
+            spec = self._specs[cell.candidate]
+            facts = self._facts(cell.kind, spec)
+            self._fingerprints[key] = measurements.fingerprint(spec, self._specs, facts)
+        return self._fingerprints[key]
+
+    def _facts(self, kind: str, spec: Spec) -> dict[str, Any]:
+        """Return what decides the figures of a kind beside the candidate itself."""
+        settings = self.settings
+        facts: dict[str, Any] = {
+            "train": self.data.train.digest(),
+            "test": self.data.held_out.digest(),
+            "off_topic": self.off_topic,
+        }
+        if kind == CROSS_VALIDATION:
+            facts["folds"] = settings.folds
+        if kind == SPEED:
+            facts |= {
+                "quick": self.options.quick,
+                "threads": settings.threads,
+                "clients": settings.clients,
+                "load_seconds": settings.load_seconds,
+            }
+        if spec.service:
+            facts["real_aws"] = self.options.real_aws
+        return facts
+
+    # --- the run ------------------------------------------------------------------------------
+
+    def run(self, reporter: Reporter) -> None:
+        """Measure what is to be measured; a failure is recorded, and the others go on.
+
+        Raises:
+            UserError: The local AWS is needed and not there.
+        """
+        planned = self.plan()
+        timed = [cell for cell in planned if cell.kind in _TIMED]
+        others = deque(cell for cell in planned if cell.kind not in _TIMED)
+        pending = dict.fromkeys(planned)
+
+        def finish(cell: Cell, content: _Content, seconds: float) -> None:
+            record = Record(self._fingerprint(cell), seconds, measurements.today(), **content)
+            self._store.put(cell, record)
+            self.records[cell] = record
+            del pending[cell]
+            done = len(planned) - len(pending)
+            remaining = _remaining([*pending], self.records)
+            reporter.ends(cell, record, Progress(done, len(planned), remaining))
+
+        with contextlib.ExitStack() as stack:
+            aws = self._start_aws(planned, stack)
+            environ = self._environment(aws, self.settings.threads)
+            workers = stack.enter_context(_Workers(self.out / "logs", environ))
+            for cell in timed:
+                reporter.begins(cell)
+                begin = time.monotonic()
+                if cell.kind == SPEED:
+                    workers.close()  # nothing else shall run beside it
+                    content = self._measure_speed(cell, aws, environ)
+                else:
+                    content = self._train(cell, workers, aws)
+                finish(cell, content, time.monotonic() - begin)
+            workers.close()
+            self._train_side_by_side(others, reporter, finish)
+
+    def _train_side_by_side(
+        self,
+        planned: deque[Cell],
+        reporter: Reporter,
+        finish: Callable[[Cell, _Content, float], None],
+    ) -> None:
+        """Train and score, several at once if so asked; none of a service, none whose time counts.
+
+        Arithmetic on one thread each is faster in all than one after the other on several.
+        """
+        count = min(self.options.jobs, len(planned))
+        threads = max(1, self.settings.threads // max(1, count))
+        environ = self._environment(None, threads)
+        with contextlib.ExitStack() as stack:
+            free = [stack.enter_context(_Workers(self.out / "logs", environ)) for _ in range(count)]
+            running: dict[Worker, tuple[Cell, _Workers, float]] = {}
+
+            def end(cell: Cell, workers: _Workers, begin: float, content: _Content) -> None:
+                finish(cell, content, (time.monotonic() - begin) / count)
+                free.append(workers)
+
+            while planned or running:
+                while planned and free:
+                    cell, workers = planned.popleft(), free.pop()
+                    reporter.begins(cell)
+                    begin = time.monotonic()
+                    try:
+                        worker = workers.of(self._specs[cell.candidate])
+                    except WorkerError as error:
+                        end(cell, workers, begin, _failed(cell, error))
+                    else:
+                        worker.begin(jobs.run, self._job(cell, threads))
+                        running[worker] = cell, workers, begin
+                # Of nobody, select would wait for ever.
+                for worker in select.select([*running], [], [])[0] if running else []:
+                    cell, workers, begin = running.pop(worker)
+                    try:
+                        content = _scored(worker.result())
+                    except WorkerError as error:
+                        content = _failed(cell, error)
+                    end(cell, workers, begin, content)
+
+    def _start_aws(self, planned: Sequence[Cell], stack: contextlib.ExitStack) -> LocalAWS | None:
+        asked = dict.fromkeys(cell.candidate for cell in planned)
+        specs = [self._specs[key] for key in asked if self._uses_stand_in(self._specs[key])]
+        if not specs:
+            return None
+        log = self.out / "logs" / "local-aws.log"
+        return stack.enter_context(local_aws.started(specs, log))
+
+    def _environment(self, aws: LocalAWS | None, threads: int) -> dict[str, str | None]:
+        """Return the environment variables of the processes that train and answer."""
+        return {
+            **project_environment(),
+            **dict.fromkeys(_THREAD_VARIABLES, str(threads)),
+            **(local_aws.environment(aws) if aws else {}),
+        }
+
+    def _train(self, cell: Cell, workers: _Workers, aws: LocalAWS | None) -> _Content:
+        """Train and score; return the content of the record."""
+        # First, since it removes the models of earlier, whatever fails then.
+        job, spec = self._job(cell, self.settings.threads), self._specs[cell.candidate]
+        try:
+            self._prepare_service(spec, aws, limited=False)
+            return _scored(workers.of(spec).call(jobs.run, job))
+        except WorkerError as error:
+            return _failed(cell, error)
+
+    def _job(self, cell: Cell, threads: int) -> jobs.Job:
+        """Return what a worker is told; a model to be kept again is removed first."""
+        train, test = self._examples(cell)
+        keep = self._model(cell.candidate) if cell == self._model_cell(cell.candidate) else None
+        if keep:  # lest an older one be taken for it when the training fails
+            shutil.rmtree(keep, ignore_errors=True)
+        return jobs.Job(
+            spec=self._specs[cell.candidate],
+            train=train,
+            test=test,
+            seed=cell.seed,
+            intents=self.data.intents,
+            off_topic=self.off_topic,
+            threads=threads,
+            keep=keep,
+        )
+
+    def _examples(self, cell: Cell) -> tuple[Labelled, Labelled]:
+        """Return what to train on and what to score."""
+        train = self.data.train
+        if cell.fold is not None:
+            split = self._folds[cell.seed][cell.fold]
+            return train.take(split.train), train.take(split.test)
+        if cell.size is not None:
+            train = train.take(splits.subset(train.intents, cell.size, cell.seed))
+        return train, self.data.held_out
+
+    def _measure_speed(
+        self, cell: Cell, aws: LocalAWS | None, environ: dict[str, str | None]
+    ) -> _Content:
+        settings, options, spec = self.settings, self.options, self._specs[cell.candidate]
+        questions = list(self.data.held_out.texts)
+        random.Random(_QUESTIONS_SEED).shuffle(questions)
+        plan = latency.Plan(
+            spec=spec,
+            folder=self._model(spec.key),
+            questions=questions,
+            threads=settings.threads,
+            clients=settings.clients,
+            load_seconds=min(settings.load_seconds, QUICK_LOAD)
+            if options.quick
+            else settings.load_seconds,
+            pause=self._pause,
+        )
+        try:
+            if not plan.folder.is_dir():
+                raise WorkerError("There is no trained model: its training has failed.", "")
+            self._prepare_service(spec, aws, limited=True)
+            return {"speed": latency.measure(plan, environ, self._log(spec))}
+        except WorkerError as error:
+            return _failed(cell, error)
+
+    def _log(self, spec: Spec) -> Path:
+        return self.out / "logs" / f"{spec.key}.log"
+
+    def _prepare_service(self, spec: Spec, aws: LocalAWS | None, *, limited: bool) -> None:
+        """Have the local AWS serve a candidate, with Comprehend's rate limited or not.
+
+        Scoring needs no limit, which would only take time; speed does.
+
+        Raises:
+            WorkerError: It cannot be served.
+        """
+        if aws is None or spec.service is None:
+            return
+        try:
+            aws.set(comprehend_throughput=1 if limited else 0)
+            if spec.local_model and spec.key not in self._deployed:
+                models = candidates.served_models(self._model(spec.local_model))
+                if not models:
+                    raise UserError(f"{spec.local_model}, whose model it serves, has none.")
+                local_aws.deploy(aws, spec, models[0])
+                self._deployed.add(spec.key)
+        except (UserError, OSError) as error:
+            raise WorkerError(str(error), "") from error
+
+
+class _Workers:
+    """One worker at a time: that of the candidate whose turn it is."""
+
+    def __init__(self, logs: Path, environ: dict[str, str | None]) -> None:
+        self._logs = logs
+        self._environ = environ
+        self._worker: Worker | None = None
+        self._key = ""
+
+    def of(self, spec: Spec) -> Worker:
+        """Return the worker of a candidate; it is started where there is none, or it has died."""
+        if self._worker and (self._key != spec.key or not self._worker.is_alive):
+            self.close()
+        if self._worker is None:
+            self._worker = Worker(self._logs / f"{spec.key}.log", self._environ)
+            self._key = spec.key
+            self._worker.call(candidates.prepare, spec)
+        return self._worker
+
+    def close(self) -> None:
+        """End the worker, if there is one."""
+        if self._worker:
+            self._worker.close()
+            self._worker = None
+
+    def __enter__(self) -> _Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _scored(outcome: tuple[Run, Facts]) -> _Content:
+    run, facts = outcome
+    return {"run": run, "facts": facts}
+
+
+def _failed(cell: Cell, error: WorkerError) -> _Content:
+    return {"failure": Failure(cell.title, error.error, error.traceback)}
+
+
+def _remaining(pending: Sequence[Cell], records: dict[Cell, Record]) -> float | None:
+    """Estimate the seconds that ``pending`` cells take.
+
+    From the mean of the same candidate's cells of the same kind, else of its others, else of those
+    of the same kind, else of all.
+    """
+    if not pending:
+        return 0.0
+    seconds: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for cell, record in records.items():
+        for key in (cell.candidate, cell.kind), (cell.candidate, ""), ("", cell.kind), ("", ""):
+            seconds[key].append(record.seconds)
+    if not seconds:
+        return None
+    means = {key: statistics.fmean(values) for key, values in seconds.items()}
+    total = 0.0
+    for cell in pending:
+        keys = (cell.candidate, cell.kind), (cell.candidate, ""), ("", cell.kind), ("", "")
+        total += next(means[key] for key in keys if key in means)
+    return total

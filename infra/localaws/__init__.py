@@ -1,5 +1,0 @@
-"""A local AWS: moto served on loopback, completed where it falls short. See README.md."""
-
-from infra.localaws.launcher import LocalAWS
-
-__all__ = ["LocalAWS"]
