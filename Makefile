@@ -126,6 +126,7 @@ lint: setup ## Check style, formatting, types and the dataset
 	@$(VENV)/bin/ruff format --check --quiet $(SOURCES) || { \
 		$(VENV)/bin/ruff format --check $(SOURCES); exit 1; }
 	@$(VENV)/bin/mypy $(filter-out benchmarks tests,$(SOURCES))
+	@$(VENV)/bin/lint-imports --no-logo >$(VENV)/layers.log || { cat $(VENV)/layers.log; exit 1; }
 	@$(BOT) dataset validate
 
 .PHONY: audit

@@ -11,9 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from common import config
 from common.config import Rule, number, one_of, text, unknown_name
 from common.errors import UserError
-from comparison import checks
 
 DEFAULT = Path(__file__).with_name("prices.yml")
 ANYWHERE = "any"
@@ -159,14 +159,14 @@ def read(path: Path = DEFAULT, region: str | None = None) -> Prices:
     Raises:
         UserError: It cannot be read or something in it is wrong; every fault is named.
     """
-    document = checks.read_yaml(path)
-    checks.refuse(path, checks.faults("the file", document, _FILE, required=tuple(_FILE)))
+    document = config.read_yaml(path)
+    config.refuse(path, config.faults("the file", document, _FILE, required=tuple(_FILE)))
     found: list[str] = []
     rates = _entries(document["exchange_rates"], "exchange_rates", _RATE, tuple(_RATE), found)
     required = [key for key in _PRICE if key not in ("instance", "note")]
     prices = _entries(document["prices"], "prices", _PRICE, required, found)
-    checks.refuse(path, found)
-    checks.refuse(path, [*_conflicts(prices, {USD, *(one["currency"] for one in rates)})])
+    config.refuse(path, found)
+    config.refuse(path, [*_conflicts(prices, {USD, *(one["currency"] for one in rates)})])
     if not any(one["currency"] == EUR for one in rates):
         raise UserError(f"{path}: exchange_rates: there is none for {EUR}.")
     result = Prices(
@@ -187,7 +187,7 @@ def _entries(
 ) -> list[dict[str, Any]]:
     """Return the items, and append what is wrong with them to ``found``."""
     for index, item in enumerate(items):
-        found.extend(checks.faults(f"{name}[{index}]", item, rules, required))
+        found.extend(config.faults(f"{name}[{index}]", item, rules, required))
     return items
 
 

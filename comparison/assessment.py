@@ -10,8 +10,9 @@ from typing import Any
 
 import yaml
 
+from common import config
 from common.config import unknown_name
-from comparison import checks, criteria, effort
+from comparison import criteria, effort
 from comparison.cost_report import Costs
 from comparison.criteria import Mark, Measured
 from comparison.effort import Fact
@@ -122,7 +123,7 @@ def check(definitions: Mapping[str, Mapping[str, Any]], costs: Costs) -> None:
         if bill not in bills:
             hint = unknown_name(bill, bills)
             faults.append(f"candidates, {key}: no 'cost' is called '{bill}'. {hint}")
-    checks.refuse("the configuration", faults)
+    config.refuse("the configuration", faults)
 
 
 def assess(

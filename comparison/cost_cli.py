@@ -43,16 +43,17 @@ def cost(
 
     from rich.console import Console
 
+    from common import config
     from common import prices as price_file
     from common.errors import UserError
-    from comparison import checks, cost_page, cost_report
+    from comparison import cost_page, cost_report
     from comparison.usage import Profile
 
     if as_json and markdown:
         raise UserError("Give either --json or --markdown.")
     usage = Profile()
     if profile:
-        usage = usage.changed(checks.read_yaml(profile), str(profile))
+        usage = usage.changed(config.read_yaml(profile), str(profile))
     options = {
         "questions_per_minute": questions_per_minute,
         "hours_per_day": hours_per_day,

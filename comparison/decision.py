@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from common import config
 from common.config import number
 from common.errors import UserError
-from comparison import checks
 from comparison.criteria import CRITERIA, DEFAULT_WEIGHTS
 
 SAMPLES = 10_000
@@ -40,7 +40,7 @@ def weights_of(values: Any, where: str) -> dict[str, float]:
         UserError: A criterion is unknown, a weight is no number from 0 to 100, or all are 0.
     """
     rules = dict.fromkeys(DEFAULT_WEIGHTS, number(0, 100))
-    checks.refuse(where, checks.faults("the weights", values, rules))
+    config.refuse(where, config.faults("the weights", values, rules))
     weights = {**DEFAULT_WEIGHTS, **values}
     if not any(weights.values()):
         raise UserError(f"{where}: at least one weight must be above 0.")
@@ -53,7 +53,7 @@ def read_weights(path: Path) -> dict[str, float]:
     Raises:
         UserError: See :func:`weights_of`; or the file cannot be read.
     """
-    content = checks.read_yaml(path)
+    content = config.read_yaml(path)
     if isinstance(content, Mapping) and "weights" in content:
         content = content["weights"]
     return weights_of(content, str(path))

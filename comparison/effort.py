@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from common import config
 from common.errors import UserError
-from comparison import checks
 from comparison.criteria import MEASURES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -101,7 +101,7 @@ def read_constant(path: Path, name: str) -> float:
 
 def routes(stated: Path = FACTS) -> list[str]:
     """Return the ways to serve that facts are stated of."""
-    return list(checks.read_yaml(stated))
+    return list(config.read_yaml(stated))
 
 
 def facts(
@@ -122,7 +122,7 @@ def facts(
     Raises:
         UserError: The file has no such way, or a fact in it cannot be understood.
     """
-    entries = checks.read_yaml(stated)
+    entries = config.read_yaml(stated)
     if route not in entries:
         raise UserError(f"{stated}: nothing is stated of '{route}'. Known: {', '.join(entries)}.")
     found: dict[str, Fact] = {}

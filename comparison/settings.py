@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from common import config
 from common.config import Rule, boolean, integer, number, one_of, optional, text
-from comparison import checks
 
 DEFAULT = Path("compare.yml")
 SERVICES = ("comprehend", "sagemaker")
@@ -95,7 +95,7 @@ class Settings:
         """
         given: dict[str, Any] = {"seeds": seeds, "folds": folds}
         splits = {key: value for key, value in given.items() if value is not None}
-        checks.refuse("options", checks.faults("splits", splits, _SECTIONS["splits"]))
+        config.refuse("options", config.faults("splits", splits, _SECTIONS["splits"]))
         material: dict[str, Any] = {}
         if train:
             # The configured held-out set belongs to the configured examples.
@@ -211,17 +211,17 @@ def read(path: Path) -> Settings:
     Raises:
         UserError: It cannot be read, or something in it cannot be; every fault is named.
     """
-    content = checks.read_yaml(path)
+    content = config.read_yaml(path)
     rules = {**dict.fromkeys([*_SECTIONS, "candidates", "weights", "profile"], _MAPPING)}
-    faults = checks.faults("the file", content, rules, required=["candidates"])
-    checks.refuse(path, faults)
+    faults = config.faults("the file", content, rules, required=["candidates"])
+    config.refuse(path, faults)
     for section, section_rules in _SECTIONS.items():
-        faults += checks.faults(section, content.get(section, {}), section_rules)
+        faults += config.faults(section, content.get(section, {}), section_rules)
     for key, definition in content["candidates"].items():
         faults += _candidate_faults(str(key), definition, content["candidates"])
     if not content["candidates"]:
         faults.append("candidates: there is none.")
-    checks.refuse(path, faults)
+    config.refuse(path, faults)
     values = {name: {**_DEFAULTS[name], **content.get(name, {})} for name in _SECTIONS}
     material, splits, speed = values["material"], values["splits"], values["speed"]
     return Settings(
@@ -239,7 +239,7 @@ def read(path: Path) -> Settings:
 
 def _candidate_faults(key: str, definition: Any, candidates: Mapping[str, Any]) -> list[str]:
     where = f"candidates, {key}"
-    faults = checks.faults(where, definition, _CANDIDATE, required=["name"])
+    faults = config.faults(where, definition, _CANDIDATE, required=["name"])
     if not _KEY.fullmatch(key):
         faults.append(f"{where}: a key is of small letters, digits and hyphens between them.")
     if faults:
@@ -248,7 +248,7 @@ def _candidate_faults(key: str, definition: Any, candidates: Mapping[str, Any]) 
     if len(kinds) != 1:
         return [f"{where}: exactly one of {', '.join(_KINDS)} must be there."]
     if kinds == ["transformers"]:
-        faults += checks.faults(where, definition["transformers"], _TRANSFORMERS)
+        faults += config.faults(where, definition["transformers"], _TRANSFORMERS)
     if "local_model" in definition and "service" not in definition:
         faults.append(f"{where}: 'local_model' is for candidates with a 'service'.")
     local = definition.get("local_model")

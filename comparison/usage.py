@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from common import config
 from common.config import Rule, integer, number, text
-from comparison import checks
 
 MONTH_DAYS = 30
 MONTH_HOURS = 24 * MONTH_DAYS
@@ -95,7 +95,7 @@ class Profile:
         Raises:
             UserError: A key is unknown or a value cannot be; every fault is named.
         """
-        checks.refuse(where, checks.faults("the profile", values, _PROFILE))
+        config.refuse(where, config.faults("the profile", values, _PROFILE))
         return dataclasses.replace(self, **values)
 
     def sentence(self) -> str:

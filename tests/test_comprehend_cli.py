@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from bot.cli import main
-from bot.office_hours import Schedules
 from components.comprehend.documents import to_csv
+from components.comprehend.office_hours import Schedules
 from components.comprehend.service import READY, Comprehend, Version
 from localaws import LocalAWS
 from tests.local_aws import BUCKET, ROLE, local_aws

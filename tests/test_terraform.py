@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from bot.office_hours import pipeline_targets
 from bot.retraining.settings import Settings
+from components.comprehend.office_hours import pipeline_targets
 from localaws import LocalAWS
 from localaws.terraform import Terraform, TerraformError
 from tests import retraining_permissions as permissions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
+from importlib.metadata import entry_points, version
 from typing import Annotated
 
 import typer
@@ -20,7 +20,6 @@ from bot.cli import (
     run,
 )
 from bot.cli.command import call
-from comparison import cli, cost_cli
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -40,8 +39,8 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
 app.command("review")(review.review)
-app.command("compare")(cli.compare)
-app.command("cost")(cost_cli.cost)
+for _command in entry_points(group="bot.commands"):  # of packages that stand on this one
+    app.command(_command.name)(_command.load())
 
 
 def _print_version(wanted: bool) -> None:

@@ -147,7 +147,7 @@ def stop(
 @endpoint_app.command()
 def status(endpoint: Name = _DEFAULT, region: Region = None) -> None:
     """Show the state of the endpoint, its version and what it has cost."""
-    from bot.office_hours import Schedules
+    from components.comprehend.office_hours import Schedules
     from components.comprehend.service import Comprehend
 
     console = Console(highlight=False, soft_wrap=True)
@@ -178,14 +178,14 @@ def schedule(
     remove: Annotated[bool, typer.Option("--remove", help="Remove the schedule.")] = False,
 ) -> None:
     """Have the endpoint exist in office hours only, each day with the version that is live then."""
-    from bot.office_hours import (
+    from common.errors import UserError
+    from components.comprehend.documents import ENDPOINT_NAME_LENGTH, check_name
+    from components.comprehend.office_hours import (
         OfficeHours,
         Schedules,
         endpoint_targets,
         pipeline_targets,
     )
-    from common.errors import UserError
-    from components.comprehend.documents import ENDPOINT_NAME_LENGTH, check_name
     from components.comprehend.service import Comprehend
 
     check_name(endpoint, ENDPOINT_NAME_LENGTH, "the endpoint")

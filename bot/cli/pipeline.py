@@ -216,8 +216,8 @@ def teardown(
     patience: Patience = 60,
 ) -> None:
     """Delete the endpoint, its office hours and all models; records and datasets stay."""
-    from bot.office_hours import Schedules
     from bot.retraining.registry import Registry
+    from components.comprehend.office_hours import Schedules
 
     registry = Registry(bucket)
     runs = _runs(registry)

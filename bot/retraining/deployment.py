@@ -309,8 +309,8 @@ class Deployment:
                 self._settings,
                 notifications.subject(self._settings, run, "waits for a quota"),
                 f"{error} {notifications.quota_advice(self._settings)}\n\nAn endpoint with "
-                "instances needs twice as many while it is updated. It is tried again; nothing need be put "
-                f"again.\n\nRun: {run.run_id}",
+                "instances needs twice as many while it is updated. It is tried again; nothing "
+                f"need be put again.\n\nRun: {run.run_id}",
             )
         return Answer(run.run_id, "deployment", "WAITING")
 

@@ -1,7 +1,7 @@
 """The ``rasa`` command line with this project's process settings.
 
-``python -m bot.runtime.rasa_cli run|shell|train|test …`` takes the arguments of ``rasa``. Everything
-that is set here can be set from outside by the environment variable of the same name.
+``python -m bot.runtime.rasa_cli run|shell|train|test …`` takes the arguments of ``rasa``.
+Everything that is set here can be set from outside by the environment variable of the same name.
 """
 
 from __future__ import annotations

@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from bot.office_hours import Schedules
 from common.aws import AwsError
 from common.errors import COMMAND, UserError
 from components.comprehend.documents import Documents, to_csv
+from components.comprehend.office_hours import Schedules
 from components.comprehend.service import FAILED, IN_PROGRESS, READY, Comprehend, Endpoint, Version
 from components.comprehend.trained import Trained
 from components.remote_aws import label_difference

@@ -19,16 +19,17 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT_OUTPUT = ROOT / "build" / "lambda.zip"
 SOURCES = (
-    "bot/__init__.py",
+    "common/__init__.py",
+    "common/aws.py",
     "common/confusion_matrix.py",
-    "bot/dataset.py",
-    "bot/dataset.schema.json",
     "common/errors.py",
     "common/spreadsheets.py",
     "common/text.py",
+    "bot/__init__.py",
+    "bot/dataset.py",
+    "bot/dataset.schema.json",
     "bot/retraining/**/*.py",
     "components/__init__.py",
-    "common/aws.py",
     "components/comprehend/__init__.py",
     "components/comprehend/documents.py",
     "components/comprehend/service.py",
