@@ -79,7 +79,7 @@ eval: setup ## Measure the model on the held-out set; pictures and figures to re
 .PHONY: test
 test: lint ## Lint, types, dataset check and all tests (this is what CI runs)
 	@# Before the tests, which share the processors: training alone is several times faster.
-	@$(PYTHON) -c 'from bot.server import ensure_model; ensure_model()'
+	@$(PYTHON) -c 'from bot.rasa_model import ensure_model; ensure_model()'
 	@$(PYTHON) -m pytest --numprocesses 2 --dist loadfile
 
 .PHONY: bench
@@ -117,7 +117,7 @@ aws-smoke: setup ## Comprehend on the real AWS: costs money, asks first, removes
 
 .PHONY: cluster
 cluster: setup ## Two bots and two action servers behind nginx, PostgreSQL and Redis, to try
-	@$(PYTHON) -c 'from bot.server import ensure_model; ensure_model()'
+	@$(PYTHON) -c 'from bot.rasa_model import ensure_model; ensure_model()'
 	@$(PYTHON) -m infra.cluster
 
 .PHONY: lint

@@ -24,14 +24,8 @@ from rasa_sdk.events import EventType, SlotSet
 from rasa_sdk.executor import CollectingDispatcher
 from rasa_sdk.types import DomainDict
 
-from actions.access import (
-    Caller,
-    CallerDirectory,
-    audit_log,
-    people_shown,
-    quota,
-    traceparent_of,
-)
+from actions.audit import audit_log, people_shown, quota
+from actions.caller import Caller, CallerDirectory, traceparent_of
 from actions.cards import label
 from actions.directory import Directory, DirectoryError
 from actions.query import MAX_OFFSET, Constraint, Query

@@ -16,7 +16,8 @@ from sanic import Sanic
 from sanic.request import Request
 from sanic.response import HTTPResponse, json
 
-from actions.access import Caller, CallerDirectory, audit_log
+from actions.audit import audit_log
+from actions.caller import Caller, CallerDirectory
 from actions.cards import person_fields
 from actions.conversation import directory_timeout, shared_directory
 from actions.directory import DirectoryError

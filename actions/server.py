@@ -31,7 +31,7 @@ from sanic.exceptions import SanicException
 from sanic.request import Request
 from sanic.response import HTTPResponse, json
 
-from actions import access, lookups
+from actions import audit, caller, lookups
 from actions.conversation import shared_directory
 from actions.directory import DirectoryError
 from common import environment, http_guard, logs, trace_context, tracing
@@ -75,8 +75,8 @@ def attach_sanic_app_extensions(app: Sanic) -> None:
     try:
         require_secret(os.environ.get(HOST_VARIABLE), secret)
         # To hear of wrong settings now, not at the first question.
-        access.visibility()
-        access.quota()
+        caller.visibility()
+        audit.quota()
         observability = Observability.of(ACTIONS, os.environ)
     except UserError as error:
         sys.exit(str(error))
@@ -195,7 +195,7 @@ async def _ready(_: Request) -> HTTPResponse:
 
 
 def _require_audit_log() -> None:
-    if (log := access.audit_log()) is not None:
+    if (log := audit.audit_log()) is not None:
         log.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         require_space(log.folder)
 

@@ -24,7 +24,6 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
@@ -40,7 +39,8 @@ from typing import Any
 import yaml
 
 from benchmarks.serving import SENTENCES
-from bot import server
+from bot import processes, server
+from bot.processes import free_port
 from bot.runtime.rasa_cli import API_TOKEN_VARIABLE, PROJECT_ROOT, project_environment
 
 LM_PACKAGES = PROJECT_ROOT / "results" / "bench" / "peers-lm"
@@ -167,7 +167,7 @@ def measure(
     token = secrets.token_urlsafe()
     base = f"http://{at.host}:{at.port}"
     begin = time.perf_counter()
-    child = server.start(
+    child = processes.start(
         "bot",
         ["-m", "bot.runtime.rasa_cli", "run", "--interface", at.host, "--port", str(at.port),
          "--model", str(model), "--endpoints", str(endpoints)],
@@ -186,7 +186,7 @@ def measure(
 
     try:
         while True:
-            server.require_alive([child])
+            processes.require_alive([child])
             try:
                 if turn(0):
                     break
@@ -202,7 +202,7 @@ def measure(
             "turn_p95": statistics.quantiles(answers, n=20)[-1],
         }
     finally:
-        server.stop([child])
+        processes.stop([child])
 
 
 def timed(call: Callable[[int], Any], count: int) -> list[float]:
@@ -264,7 +264,7 @@ def main() -> None:
         build_camembert(arguments.build)
         return
     scratch = Path(tempfile.mkdtemp(prefix="peers-"))
-    children: list[server.Child] = []
+    children: list[processes.Child] = []
     try:
         os.environ["DIRECTORY_URL"] = f"sqlite:///{scratch / 'directory.db'}"
         os.environ["RASA_CACHE_DIRECTORY"] = str(scratch / "cache")
@@ -275,10 +275,10 @@ def main() -> None:
             print(f"Training {name} …", file=sys.stderr)
             models[name], seconds = train(name, peer, scratch)
             figures[name] = {"training": seconds}
-        at = server.addresses(server.HOST, free_port(), free_port())
+        at = server.addresses(processes.HOST, free_port(), free_port())
         prepare_directory()
         children.append(server.start_action_server(at))
-        server.wait_until_ready(children, [f"http://{at.host}:{at.actions_port}/health"])
+        processes.wait_until_ready(children, [f"http://{at.host}:{at.actions_port}/health"])
         rounds: dict[str, list[dict[str, float]]] = {name: [] for name in bots}
         for number in range(arguments.rounds):
             for name, peer in bots.items():
@@ -289,18 +289,11 @@ def main() -> None:
                 figures[name][key] = statistics.median(item[key] for item in items)
         table = report(figures)
     finally:
-        server.stop(children)
+        processes.stop(children)
         shutil.rmtree(scratch, ignore_errors=True)
     print(table)
     if arguments.out:
         arguments.out.write_text(table + "\n", encoding="utf-8")
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind((server.HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def write_endpoints(folder: Path) -> Path:

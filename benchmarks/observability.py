@@ -30,8 +30,9 @@ import httpx
 import psutil
 
 from actions.directory import ensure_sample
-from bot import server
-from bot.server import HOST, SAMPLE, Addresses, Child
+from bot import processes, rasa_model, server
+from bot.processes import HOST, Child
+from bot.server import SAMPLE, Addresses
 
 MESSAGES = (
     "Qui est Maëlys Kerguelen ?",
@@ -61,12 +62,12 @@ class _Collector(BaseHTTPRequestHandler):
 
 def ways(collector: str) -> dict[str, dict[str, str]]:
     """Return the environment of each way to be observed."""
-    metrics = {"METRICS_PORT": str(server._free_port())}
-    metrics["ACTIONS_METRICS_PORT"] = str(server._free_port())
+    metrics = {"METRICS_PORT": str(processes.free_port())}
+    metrics["ACTIONS_METRICS_PORT"] = str(processes.free_port())
     spans = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector}
     logs = {"LOG_FORMAT": "json"}
-    both = {"METRICS_PORT": str(server._free_port())}
-    both["ACTIONS_METRICS_PORT"] = str(server._free_port())
+    both = {"METRICS_PORT": str(processes.free_port())}
+    both["ACTIONS_METRICS_PORT"] = str(processes.free_port())
     return {OFF: {}, "metrics": metrics, "spans": spans, "all": {**both, **spans, **logs}}
 
 
@@ -96,7 +97,7 @@ class Observed:
 
 def start(environ: dict[str, str], model: Path) -> Observed:
     """Start a bot and its action server."""
-    ports = server._free_port(), server._free_port()
+    ports = processes.free_port(), processes.free_port()
     token = uuid.uuid4().hex
     os.environ.update(environ)
     try:
@@ -106,13 +107,13 @@ def start(environ: dict[str, str], model: Path) -> Observed:
         for name in environ:
             del os.environ[name]
     health, status = f"http://{HOST}:{ports[1]}/health", f"http://{HOST}:{ports[0]}/status"
-    server.wait_until_ready(children, [health, f"{status}?token={token}"], seconds=600)
+    processes.wait_until_ready(children, [health, f"{status}?token={token}"], seconds=600)
     return Observed(children, ports[0])
 
 
 def measure(turns: int) -> dict[str, Any]:
     """Return the figures of every way."""
-    model = server.ensure_model()
+    model = rasa_model.ensure_model()
     collector = ThreadingHTTPServer((HOST, 0), _Collector)
     threading.Thread(target=collector.serve_forever, daemon=True).start()
     with ExitStack() as stack:
@@ -124,7 +125,7 @@ def measure(turns: int) -> dict[str, Any]:
         bots: dict[str, Observed] = {}
         for way, environ in ways(f"http://{HOST}:{collector.server_port}").items():
             bots[way] = start(environ, model)
-            stack.callback(server.stop, bots[way].children)
+            stack.callback(processes.stop, bots[way].children)
         order = random.Random(0)
         for number in range(WARM_UP + turns):
             if number == WARM_UP:

@@ -22,10 +22,10 @@ from pathlib import Path
 
 from sqlalchemy.engine import URL
 
-from actions.access import audit_log
+from actions.audit import audit_log
 from actions.directory import DirectoryError
 from actions.directory.database import directory_url, safe_url
-from bot import server
+from bot import rasa_model
 from bot.channels.conversations import conversations_url
 from common.disk import sha256_of
 from common.environment import keep_private
@@ -101,10 +101,10 @@ def restore(
         for name in chosen:
             part = name.partition("/")[0].partition(".")[0]
             if part == "models":
-                with server.training():
-                    whole = server.MODELS / ".restored"
+                with rasa_model.training():
+                    whole = rasa_model.MODELS / ".restored"
                     shutil.move(folder / name, whole)  # by a copy, from another disk
-                    whole.replace(server.MODELS / Path(name).name)
+                    whole.replace(rasa_model.MODELS / Path(name).name)
             elif part == "audit":
                 _add_lines(folder / name)
             else:
@@ -125,7 +125,7 @@ def _collect(part: str, folder: Path, endpoints: Path, environ: Mapping[str, str
     (folder / part).mkdir()
     log = audit_log()
     sources = {
-        "models": [*server.MODELS.glob("*.tar.gz"), *server.MODELS.glob("*.json")],
+        "models": [*rasa_model.MODELS.glob("*.tar.gz"), *rasa_model.MODELS.glob("*.json")],
         "audit": [] if log is None else log.folder.glob("????-??-??.jsonl"),
     }
     for path in sources[part]:

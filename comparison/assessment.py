@@ -30,7 +30,7 @@ class Assessment:
 
     Attributes:
         candidate: The candidate and its raw figures.
-        route: The way it is served, as in ``ease.yml``.
+        route: The way it is served, as in ``effort.yml``.
         bill: Key of the way to serve whose bill it is marked by.
         values: What is marked, by the key of the measure.
         facts: The facts of both criteria of ease, by the key of the measure.
@@ -74,7 +74,7 @@ def performance(candidate: Candidate, protocol: str) -> Performance | None:
 
 
 def route_of(definition: Mapping[str, Any]) -> str:
-    """Return the way that a candidate is served, as ``ease.yml`` names it.
+    """Return the way that a candidate is served, as ``effort.yml`` names it.
 
     That is its ``route``; without one, the AWS service that it names, or the bot's process.
     """

@@ -99,8 +99,8 @@ def compare(
 
     from rich.console import Console
 
+    from bot.processes import stopping_on_signals
     from bot.runtime.rasa_cli import configure_process
-    from bot.server import stopping_on_signals
     from common import prices
     from common.errors import UserError
     from comparison import (

@@ -10,7 +10,7 @@ import typer
 
 def cost(
     prices: Annotated[
-        Path | None, typer.Option(help="Price file. Default: comparison/prices.yml.")
+        Path | None, typer.Option(help="Price file. Default: common/prices.yml.")
     ] = None,
     profile: Annotated[
         Path | None, typer.Option(help="Usage profile (YAML); docs/cost.md lists the keys.")

@@ -1,6 +1,6 @@
 """How easy it is to create a classifier and to industrialise it: counted facts.
 
-``ease.yml`` says for each way to serve what is a fact; what can be counted in this repository is
+``effort.yml`` says for each way to serve what is a fact; what can be counted in this repository is
 counted there, the rest is stated with its source. :mod:`comparison.criteria` marks the facts.
 """
 
@@ -17,8 +17,8 @@ from common import config
 from common.errors import UserError
 from comparison.criteria import MEASURES
 
-ROOT = Path(__file__).resolve().parents[2]
-FACTS = Path(__file__).with_name("ease.yml")
+ROOT = Path(__file__).resolve().parents[1]
+FACTS = Path(__file__).with_name("effort.yml")
 CRITERIA = ("creation", "industrialisation")
 
 _RESOURCE = re.compile(r'^resource\s+"([a-z]+)_([a-z0-9]+)[a-z0-9_]*"', re.MULTILINE)
@@ -113,7 +113,7 @@ def facts(
     """Return the facts about one way to serve, by the key of their measure.
 
     Args:
-        route: A way to serve, as ``ease.yml`` names it.
+        route: A way to serve, as ``effort.yml`` names it.
         measured: What a run of the comparison found, by the key of the measure.
         root: The repository to count in. What it lacks (an installed package has no ``infra``) is
             left out.

@@ -25,7 +25,7 @@ KINDS = tuple(kind for phase in PHASES for kind in phase)
 
 # To be raised when the way to measure changes, so that nothing is mixed with older figures.
 _MEASUREMENT = 1
-_ROOT = Path(__file__).resolve().parents[2]
+_ROOT = Path(__file__).resolve().parents[1]
 _PACKAGES = ("rasa", "tensorflow", "torch", "transformers", "onnxruntime", "scikit-learn")
 
 

@@ -29,10 +29,10 @@ from rich.table import Table
 
 from bot import dataset as datasets
 from bot.dataset import Dataset
+from bot.processes import stopping_on_signals
 from bot.retraining import backends, notifications
 from bot.retraining.registry import Registry, Run, Status, run_id
 from bot.retraining.settings import Settings
-from bot.server import stopping_on_signals
 from common.errors import UserError
 from localaws import LocalAWS
 from localaws.launcher import ROOT

@@ -20,7 +20,7 @@ from rich.markup import escape
 from rich.prompt import Confirm
 
 from bot import dataset as datasets
-from bot.server import stopping_on_signals
+from bot.processes import stopping_on_signals
 from common import prices
 from common.aws import AwsError, aws_errors, client
 from common.errors import UserError

@@ -138,6 +138,6 @@ def directory(directory_url: str) -> Iterator[Directory]:
 @pytest.fixture(scope="session")
 def trained_model() -> Path:
     """The model of the project as it is now; trained first if what it is made of has changed."""
-    from bot import server
+    from bot import rasa_model
 
-    return server.ensure_model()
+    return rasa_model.ensure_model()

@@ -23,6 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from actions.directory import Directory
+from bot.processes import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
@@ -47,12 +48,6 @@ P12,Hugo,Bernard,Nantes,Développeur,hugo@example.com,,,
 P13,Jade,Bernard,Rennes,Développeuse,jade@example.com,,,
 P14,Yves,Bernard,Rennes,Développeur,yves@example.com,,,
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass

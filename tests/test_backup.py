@@ -13,9 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from actions import access
+from actions import audit, caller
 from actions.directory import Directory
-from bot import backup, server
+from bot import backup, rasa_model
 from bot.cli.backup import _parts
 from common.errors import UserError
 from tests.conftest import PostgresServer
@@ -30,12 +30,12 @@ CARD = '/WHO_IS{"collaborator_id": "P3"}'
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Path]]:
     """Give a function that has directory, conversations and audit log in a folder, models too."""
-    access.audit_log.cache_clear()
+    audit.audit_log.cache_clear()
 
     def use(directory: str, conversations: str, folder: Path = tmp_path) -> Path:
         monkeypatch.setenv("DIRECTORY_URL", directory)
         monkeypatch.setenv("AUDIT_LOG", str(folder / "audit"))
-        monkeypatch.setattr(server, "MODELS", tmp_path / "models")
+        monkeypatch.setattr(rasa_model, "MODELS", tmp_path / "models")
         (tmp_path / "models").mkdir()
         (tmp_path / "models" / "bot.tar.gz").write_bytes(b"model")
         (tmp_path / "models" / "bot.json").write_bytes(b"{}")
@@ -45,7 +45,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
         return endpoints
 
     yield use
-    access.audit_log.cache_clear()
+    audit.audit_log.cache_clear()
 
 
 def test_all_of_it_comes_back(
@@ -64,9 +64,9 @@ def test_all_of_it_comes_back(
     fill(directory_url, tmp_path)
     directory, store = Directory(), Store(conversations)
     store.say("me", "avant", {"text": "…"})
-    log = access.audit_log()
+    log = audit.audit_log()
     assert log is not None
-    log.record(access.Caller("me"), "action_who_is", ["P1"])
+    log.record(caller.Caller("me"), "action_who_is", ["P1"])
     written = backup.backup(archive, backup.PARTS, endpoints, {})
     assert set(written) >= {"models/bot.tar.gz", "models/bot.json"}
     assert archive.stat().st_mode & 0o777 == 0o600
@@ -76,7 +76,7 @@ def test_all_of_it_comes_back(
     directory.forget("P3")
     store.say("me", "après", {"text": "…"})
     (tmp_path / "models" / "bot.tar.gz").write_bytes(b"another model")
-    log.record(access.Caller("me"), "action_who_is", ["P2"])
+    log.record(caller.Caller("me"), "action_who_is", ["P2"])
     backup.restore(archive, ["directory"], endpoints, {})
     assert directory.get("P3") is not None
     assert store.texts("me") == ["avant", "après"]

@@ -20,6 +20,8 @@ import httpx
 import pytest
 import yaml
 
+from bot.processes import free_port
+
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 
@@ -35,12 +37,6 @@ def skills_of(person: dict[str, str]) -> dict[str, int]:
 
 def full_name(person: dict[str, str]) -> str:
     return f"{person['first_name']} {person['last_name']}"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def is_free(port: int) -> bool:

@@ -12,6 +12,7 @@ import aio_pika
 import pytest
 from rasa.utils.endpoints import EndpointConfig
 
+from bot.processes import free_port
 from bot.runtime import event_broker
 from bot.runtime.event_broker import OptionalRabbitMQ
 from infra.cluster import engines
@@ -119,7 +120,7 @@ def test_a_bot_starts_without_its_broker_and_logs_neither_words_nor_password(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def test() -> None:
-        address = f"amqp://bot:hidden-password@{engines.HOST}:{engines.free_port()}/"
+        address = f"amqp://bot:hidden-password@{engines.HOST}:{free_port()}/"
         async with connected(address) as broker:
             assert not broker.is_ready()
             broker.publish({"text": "ce que quelqu'un a dit"})

@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 from rasa_sdk import Tracker
 
-from actions import access
-from actions.access import AuditLog, Caller, CallerDirectory, Quota, people_shown
+from actions import audit, caller
+from actions.audit import AuditLog, Quota, people_shown
+from actions.caller import Caller, CallerDirectory
 from actions.directory import Directory
 from actions.query import Constraint, Query, Term
 from bot.runtime import rasa_cli
-from common import environment
+from common import environment, protocol
 from common.errors import UserError, describe
 from tests.test_actions import PEOPLE, ROOT
 
@@ -29,23 +30,23 @@ from tests.test_actions import PEOPLE, ROOT
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Read settings anew in each test, none of them from outside."""
     for name in (
-        access.ANONYMOUS_SCOPES_VARIABLE,
-        access.VISIBILITY_VARIABLE,
-        access.AUDIT_VARIABLE,
-        access.AUDIT_DAYS_VARIABLE,
-        access.QUOTA_VARIABLE,
+        protocol.ANONYMOUS_SCOPES_VARIABLE,
+        caller.VISIBILITY_VARIABLE,
+        audit.AUDIT_VARIABLE,
+        audit.AUDIT_DAYS_VARIABLE,
+        audit.QUOTA_VARIABLE,
         environment.INTERFACE_VARIABLE,
         environment.PRODUCTION_VARIABLE,
         environment.ACTIONS_SECRET_VARIABLE,
     ):
         monkeypatch.delenv(name, raising=False)
-    access.visibility.cache_clear()
-    access.audit_log.cache_clear()
-    access.quota.cache_clear()
+    caller.visibility.cache_clear()
+    audit.audit_log.cache_clear()
+    audit.quota.cache_clear()
     yield
-    access.visibility.cache_clear()
-    access.audit_log.cache_clear()
-    access.quota.cache_clear()
+    caller.visibility.cache_clear()
+    audit.audit_log.cache_clear()
+    audit.quota.cache_clear()
 
 
 # --- starting a server ------------------------------------------------------------------------
@@ -192,9 +193,9 @@ def test_anonymous_callers_see_all_where_the_server_answers_this_machine_only(
 
 
 def test_anonymous_callers_see_what_the_server_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(access.ANONYMOUS_SCOPES_VARIABLE, "a directory:phone")
+    monkeypatch.setenv(protocol.ANONYMOUS_SCOPES_VARIABLE, "a directory:phone")
     assert caller_of(None).hidden == ()
-    monkeypatch.setenv(access.ANONYMOUS_SCOPES_VARIABLE, "*")
+    monkeypatch.setenv(protocol.ANONYMOUS_SCOPES_VARIABLE, "*")
     assert caller_of(None).hidden == ()
     # But somebody who has signed in has their own scopes.
     assert caller_of({"caller": {"subject": "paul", "scopes": []}}).hidden == ("phone",)
@@ -214,7 +215,7 @@ def test_fields_are_hidden_by_configuration(
 ) -> None:
     visibility = tmp_path / "visibility.yml"
     visibility.write_text("{email: a, phone: b, available_from: a, biography: c}")
-    monkeypatch.setenv(access.VISIBILITY_VARIABLE, str(visibility))
+    monkeypatch.setenv(caller.VISIBILITY_VARIABLE, str(visibility))
     shown = CallerDirectory(people, Caller("me", "paul", frozenset({"b"})))
     java = Query((Constraint((Term("technology", "Java"),)),), limit=20)
     found = [
@@ -240,7 +241,7 @@ def test_an_empty_configuration_hides_nothing(
     people: Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "visibility.yml").write_text("")
-    monkeypatch.setenv(access.VISIBILITY_VARIABLE, str(tmp_path / "visibility.yml"))
+    monkeypatch.setenv(caller.VISIBILITY_VARIABLE, str(tmp_path / "visibility.yml"))
     assert CallerDirectory(people, Caller("me")).get("P1") == people.get("P1")
 
 
@@ -251,9 +252,9 @@ def test_a_wrong_configuration_is_refused(
     path = tmp_path / "visibility.yml"
     if content is not None:
         path.write_text(content)
-    monkeypatch.setenv(access.VISIBILITY_VARIABLE, str(path))
+    monkeypatch.setenv(caller.VISIBILITY_VARIABLE, str(path))
     with pytest.raises(UserError, match=r"visibility\.yml"):
-        access.visibility()
+        caller.visibility()
 
 
 # --- the audit log ----------------------------------------------------------------------------
@@ -263,7 +264,8 @@ PAUL = Caller("mobile-1", "paul", frozenset(), "trace")
 APPEND = """
 import sys
 from pathlib import Path
-from actions.access import AuditLog, Caller
+from actions.audit import AuditLog
+from actions.caller import Caller
 log = AuditLog(Path(sys.argv[1]), 1)
 for number in range(200):
     log.record(Caller(sys.argv[2], "x" * 500), "action", [str(number)])
@@ -312,12 +314,12 @@ def test_what_cannot_be_recorded_raises(tmp_path: Path) -> None:
 
 
 def test_the_log_s_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    log = access.audit_log()
+    log = audit.audit_log()
     assert log is not None
     assert (log.folder, log.days) == (ROOT / "audit", 365)
-    access.audit_log.cache_clear()
-    monkeypatch.setenv(access.AUDIT_VARIABLE, access.AUDIT_OFF)
-    assert access.audit_log() is None
+    audit.audit_log.cache_clear()
+    monkeypatch.setenv(audit.AUDIT_VARIABLE, audit.AUDIT_OFF)
+    assert audit.audit_log() is None
 
 
 @pytest.mark.parametrize("logged", [True, False])

@@ -23,9 +23,10 @@ from bot.channels.conversations import (
     events,
     open_conversations,
 )
-from bot.channels.turns import CHANNEL_NAME, Request, add_reply
+from bot.channels.turns import Request, add_reply
 from bot.runtime.tracker_store import QuickSqlTrackerStore
 from common.errors import UserError
+from common.protocol import CHANNEL_NAME
 from common.trace_context import trace_of
 
 PAUL = Person("P1", ("Paul Martin", "Martin Paul", "paul@example.com", "01 00 00 01"))

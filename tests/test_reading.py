@@ -130,7 +130,7 @@ def said(
     tracker = Tracker("me", slots or {}, message, [], False, None, {}, "action_listen")
     dispatcher = CollectingDispatcher()
     asyncio.run(action.run(dispatcher, tracker, DOMAIN))
-    from actions.access import people_shown
+    from actions.audit import people_shown
 
     responses = [m["response"] for m in dispatcher.messages if m.get("response")]
     cards = [{"custom": m.get("payload") or m.get("custom")} for m in dispatcher.messages]

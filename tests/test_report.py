@@ -595,7 +595,7 @@ def repository(tmp_path: Path) -> Path:
 
 
 def stated(folder: Path, content: str) -> Path:
-    path = folder / "ease.yml"
+    path = folder / "effort.yml"
     path.write_text(content, encoding="utf-8")
     return path
 

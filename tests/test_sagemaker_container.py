@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +21,7 @@ import httpx
 import numpy as np
 import pytest
 
+from bot.processes import free_port
 from bot.retraining.metrics import definitions
 from common.confusion_matrix import ConfusionMatrix
 from common.errors import UserError
@@ -280,11 +280,6 @@ def test_hyperparameters_of_the_sdk_are_left_out() -> None:
 @pytest.fixture
 def port() -> int:
     return free_port()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
 
 
 def client_of(process: subprocess.Popen[str], port: int) -> httpx.Client:

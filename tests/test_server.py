@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from bot import server
+from bot import processes, rasa_model, server
 from bot.runtime import rasa_cli
 from common.errors import UserError
 
@@ -46,16 +46,16 @@ def exists(pid: int) -> bool:
 
 
 @pytest.fixture
-def start_python(tmp_path: Path) -> Iterator[Callable[[str], server.Child]]:
-    children: list[server.Child] = []
+def start_python(tmp_path: Path) -> Iterator[Callable[[str], processes.Child]]:
+    children: list[processes.Child] = []
 
-    def start(code: str) -> server.Child:
+    def start(code: str) -> processes.Child:
         log = tmp_path / f"{len(children)}.log"
-        children.append(server.start("helper", ["-c", code], log=log))
+        children.append(processes.start("helper", ["-c", code], log=log))
         return children[-1]
 
     yield start
-    server.stop(children, seconds=0)
+    processes.stop(children, seconds=0)
 
 
 @pytest.fixture
@@ -73,10 +73,10 @@ def http_server(tmp_path: Path) -> Iterator[str]:
             pass
 
     handler = functools.partial(Handler, directory=str(tmp_path))
-    with http.server.ThreadingHTTPServer((server.HOST, 0), handler) as served:
+    with http.server.ThreadingHTTPServer((processes.HOST, 0), handler) as served:
         thread = threading.Thread(target=served.serve_forever)
         thread.start()
-        yield f"http://{server.HOST}:{served.server_address[1]}"
+        yield f"http://{processes.HOST}:{served.server_address[1]}"
         served.shutdown()
         thread.join()
 
@@ -84,44 +84,44 @@ def http_server(tmp_path: Path) -> Iterator[str]:
 # --- processes --------------------------------------------------------------------------------
 
 
-def test_stop_ends_the_whole_group(start_python: Callable[[str], server.Child]) -> None:
+def test_stop_ends_the_whole_group(start_python: Callable[[str], processes.Child]) -> None:
     child = start_python(FORKS_AND_WAITS)
     wait_for(lambda: child.tail().strip())
     grandchild = int(child.tail())
     assert exists(grandchild)
-    server.stop([child])
+    processes.stop([child])
     assert child.process.poll() == -signal.SIGTERM
     wait_for(lambda: not exists(grandchild))
 
 
-def test_stop_kills_what_does_not_listen(start_python: Callable[[str], server.Child]) -> None:
+def test_stop_kills_what_does_not_listen(start_python: Callable[[str], processes.Child]) -> None:
     child = start_python(f"{IGNORES_SIGTERM}; print('up', flush=True); time.sleep(600)")
     wait_for(lambda: "up" in child.tail())
-    server.stop([child], seconds=0.5)
+    processes.stop([child], seconds=0.5)
     assert child.process.poll() == -signal.SIGKILL
 
 
-def test_stop_of_what_has_ended_already(start_python: Callable[[str], server.Child]) -> None:
+def test_stop_of_what_has_ended_already(start_python: Callable[[str], processes.Child]) -> None:
     child = start_python("pass")
     child.process.wait()
-    server.stop([child])
+    processes.stop([child])
     assert child.process.poll() == 0
 
 
 def test_the_end_of_a_child_is_told_with_its_log(
-    start_python: Callable[[str], server.Child],
+    start_python: Callable[[str], processes.Child],
 ) -> None:
     child = start_python("import sys; print('é' * 3); sys.exit('no such flag')")
     child.process.wait()
     with pytest.raises(UserError) as caught:
-        server.require_alive([child])
+        processes.require_alive([child])
     assert "The helper has ended (exit status 1)" in str(caught.value)
     assert "no such flag" in str(caught.value)
     assert "ééé" in str(caught.value)
 
 
 def test_a_log_is_private_and_may_be_rotated(
-    tmp_path: Path, start_python: Callable[[str], server.Child]
+    tmp_path: Path, start_python: Callable[[str], processes.Child]
 ) -> None:
     (tmp_path / "0.log").write_text("of the last time")
     child = start_python(
@@ -141,7 +141,7 @@ def test_a_log_is_private_and_may_be_rotated(
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_interrupt_and_handlers_come_back(number: signal.Signals) -> None:
     def receive() -> None:
-        with server.stopping_on_signals():
+        with processes.stopping_on_signals():
             os.kill(os.getpid(), number)
             time.sleep(60)
 
@@ -156,19 +156,19 @@ def test_signals_interrupt_and_handlers_come_back(number: signal.Signals) -> Non
 
 def test_a_taken_port_is_named_with_the_option() -> None:
     with socket.socket() as taken:
-        taken.bind((server.HOST, 0))
+        taken.bind((processes.HOST, 0))
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=rf"Port {port} .* PORT=…"):
-            server.require_free_ports({"PORT=…": port})
-    server.require_free_ports({"PORT=…": port})
+            processes.require_free_ports({"PORT=…": port})
+    processes.require_free_ports({"PORT=…": port})
     with pytest.raises(UserError, match="two different ports"):
-        server.require_free_ports({"a": port, "b": port})
+        processes.require_free_ports({"a": port, "b": port})
 
 
 def test_bot_run_refuses_a_taken_port_at_once() -> None:
     with socket.socket() as taken:
-        taken.bind((server.HOST, 0))
+        taken.bind((processes.HOST, 0))
         taken.listen()
         port = str(taken.getsockname()[1])
         command = [sys.executable, "-m", "bot", "run", "--actions-port", port]
@@ -178,13 +178,13 @@ def test_bot_run_refuses_a_taken_port_at_once() -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_readiness(http_server: str, start_python: Callable[[str], server.Child]) -> None:
+def test_readiness(http_server: str, start_python: Callable[[str], processes.Child]) -> None:
     child = start_python("import time; time.sleep(600)")
-    server.wait_until_ready([child], [http_server, f"{http_server}/"])
+    processes.wait_until_ready([child], [http_server, f"{http_server}/"])
     with pytest.raises(UserError, match=r"Not ready after 0 s"):
-        server.wait_until_ready([child], [f"{http_server}/missing"], seconds=0)
+        processes.wait_until_ready([child], [f"{http_server}/missing"], seconds=0)
     with pytest.raises(UserError, match="could not load its model"):
-        server.wait_until_ready([child], [f"{http_server}/conflict"])
+        processes.wait_until_ready([child], [f"{http_server}/conflict"])
 
 
 ANSWERS = """
@@ -198,18 +198,18 @@ def test_a_child_that_answers_nobody_is_started_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped, it still takes connections, as one that spins does."""
-    monkeypatch.setattr(server, "PROBE_SECONDS", 0.3)
+    monkeypatch.setattr(processes, "PROBE_SECONDS", 0.3)
     with socket.socket() as probe:
-        probe.bind((server.HOST, 0))
+        probe.bind((processes.HOST, 0))
         port = str(probe.getsockname()[1])
     log = tmp_path / "log"
-    start = functools.partial(server.start, "helper", ["-c", ANSWERS, port], log=log)
-    first, url = start(), f"http://{server.HOST}:{port}/"
+    start = functools.partial(processes.start, "helper", ["-c", ANSWERS, port], log=log)
+    first, url = start(), f"http://{processes.HOST}:{port}/"
     said: list[str] = []
     children = [first]
-    server.wait_until_ready(children, [url])
+    processes.wait_until_ready(children, [url])
 
-    def again() -> server.Child:
+    def again() -> processes.Child:
         if len(said) > 1:
             raise KeyboardInterrupt
         return start()
@@ -217,27 +217,27 @@ def test_a_child_that_answers_nobody_is_started_again(
     def stop_what_runs() -> None:
         os.kill(first.process.pid, signal.SIGSTOP)
         wait_for(lambda: children[0] is not first)
-        server.wait_until_ready(children, [url])
+        processes.wait_until_ready(children, [url])
         os.kill(children[0].process.pid, signal.SIGSTOP)
 
     thread = threading.Thread(target=stop_what_runs)
     thread.start()
     try:
         with pytest.raises(KeyboardInterrupt):
-            server.keep_answering(children, [url], [again], said.append, tries=2)
+            processes.keep_answering(children, [url], [again], said.append, tries=2)
     finally:
         thread.join()
-        server.stop([first, *children], seconds=0)
+        processes.stop([first, *children], seconds=0)
     assert said == ["The helper answers nobody, and is started again."] * 2
     assert first.process.poll() == -signal.SIGKILL
 
 
 def test_readiness_ends_with_a_child(
-    http_server: str, start_python: Callable[[str], server.Child]
+    http_server: str, start_python: Callable[[str], processes.Child]
 ) -> None:
     child = start_python("import sys; sys.exit(3)")
     with pytest.raises(UserError, match=r"has ended \(exit status 3\)"):
-        server.wait_until_ready([child], [f"{http_server}/missing"])
+        processes.wait_until_ready([child], [f"{http_server}/missing"])
 
 
 # --- the model --------------------------------------------------------------------------------
@@ -253,8 +253,8 @@ def test_the_fingerprint_covers_what_a_model_is_made_from(tmp_path: Path) -> Non
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("a")
-    seen = {server.model_fingerprint(tmp_path)}
-    assert seen == {server.model_fingerprint(tmp_path)}
+    seen = {rasa_model.model_fingerprint(tmp_path)}
+    assert seen == {rasa_model.model_fingerprint(tmp_path)}
     for name in (
         "data/nlu.yml",
         "components/camembert/training.py",
@@ -262,25 +262,25 @@ def test_the_fingerprint_covers_what_a_model_is_made_from(tmp_path: Path) -> Non
         "config.yml",
     ):
         (tmp_path / name).write_text("b")
-        seen.add(server.model_fingerprint(tmp_path))
+        seen.add(rasa_model.model_fingerprint(tmp_path))
     (tmp_path / "data/topics").mkdir()
     (tmp_path / "data/topics/more.yml").write_text("b")
-    seen.add(server.model_fingerprint(tmp_path))
+    seen.add(rasa_model.model_fingerprint(tmp_path))
     assert len(seen) == 6
     (tmp_path / "data/directory.csv").write_text("id")
-    assert server.model_fingerprint(tmp_path) in seen
+    assert rasa_model.model_fingerprint(tmp_path) in seen
     (tmp_path / "config.other.yml").write_text("c")
-    assert server.model_fingerprint(tmp_path) in seen  # that of another model
-    assert server.model_fingerprint(tmp_path, Path("config.other.yml")) not in seen
+    assert rasa_model.model_fingerprint(tmp_path) in seen  # that of another model
+    assert rasa_model.model_fingerprint(tmp_path, Path("config.other.yml")) not in seen
 
 
 def test_each_configuration_has_a_model_of_its_own() -> None:
-    assert server.model_path().name == "bot.tar.gz"
-    assert server.model_path(Path("config.comprehend.yml")).name == "bot-comprehend.tar.gz"
+    assert rasa_model.model_path().name == "bot.tar.gz"
+    assert rasa_model.model_path(Path("config.comprehend.yml")).name == "bot-comprehend.tar.gz"
     # What Rasa makes of `--fixed-model-name`: what follows a dot is an ending.
     assert Path("bot-comprehend").with_suffix(".tar.gz").name == "bot-comprehend.tar.gz"
     with pytest.raises(UserError, match=r"config\.nowhere\.yml: no such configuration"):
-        server.model_path(Path("config.nowhere.yml"))
+        rasa_model.model_path(Path("config.nowhere.yml"))
     with pytest.raises(UserError, match=r"config\.nowhere\.yml: no such configuration"):
         server._steps(Console(), Path("config.nowhere.yml"))
 
@@ -288,23 +288,23 @@ def test_each_configuration_has_a_model_of_its_own() -> None:
 def test_a_model_is_fresh_only_with_its_stamp(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "MODELS", tmp_path)
-    assert server.fresh_model() is None
-    model = server.model_path()
+    monkeypatch.setattr(rasa_model, "MODELS", tmp_path)
+    assert rasa_model.fresh_model() is None
+    model = rasa_model.model_path()
     model.write_bytes(b"model")
-    assert server.fresh_model() is None
-    server.write_stamp(model, server.model_fingerprint())
-    assert server.fresh_model() == model
+    assert rasa_model.fresh_model() is None
+    rasa_model.write_stamp(model, rasa_model.model_fingerprint())
+    assert rasa_model.fresh_model() == model
     model.write_bytes(b"another model")
-    assert server.fresh_model() is None
-    server.write_stamp(model, "made from something else")
-    assert server.fresh_model() is None
+    assert rasa_model.fresh_model() is None
+    rasa_model.write_stamp(model, "made from something else")
+    assert rasa_model.fresh_model() is None
     (tmp_path / "bot.json").write_text("{")
-    assert server.fresh_model() is None
+    assert rasa_model.fresh_model() is None
     # What was written by two at once, or half, is as long as it should be.
-    server.write_stamp(model, server.model_fingerprint())
+    rasa_model.write_stamp(model, rasa_model.model_fingerprint())
     model.write_bytes(b"rehtona model!"[: model.stat().st_size])
-    assert server.fresh_model() is None
+    assert rasa_model.fresh_model() is None
 
 
 # In the place of `rasa train`: half of an archive, and after a while the other half.
@@ -322,11 +322,11 @@ with open(out / (sys.argv[sys.argv.index("--fixed-model-name") + 1] + ".tar.gz")
 STARTS = """
 import pathlib, sys
 from rich.console import Console
-from bot import server
+from bot import rasa_model, server
 sys.executable = sys.argv[2]
-server.MODELS = pathlib.Path(sys.argv[1])
+rasa_model.MODELS = pathlib.Path(sys.argv[1])
 server._ensure_encoder = server.ensure_directory = lambda: "…"
-server._prepare(server.Steps(Console(), total=4), server.CONFIG)
+server._prepare(server.Steps(Console(), total=4), rasa_model.CONFIG)
 """
 
 
@@ -347,34 +347,34 @@ def test_two_first_starts_at_once_make_one_model(
     assert (models / "bot.tar.gz").read_text().split() == [trainer_id] * 2
     assert sorted("waiting for its model" in text for text in said) == [False, True], said
     assert sorted("up to date" in text for text in said) == [False, True], said
-    monkeypatch.setattr(server, "MODELS", models)
-    assert server.fresh_model() is not None
+    monkeypatch.setattr(rasa_model, "MODELS", models)
+    assert rasa_model.fresh_model() is not None
     assert [path.name for path in models.glob(".training*")] == []
 
 
 def test_a_training_that_fails_leaves_the_model_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "MODELS", tmp_path)
+    monkeypatch.setattr(rasa_model, "MODELS", tmp_path)
     monkeypatch.setattr(sys, "executable", "false")
-    model = server.model_path()
+    model = rasa_model.model_path()
     model.write_bytes(b"model")
-    server.write_stamp(model, "fingerprint")
+    rasa_model.write_stamp(model, "fingerprint")
     with pytest.raises(UserError, match="The training failed"):
-        server.train()
+        rasa_model.train()
     assert model.read_bytes() == b"model"
 
 
 def test_a_machine_that_only_serves_takes_the_model_that_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "MODELS", tmp_path)
-    monkeypatch.setattr(server, "can_train", lambda: False)
+    monkeypatch.setattr(rasa_model, "MODELS", tmp_path)
+    monkeypatch.setattr(rasa_model, "can_train", lambda: False)
     monkeypatch.setenv("DIRECTORY_URL", f"sqlite:///{tmp_path / 'people.db'}")
-    model = server.model_path()
+    model = rasa_model.model_path()
     model.write_bytes(b"trained elsewhere")
     console = Console(record=True)
-    assert server._prepare(server.Steps(console, total=4), server.CONFIG) == model
+    assert server._prepare(server.Steps(console, total=4), rasa_model.CONFIG) == model
     assert "trained elsewhere" in console.export_text()
 
 

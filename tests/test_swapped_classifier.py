@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bot import server
+from bot import rasa_model
 from tests.test_end_to_end import (
     ROOT,
     RunningBot,
@@ -91,7 +91,7 @@ def _without(value: Any, keys: tuple[str, ...]) -> Any:
 
 
 def test_the_conversations_go_as_told_with_comprehend(bot: RunningBot, tmp_path: Path) -> None:
-    check_conversations(server.model_path(CONFIG), tmp_path)
+    check_conversations(rasa_model.model_path(CONFIG), tmp_path)
 
 
 def test_without_an_account_it_names_the_command_that_needs_none() -> None:

@@ -37,8 +37,8 @@ from pathlib import Path
 
 from benchmarks.load import servers
 from benchmarks.load.servers import Site
+from bot.rasa_model import ensure_model
 from bot.runtime.rasa_cli import PROJECT_ROOT
-from bot.server import ensure_model
 from common.errors import UserError
 from infra.cluster import engines
 

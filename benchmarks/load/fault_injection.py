@@ -46,8 +46,9 @@ from benchmarks.load.malformed import nonsense
 from benchmarks.load.scenarios import Step
 from benchmarks.load.servers import MOBILE_PATH, Site
 from benchmarks.load.users import Crowd, Outcome
-from bot import server
-from bot.server import SAMPLE, ensure_model
+from bot import processes
+from bot.rasa_model import ensure_model
+from bot.server import SAMPLE
 from common.errors import UserError
 
 # Users talk so long before and after.
@@ -201,7 +202,7 @@ def slow(site: Site, users: int) -> list[Outcome]:
     def drip() -> None:
         """One byte a second on each: half of them within the headers, half within the body."""
         for number in range(SLOW_CONNECTIONS):
-            connection = socket.create_connection((server.HOST, site.port), timeout=10)
+            connection = socket.create_connection((processes.HOST, site.port), timeout=10)
             connection.sendall(request + (b"\r\n" if number % 2 else b""))
             open_now.append(connection)
         while not stopped.wait(1):

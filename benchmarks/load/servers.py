@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from benchmarks import baselines
-from bot import server
+from bot import processes, server
+from bot.processes import free_port
 from bot.runtime.rasa_cli import API_TOKEN_VARIABLE, PROJECT_ROOT
 from common.errors import UserError
 from infra.cluster import Cluster, ClusterError
@@ -95,10 +96,10 @@ class Site:
     name: str
     channel: str
     folder: Path
-    port: int = field(default_factory=baselines.free_port)
-    actions_port: int = field(default_factory=baselines.free_port)
+    port: int = field(default_factory=free_port)
+    actions_port: int = field(default_factory=free_port)
     provider: IdentityProvider = field(default_factory=IdentityProvider)
-    children: dict[str, server.Child] = field(default_factory=dict)
+    children: dict[str, processes.Child] = field(default_factory=dict)
     cluster: Cluster | None = None
     events: Path | None = None
     production: str = ""
@@ -106,7 +107,7 @@ class Site:
     @property
     def base(self) -> str:
         """Address of the bot, without a path."""
-        return self.cluster.url if self.cluster else f"http://{server.HOST}:{self.port}"
+        return self.cluster.url if self.cluster else f"http://{processes.HOST}:{self.port}"
 
     def processes(self, name: str) -> list[int]:
         """Return the processes of all servers whose name begins so."""
@@ -137,7 +138,7 @@ class Site:
             "ANONYMOUS_SCOPES": server.EVERY_SCOPE,
             "ACTIONS_PORT": str(self.actions_port),
             "ACTIONS_SECRET": KEY_ID * 8,
-            "SANIC_HOST": server.HOST,
+            "SANIC_HOST": processes.HOST,
             "BOT_PRODUCTION": self.production,
             "MOBILE_JWKS": str(self.folder / "jwks.json"),
             "MOBILE_ISSUER": ISSUER,
@@ -160,7 +161,7 @@ class Site:
             endpoints["tracker_store"]["db"] = str(self.events)
         if self.channel == "rest":
             endpoints["tracker_store"]["type"] = "SQL"
-            url = f"http://{server.HOST}:{self.actions_port}/webhook"
+            url = f"http://{processes.HOST}:{self.actions_port}/webhook"
             # The action server asks for it, whoever starts it.
             secret = {"Authorization": f"Bearer {self.environ['ACTIONS_SECRET']}"}
             endpoints["action_endpoint"] = {"url": url, "headers": secret}
@@ -173,21 +174,21 @@ class Site:
     def start(self, name: str, arguments: list[str], ready: str) -> None:
         """Start ``python ARGUMENTS`` as ``name`` and wait until the address ``ready`` answers."""
         log = self.folder / f"{name}.log"
-        self.children[name] = server.start(name, arguments, log=log, environ=self.environ)
-        server.wait_until_ready([self.children[name]], [ready])
+        self.children[name] = processes.start(name, arguments, log=log, environ=self.environ)
+        processes.wait_until_ready([self.children[name]], [ready])
 
     def start_actions(self) -> None:
         """Start the action server, also again."""
-        module = ["-m", "actions.server", "--host", server.HOST]
+        module = ["-m", "actions.server", "--host", processes.HOST]
         if self.channel == "rest":
             module = ["-m", "rasa_sdk", "--actions", "actions"]
-        ready = f"http://{server.HOST}:{self.actions_port}/health"
+        ready = f"http://{processes.HOST}:{self.actions_port}/health"
         self.start("actions", [*module, "--port", str(self.actions_port)], ready)
 
     def start_bot(self, model: Path) -> None:
         """Start the bot, also again."""
         endpoints = ["--endpoints", str(self.folder / "endpoints.yml"), "--model", str(model)]
-        arguments = ["run", "--interface", server.HOST, "--port", str(self.port), *endpoints]
+        arguments = ["run", "--interface", processes.HOST, "--port", str(self.port), *endpoints]
         if self.channel == "mobile":
             ready = f"{self.base}{MOBILE_PATH}/ready"
             self.start("bot", ["-m", "bot.runtime.rasa_cli", *arguments], ready)
@@ -201,14 +202,14 @@ class Site:
 @contextlib.contextmanager
 def up(site: Site, model: Path) -> Iterator[Site]:
     """Start the servers of ``site``; they are stopped however the body ends."""
-    with server.stopping_on_signals():
+    with processes.stopping_on_signals():
         try:
             site.prepare()
             site.start_actions()
             site.start_bot(model)
             yield site
         finally:
-            server.stop(list(site.children.values()))
+            processes.stop(list(site.children.values()))
 
 
 @contextlib.contextmanager
@@ -223,7 +224,7 @@ def clustered(model: Path, folder: Path) -> Iterator[Site]:
     site.write_keys()
     keys = {name: value for name, value in site.environ.items() if name.startswith("MOBILE")}
     try:
-        with server.stopping_on_signals(), Cluster(model=model, environ=keys) as cluster:
+        with processes.stopping_on_signals(), Cluster(model=model, environ=keys) as cluster:
             site.cluster = cluster
             yield site
     except ClusterError as error:

@@ -34,7 +34,8 @@ from actions.directory import Directory
 from benchmarks.load import servers
 from benchmarks.load.servers import KEY_ID, MOBILE_PATH, IdentityProvider, Site
 from bot.channels.conversations import open_conversations
-from bot.server import SAMPLE, ensure_model
+from bot.rasa_model import ensure_model
+from bot.server import SAMPLE
 from common.errors import UserError
 
 MESSAGES = (

@@ -24,8 +24,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from bot.channels.conversations import Conversations
 from bot.channels.problems import ProblemError, unavailable
-from bot.channels.turns import CHANNEL_NAME, Request, Turn, add_reply
+from bot.channels.turns import Request, Turn, add_reply
 from common.errors import describe
+from common.protocol import CHANNEL_NAME
 from common.tracing import step
 
 logger = logging.getLogger(__name__)

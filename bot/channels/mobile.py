@@ -46,9 +46,10 @@ from bot.channels.idempotency import (
 )
 from bot.channels.problems import ProblemError, invalid, of_status, unavailable
 from bot.channels.settings import Settings
-from bot.channels.turns import CHANNEL_NAME, Request
+from bot.channels.turns import Request
 from common import environment, http_guard, logs
 from common.errors import UserError, describe
+from common.protocol import CHANNEL_NAME
 from common.trace_context import trace_of
 from common.tracing import serve
 

@@ -13,9 +13,9 @@ from sanic.request import Request
 
 from bot.channels import commands, openapi
 from bot.channels.problems import ProblemError
-from bot.channels.turns import CHANNEL_NAME
 from bot.runtime import rasa_server
 from common import environment
+from common.protocol import CHANNEL_NAME
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class OpenRest(RestInput):
     closed outside development.
 
     Of a body it takes ``sender`` and ``message``. What else Rasa's takes, ``metadata`` and
-    ``input_channel``, tells the action server who asks (actions/access.py): not for anybody to say.
+    ``input_channel``, tells the action server who asks (actions/caller.py): not for anybody to say.
     """
 
     def blueprint(self, on_new_message: Callable[[UserMessage], Awaitable[Any]]) -> Blueprint:

@@ -10,15 +10,12 @@ from typing import Any
 
 from bot.channels import openapi
 from bot.channels.auth import Caller
+from common.protocol import CALLER_METADATA, TRACEPARENT_METADATA
 from common.text import fold
 from common.trace_context import Trace
 
-CHANNEL_NAME = "mobile"
-
 # Under these keys in the metadata of the user's message: for ourselves, and for the action server.
 OWN_METADATA = "mobile"
-CALLER_METADATA = "caller"
-TRACEPARENT_METADATA = "traceparent"
 
 Turn = dict[str, Any]
 Event = Mapping[str, Any]

@@ -30,14 +30,14 @@ def evaluate(
     """Measure a model on held-out messages and dialogues: intents, entities, turns right."""
     from rich.console import Console
 
-    from bot import dataset, evaluation, server
+    from bot import dataset, evaluation, rasa_model
     from bot import dialogues as whole
     from common.errors import UserError
 
     console = Console()
     examples = dataset.read(data).examples
     if model is None:
-        model = server.ensure_model(config)
+        model = rasa_model.ensure_model(config)
     elif not model.exists():
         raise UserError(f"{model}: no such model.")
     console.print(f"{model.name} on {len(examples)} examples of {data} …", highlight=False)

@@ -57,10 +57,10 @@ def run(
     import os
     import shutil
 
+    from bot.processes import stopping_on_signals
     from bot.retraining.local import LocalPipeline
     from bot.retraining.registry import Status
     from bot.retraining.settings import Settings
-    from bot.server import stopping_on_signals
 
     if backend != "local":
         raise UserError(

@@ -60,7 +60,7 @@ def train(
     debug: Annotated[bool, typer.Option("--debug", help="Show Rasa's own log and bars.")] = False,
 ) -> None:
     """Train a model from the configuration, domain.yml and data/."""
-    from bot import server
+    from bot import rasa_model, server
 
-    model = server.train(config, [*(rasa_arguments or []), *(["--debug"] if debug else [])])
+    model = rasa_model.train(config, [*(rasa_arguments or []), *(["--debug"] if debug else [])])
     typer.echo(f"It is {model.relative_to(server.PROJECT_ROOT)} now.")

@@ -26,9 +26,9 @@ from rasa.shared.core.domain import Domain
 from rasa.shared.nlu.constants import TEXT
 from rasa.utils.endpoints import EndpointConfig
 
-from bot.channels.turns import CHANNEL_NAME
 from common import logs
 from common.observability import Observability
+from common.protocol import CHANNEL_NAME
 from common.tracing import Step, current_trace, observed, serve, step
 
 if TYPE_CHECKING:

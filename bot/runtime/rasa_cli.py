@@ -21,7 +21,7 @@ from common import environment
 from common.errors import UserError
 from common.observability import BOT, Observability
 
-PROJECT_ROOT = Path(__file__).resolve().parent.parent
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
 ACTIONS_PORT_VARIABLE = "ACTIONS_PORT"
 # File with the stores and the action server, where a command names none.

@@ -187,7 +187,7 @@ def encoders_folder(environ: Mapping[str, str], root: Path) -> Path:
     return Path(cache or Path.home() / ".cache") / "skills-bot" / "encoders"
 
 
-ENCODERS_FOLDER = encoders_folder(os.environ, Path(__file__).resolve().parent.parent)
+ENCODERS_FOLDER = encoders_folder(os.environ, Path(__file__).resolve().parents[2])
 
 
 class _Reader:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from bot.server import stopping_on_signals
+from bot.processes import stopping_on_signals
 from infra.cluster import Cluster, ClusterError
 from infra.cluster.engines import end_of
 

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bot.processes import free_port
 from bot.runtime.rasa_cli import project_environment
 from infra.cluster import engines
-from infra.cluster.engines import HOST, ROOT, Engine, free_port
+from infra.cluster.engines import HOST, ROOT, Engine
 from infra.cluster.identity import AUDIENCE, ISSUER, IdentityProvider
 from localaws.processes import Children
 

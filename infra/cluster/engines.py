@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bot.processes import free_port
+
 HOST = "127.0.0.1"
 ROOT = Path(__file__).resolve().parents[2]
 NGINX_TEMPLATE = ROOT / "infra" / "nginx" / "nginx.conf.template"
@@ -64,13 +66,6 @@ def _found(name: str) -> str | None:
     # The wrapper in /usr/sbin would become Debian's user, whose folders are elsewhere.
     first = "/usr/lib/rabbitmq/bin" + os.pathsep if name == "rabbitmq-server" else ""
     return shutil.which(name, path=first + PROGRAMS)
-
-
-def free_port() -> int:
-    """Return a port that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def listens(port: int) -> bool:

@@ -21,7 +21,7 @@ import yaml
 from rich.console import Console
 
 from bot import dataset as datasets
-from bot import server
+from bot import processes, server
 from bot.retraining import backends
 from bot.retraining.deployment import Deployment
 from bot.retraining.local import LocalPipeline
@@ -104,11 +104,11 @@ def demonstrate(console: Console, folder: Path) -> Talk:
     first = pipeline.take(drops / "lundi.json")
     _show(console, first)
     assert first is not None
-    port = server._free_port()
+    port = processes.free_port()
     children = [_start(folder, Path(first.training["arn"]), port)]
-    url = f"http://{server.HOST}:{port}"
+    url = f"http://{processes.HOST}:{port}"
     try:
-        server.wait_until_ready(children, [f"{url}/status?token={TOKEN}"], PATIENCE)
+        processes.wait_until_ready(children, [f"{url}/status?token={TOKEN}"], PATIENCE)
         before = served(url)
         console.print(f"   the bot answers at {url} with the model {before}")
         with Talk(url) as talk:
@@ -136,7 +136,7 @@ def demonstrate(console: Console, folder: Path) -> Talk:
             if served(url) != before:
                 raise UserError("It is not the model that was live before.")
     finally:
-        server.stop(children)
+        processes.stop(children)
     console.print(
         f"[bold]{talk.answered} turns were answered meanwhile, {len(talk.lost)} were lost.[/]"
     )
@@ -159,7 +159,7 @@ def _changed(url: str, before: str) -> str:
     return now
 
 
-def _start(folder: Path, model: Path, port: int) -> server.Child:
+def _start(folder: Path, model: Path, port: int) -> processes.Child:
     endpoints = folder / "endpoints.yml"
     store = {
         "type": "bot.runtime.tracker_store.QuickSqlTrackerStore",
@@ -171,7 +171,7 @@ def _start(folder: Path, model: Path, port: int) -> server.Child:
         FOLDER_VARIABLE: str(folder / "pipeline"),
         ENDPOINTS_VARIABLE: str(endpoints),
     }
-    at = server.addresses(server.HOST, port, server._free_port())
+    at = server.addresses(processes.HOST, port, processes.free_port())
     return server.start_bot(at, model, TOKEN)
 
 
@@ -191,7 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     console = Console(highlight=False, soft_wrap=True)
     try:
-        with server.stopping_on_signals(), tempfile.TemporaryDirectory() as name:
+        with processes.stopping_on_signals(), tempfile.TemporaryDirectory() as name:
             talk = demonstrate(console, Path(name))
     except UserError as error:
         console.print(f"[bold red]Error:[/] {error}", markup=True)
