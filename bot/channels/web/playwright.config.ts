@@ -17,7 +17,7 @@ const chromium = {
   },
 } satisfies PlaywrightTestConfig["use"];
 
-/** tests/test_web_client.py starts the bot, and tells by BASE_URL where. */
+/** tests/bot/channels/test_web_client.py starts the bot, and tells by BASE_URL where. */
 export default defineConfig({
   testDir: "e2e",
   outputDir: "test-results",
