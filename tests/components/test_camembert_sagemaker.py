@@ -22,6 +22,7 @@ import pytest
 from rasa.shared.exceptions import InvalidConfigException
 from rasa.shared.nlu.constants import INTENT
 
+from comparison.local_aws import IMAGES
 from components.camembert import CamembertIntentClassifier, endpoint
 from components.camembert.config import DEFAULTS
 from components.component import DamagedModelError, TrainingError
@@ -51,7 +52,7 @@ ENDPOINT = "skills-bot"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[LocalAWS]:
-    with local_aws(time_scale=0.0001) as aws:
+    with local_aws(images=IMAGES, time_scale=0.0001) as aws:
         yield aws
 
 
