@@ -107,9 +107,9 @@ def _measure(
     """Return how the model does on ``examples`` as it will be served: quantised, with ONNX."""
     from components.camembert.served_model import ServedModel
 
-    rankings = ServedModel(model, config["threads"]).rank(
-        [text for _, text in examples], reject_unknown=config["unknown_text"] == "reject"
-    )
+    reject = config["unknown_text"] == "reject"
+    served = ServedModel(model, config["threads"], reject_unknown=reject)
+    rankings = served.rank([text for _, text in examples])
     return ConfusionMatrix.of(
         [label for label, _ in examples],
         [ranking[0][0] if ranking else None for ranking in rankings],
