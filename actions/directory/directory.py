@@ -53,6 +53,14 @@ class Directory:
         """Connect and run pending migrations now, to hear of trouble early."""
         self.database.open()
 
+    def prepare(self) -> None:
+        """Read what answers need into memory, where the directory has changed since.
+
+        The next question would do it otherwise.
+        """
+        with self.database.read(patient=True) as connection:
+            skills.vocabulary(connection).people(connection).load(connection)
+
     def close(self) -> None:
         """Close all connections; the next call opens new ones."""
         self.database.close()

@@ -23,6 +23,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.engine import Row as DatabaseRow
 
 from actions.directory import matching, tables
+from actions.directory.index import PeopleIndex
 from actions.directory.matching import (
     loose_key,
     skill_key,
@@ -182,8 +183,15 @@ class Vocabulary:
             bases = filter(None, map(self.naming.base, (name, *parts)))
             for key in unique(k for part in (*parts, *bases) for k in self.naming.keys(part)):
                 self._others.setdefault(key, []).append(identifier)
-        # Counts of several skills together, by agency; filled by those who count.
-        self.counts: dict[tuple[int, ...], dict[int, int]] = {}
+        self._people: PeopleIndex | None = None
+        self._lock = threading.Lock()
+
+    def people(self, connection: Connection) -> PeopleIndex:
+        """Who has what; ``connection`` must be the one that this vocabulary came by."""
+        with self._lock:
+            if self._people is None:
+                self._people = PeopleIndex(connection)
+            return self._people
 
     def __contains__(self, key: str) -> bool:
         return key in self._exact or key in self._others
@@ -237,10 +245,10 @@ _lock = threading.Lock()
 
 def vocabulary(connection: Connection) -> Vocabulary:
     """The vocabulary of the directory as it is now, from memory while nothing has changed."""
-    number = connection.execute(select(tables.generation.c.number)).scalar() or 0
+    number = connection.execute(select(tables.generation.c.number)).scalar_one()
     with _lock:
         cached = _cache.get(connection.engine)
-    if cached is not None and cached[0] == number and number:
+    if cached is not None and cached[0] == number:
         return cached[1]
     skill, synonym = tables.skill.c, tables.synonym.c
     rows = connection.execute(select(skill.id, skill.name).order_by(skill.id)).all()
@@ -252,7 +260,7 @@ def vocabulary(connection: Connection) -> Vocabulary:
 
 
 def renew(connection: Connection) -> None:
-    """Say that skills or synonyms have changed, to every process."""
+    """Say that the directory has changed, to every process."""
     connection.execute(delete(tables.generation))
     connection.execute(insert(tables.generation).values(number=secrets.randbits(62) + 1))
 
