@@ -251,18 +251,26 @@ class Directory:
         """
         return undo_import(self.database, confirm=confirm)
 
-    def take_synonyms(self, path: str | Path) -> int:
+    def take_synonyms(self, path: str | Path, columns: Mapping[str, str] | None = None) -> int:
         """Make the names of a file (``synonym,skill``) the company's own; returns how many.
 
-        They count from the next question on, instead of those taken before.
+        They count from the next question on, instead of those taken before. ``columns`` are as of
+        :func:`reach.read_synonyms`.
 
         Raises:
             InvalidFileError: nothing was changed; ``problems`` names every wrong line.
         """
-        names = reach.read_synonyms(Path(path))
+        names = reach.read_synonyms(Path(path), columns)
         with self.database.write() as connection:
             skills.replace_synonyms(connection, names)
         return len(names)
+
+    def take_families(self, path: str | Path, columns: Mapping[str, str] | None = None) -> int:
+        """Make the families of a file (``family,skill,title``) the company's own, alike."""
+        members = reach.read_families(Path(path), columns)
+        with self.database.write() as connection:
+            skills.replace_families(connection, members)
+        return len({family for family, *_ in members})
 
     def unreached(self) -> list[reach.Unreached]:
         """The skills that users cannot reach by a name that they would type."""

@@ -133,7 +133,7 @@ def _skills(
     for, the skills that have all its words (Spring: Spring Boot), the title of that name.
     """
     meant = known.meaning(term.value)
-    family = vocabulary.family(term.value)
+    family = known.family(term.value)
     if family is not None and not (meant.exact and term.kind == "technology"):
         others = (i for name in family.skills for i in known.meaning(name).ids)
         ids = tuple(matching.unique((*meant.ids, *others)))
@@ -359,9 +359,10 @@ def find_experts(
 ) -> ExpertsFound:
     """See :meth:`actions.directory.Directory.find_experts`."""
     meant = search.meaning(connection, typed)
-    if not meant.ids:
+    if not (meant.ids or skills.vocabulary(connection).family(typed)):
         return ExpertsFound(related=search.related(connection, typed, agency))
-    wanted = Query((Constraint((Term("technology", meant.name),)),))
+    name = meant.name or typed
+    wanted = Query((Constraint((Term("technology", name),)),))
     place = () if agency is None else (Constraint((Term("agency", agency),)),)
     found = find(
         connection,
@@ -373,8 +374,8 @@ def find_experts(
     )
     everywhere = find(connection, wanted.with_(limit=1)).total if place else found.total
     return ExpertsFound(
-        meant.name,
-        tuple(Expert(p.collaborator, max(p.levels.values())) for p in found.people),
+        name,
+        tuple(Expert(p.collaborator, max(p.levels.values(), default=0)) for p in found.people),
         found.total,
         () if found.total else search.related(connection, typed, agency),
         everywhere - found.total,
