@@ -58,7 +58,7 @@ SETTINGS = {
         f'include = ["{NAME}*"]'
     ),
     '[project.entry-points."bot.commands"]\ncompare = "comparison.cli:compare"\n'
-    'cost = "comparison.cost_cli:cost"\n': "",
+    'cost = "comparison.cli:cost"\n': "",
 }
 
 

@@ -19,18 +19,13 @@ from comparison.splits import Labelled
 from comparison.worker import Worker, WorkerError
 
 COUNTED = Spec(
-    "one",
-    "One",
-    "pipeline",
-    [
+    name="One",
+    pipeline=[
         {"name": "WhitespaceTokenizer"},
         {"name": "CountVectorsFeaturizer"},
         {"name": "LogisticRegressionClassifier"},
     ],
-    None,
-    None,
-    {},
-)
+).copy(update={"key": "one"})
 
 
 def test_latency_counts_every_question_and_those_without_answer() -> None:
@@ -99,8 +94,8 @@ def test_a_single_client_asks_at_least_once() -> None:
 def test_resident_memory_is_that_of_this_process() -> None:
     # In a process of its own: in this one, memory that was freed may be used again.
     code = (
-        "from comparison import speed; before = speed.resident_bytes(); "
-        "block = b'x' * 200_000_000; print(speed.resident_bytes() - before)"
+        "from comparison import latency; before = latency.resident_bytes(); "
+        "block = b'x' * 200_000_000; print(latency.resident_bytes() - before)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert 100_000_000 < int(done.stdout) < 300_000_000
