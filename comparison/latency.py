@@ -13,7 +13,7 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +21,6 @@ import numpy as np
 
 from comparison.results import ColdStart, Latency, Load, Speed
 from comparison.settings import Spec
-from comparison.worker import Worker
 
 SERIES, QUESTIONS = 4, 10
 _WARM_UP = 10
@@ -43,26 +42,7 @@ class Plan:
     pause: float  # seconds between questions that are not back to back
 
 
-def measure(plan: Plan, environ: Mapping[str, str | None], log: Path) -> Speed:
-    """Measure in a new process.
-
-    Args:
-        plan: What to measure.
-        environ: Environment variables for the process; None unsets one.
-        log: File that its messages are appended to.
-
-    Raises:
-        WorkerError: It cannot be loaded, or the process ended by itself.
-    """
-    worker = Worker(log, environ)
-    try:
-        speed: Speed = worker.call(_measure, plan, worker.started)
-    finally:
-        worker.close()
-    return speed
-
-
-def _measure(plan: Plan, started: float) -> Speed:
+def measure(plan: Plan, started: float) -> dict[str, Speed]:
     """Measure in this process, started at ``started`` (seconds of the monotonic clock)."""
     from comparison import candidates
 
@@ -80,7 +60,7 @@ def _measure(plan: Plan, started: float) -> Speed:
     for _ in range(_WARM_UP):
         ask(next(questions))
         time.sleep(plan.pause / 2)  # a service that limits its rate starts rested
-    return Speed(
+    speed = Speed(
         spaced=ask_in_turn(ask, questions, SERIES * QUESTIONS, plan.pause),
         pause=plan.pause,
         back_to_back=ask_in_turn(ask, questions, QUESTIONS, 0),
@@ -91,6 +71,7 @@ def _measure(plan: Plan, started: float) -> Speed:
         ),
         threads=plan.threads,
     )
+    return {"speed": speed}
 
 
 # --- ways to ask ------------------------------------------------------------------------------

@@ -262,6 +262,8 @@ def write(results: Results, folder: Path) -> Path:
     """Write ``results.json`` into ``folder``; return the file."""
     path = folder / FILE
     text = json.dumps(asdict(results), ensure_ascii=False, indent=1)
+    # What holds nothing else in one line: an interval, a row of counts.
+    text = re.sub(r"[\[{][^\[\]{}]*[\]}]", lambda found: re.sub(r"\n *", " ", found[0]), text)
     path.write_text(text + "\n", encoding="utf-8")
     return path
 

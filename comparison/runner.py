@@ -216,27 +216,22 @@ class Comparison:
         return self.out / "logs" / f"{spec.key}.log"
 
     def _fingerprint(self, cell: Cell) -> str:
-        key = cell.candidate, cell.kind
+        key, spec = (cell.candidate, cell.kind), self._specs[cell.candidate]
         if key not in self._fingerprints:
-            spec = self._specs[cell.candidate]
-            facts = self._facts(cell.kind, spec)
+            # What decides the figures of a kind beside the candidate itself.
+            facts: dict[str, Any] = {
+                "train": self.data.train.digest(),
+                "test": self.data.held_out.digest(),
+                "off_topic": self.off_topic,
+            }
+            if cell.kind == CROSS_VALIDATION:
+                facts["folds"] = self.settings.splits.folds
+            if cell.kind == SPEED:
+                facts |= {"quick": self.options.quick, **self.settings.speed.dict()}
+            if spec.service:
+                facts["real_aws"] = self.options.real_aws
             self._fingerprints[key] = measurements.fingerprint(spec, self._specs, facts)
         return self._fingerprints[key]
-
-    def _facts(self, kind: str, spec: Spec) -> dict[str, Any]:
-        """Return what decides the figures of a kind beside the candidate itself."""
-        facts: dict[str, Any] = {
-            "train": self.data.train.digest(),
-            "test": self.data.held_out.digest(),
-            "off_topic": self.off_topic,
-        }
-        if kind == CROSS_VALIDATION:
-            facts["folds"] = self.settings.splits.folds
-        if kind == SPEED:
-            facts |= {"quick": self.options.quick, **self.settings.speed.dict()}
-        if spec.service:
-            facts["real_aws"] = self.options.real_aws
-        return facts
 
     # --- the run ------------------------------------------------------------------------------
 
@@ -247,7 +242,7 @@ class Comparison:
             UserError: The local AWS is needed and not there.
         """
         planned = self.plan()
-        timed = [cell for cell in planned if cell.kind in _TIMED]
+        timed = deque(cell for cell in planned if cell.kind in _TIMED)
         others = deque(cell for cell in planned if cell.kind not in _TIMED)
         pending = dict.fromkeys(planned)
 
@@ -262,38 +257,35 @@ class Comparison:
 
         with contextlib.ExitStack() as stack:
             aws = self._start_aws(planned, stack)
-            environ = self._environment(aws, self.settings.speed.threads)
-            workers = stack.enter_context(_Workers(self._log, environ))
-            for cell in timed:
-                reporter.begins(cell)
-                begin = time.monotonic()
-                if cell.kind == SPEED:
-                    workers.close()  # nothing else shall run beside it
-                    content = _tried(cell, lambda: self._measure_speed(cell, aws, environ))  # noqa: B023
-                else:
-                    content = _tried(cell, lambda: self._train(cell, workers, aws))  # noqa: B023
-                finish(cell, content, time.monotonic() - begin)
-            workers.close()
-            self._train_side_by_side(others, reporter, finish)
+            # Nothing runs beside what is timed, and no service is asked beside something else.
+            self._measure(timed, 1, aws, reporter, finish)
+        self._measure(others, min(self.options.jobs, len(others)), None, reporter, finish)
 
-    def _train_side_by_side(
+    def _measure(
         self,
         planned: deque[Cell],
+        count: int,
+        aws: LocalAWS | None,
         reporter: Reporter,
         finish: Callable[[Cell, _Content, float], None],
     ) -> None:
-        """Train and score, several at once if so asked; none of a service, none whose time counts.
+        """Measure cells, ``count`` at once, which share the threads.
 
         Arithmetic on one thread each is faster in all than one after the other on several.
         """
-        count = min(self.options.jobs, len(planned))
         threads = max(1, self.settings.speed.threads // max(1, count))
-        environ = self._environment(None, threads)
+        environ = {
+            **project_environment(),
+            **dict.fromkeys(_THREAD_VARIABLES, str(threads)),
+            **(local_aws.environment(aws) if aws else {}),
+        }
         with contextlib.ExitStack() as stack:
             free = [stack.enter_context(_Workers(self._log, environ)) for _ in range(count)]
             running: dict[Worker, tuple[Cell, _Workers, float]] = {}
 
             def end(cell: Cell, workers: _Workers, begin: float, content: _Content) -> None:
+                if cell.kind == SPEED:
+                    workers.close()
                 finish(cell, content, (time.monotonic() - begin) / count)
                 free.append(workers)
 
@@ -302,37 +294,43 @@ class Comparison:
                     cell, workers, begin = planned.popleft(), free.pop(), time.monotonic()
                     reporter.begins(cell)
                     try:
-                        worker = workers.of(self._specs[cell.candidate])
+                        running[self._begin(cell, workers, aws, threads)] = cell, workers, begin
                     except WorkerError as error:
                         end(cell, workers, begin, _failed(cell, error))
-                    else:
-                        worker.begin(train_and_score, self._job(cell, threads))
-                        running[worker] = cell, workers, begin
                 # Of nobody, select would wait for ever.
                 for worker in select.select([*running], [], [])[0] if running else []:
                     cell, workers, begin = running.pop(worker)
-                    end(cell, workers, begin, _tried(cell, lambda: _scored(worker.result())))  # noqa: B023
+                    try:
+                        content = worker.result()
+                    except WorkerError as error:
+                        content = _failed(cell, error)
+                    end(cell, workers, begin, content)
+
+    def _begin(self, cell: Cell, workers: _Workers, aws: LocalAWS | None, threads: int) -> Worker:
+        """Let a worker begin a measurement, whose result is the content of the record.
+
+        Raises:
+            WorkerError: It cannot.
+        """
+        spec = self._specs[cell.candidate]
+        if cell.kind == SPEED:
+            plan = self._plan_of_speed(spec)
+            self._prepare_service(spec, aws, limited=True)
+            workers.close()
+            worker = workers.of(spec, prepare=False)
+            worker.begin(latency.measure, plan, worker.started)
+            return worker
+        job = self._job(cell, threads)  # first, since it removes the models of earlier
+        self._prepare_service(spec, aws, limited=False)
+        worker = workers.of(spec)
+        worker.begin(train_and_score, job)
+        return worker
 
     def _start_aws(self, planned: Sequence[Cell], stack: contextlib.ExitStack) -> LocalAWS | None:
         asked = dict.fromkeys(cell.candidate for cell in planned)
         specs = [self._specs[key] for key in asked if self._uses_stand_in(self._specs[key])]
         log = self.out / "logs" / "local-aws.log"
         return stack.enter_context(local_aws.started(specs, log)) if specs else None
-
-    def _environment(self, aws: LocalAWS | None, threads: int) -> dict[str, str | None]:
-        """Return the environment variables of the processes that train and answer."""
-        return {
-            **project_environment(),
-            **dict.fromkeys(_THREAD_VARIABLES, str(threads)),
-            **(local_aws.environment(aws) if aws else {}),
-        }
-
-    def _train(self, cell: Cell, workers: _Workers, aws: LocalAWS | None) -> _Content:
-        """Train and score; return the content of the record."""
-        # First, since it removes the models of earlier, whatever fails then.
-        job = self._job(cell, self.settings.speed.threads)
-        self._prepare_service(job.spec, aws, limited=False)
-        return _scored(workers.of(job.spec).call(train_and_score, job))
 
     def _job(self, cell: Cell, threads: int) -> Job:
         """Return what a worker is told; a model to be kept again is removed first."""
@@ -355,23 +353,17 @@ class Comparison:
             train = train.take(splits.subset(train.intents, cell.size, cell.seed))
         return train, self.data.held_out
 
-    def _measure_speed(
-        self, cell: Cell, aws: LocalAWS | None, environ: dict[str, str | None]
-    ) -> _Content:
-        spec, speed = self._specs[cell.candidate], self.settings.speed
+    def _plan_of_speed(self, spec: Spec) -> latency.Plan:
+        folder, speed = self._model(spec.key), self.settings.speed
+        if not folder.is_dir():
+            raise WorkerError("There is no trained model: its training has failed.", "")
         questions = list(self.data.held_out.texts)
         random.Random(_QUESTIONS_SEED).shuffle(questions)
-        seconds = speed.load_seconds
-        if self.options.quick:
-            seconds = min(seconds, QUICK_LOAD)
-        plan = latency.Plan(
-            spec, self._model(spec.key), questions, speed.threads, speed.clients, seconds,
-            self._pause,
-        )  # fmt: skip
-        if not plan.folder.is_dir():
-            raise WorkerError("There is no trained model: its training has failed.", "")
-        self._prepare_service(spec, aws, limited=True)
-        return {"speed": latency.measure(plan, environ, self._log(spec))}
+        quick = self.options.quick
+        seconds = min(speed.load_seconds, QUICK_LOAD) if quick else speed.load_seconds
+        return latency.Plan(
+            spec, folder, questions, speed.threads, speed.clients, seconds, self._pause
+        )
 
     def _prepare_service(self, spec: Spec, aws: LocalAWS | None, *, limited: bool) -> None:
         """Have the local AWS serve a candidate, with Comprehend's rate limited or not.
@@ -404,14 +396,15 @@ class _Workers:
         self._worker: Worker | None = None
         self._key = ""
 
-    def of(self, spec: Spec) -> Worker:
+    def of(self, spec: Spec, *, prepare: bool = True) -> Worker:
         """Return the worker of a candidate; it is started where there is none, or it has died."""
         if self._worker and (self._key != spec.key or not self._worker.is_alive):
             self.close()
         if self._worker is None:
             self._worker = Worker(self._log(spec), self._environ)
             self._key = spec.key
-            self._worker.call(candidates.prepare, spec)
+            if prepare:
+                self._worker.call(candidates.prepare, spec)
         return self._worker
 
     def close(self) -> None:
@@ -425,17 +418,6 @@ class _Workers:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _scored(outcome: tuple[Any, Any]) -> _Content:
-    return {"run": outcome[0], "facts": outcome[1]}
-
-
-def _tried(cell: Cell, measure: Callable[[], _Content]) -> _Content:
-    try:
-        return measure()
-    except WorkerError as error:
-        return _failed(cell, error)
 
 
 def _failed(cell: Cell, error: WorkerError) -> _Content:

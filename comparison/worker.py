@@ -137,7 +137,7 @@ class Job:
     keep: Path | None  # where the model is to stay; None: nowhere
 
 
-def train_and_score(job: Job) -> tuple[Run, Facts]:
+def train_and_score(job: Job) -> dict[str, Run | Facts]:
     """Train, score, and keep the model if so asked."""
     from comparison import candidates, scores
 
@@ -153,7 +153,7 @@ def train_and_score(job: Job) -> tuple[Run, Facts]:
             shutil.rmtree(part, ignore_errors=True)
             shutil.copytree(folder, part)
             part.rename(job.keep)
-    return run, facts
+    return {"run": run, "facts": facts}
 
 
 def _serve() -> None:

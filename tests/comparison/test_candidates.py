@@ -85,7 +85,7 @@ def test_the_seed_reaches_components_that_have_a_key_for_it(tmp_path: Path) -> N
 
 def test_what_is_kept_answers_as_what_was_scored(encoder: str, tmp_path: Path) -> None:
     one, keep = spec("pipeline", camembert(encoder)), tmp_path / "kept"
-    run, facts = train_and_score(Job(one, EXAMPLES, EXAMPLES, 1, INTENTS, "off", 1, keep))
+    run, facts = train_and_score(Job(one, EXAMPLES, EXAMPLES, 1, INTENTS, "off", 1, keep)).values()
     assert facts.encoder == encoder
     loaded = candidates.load(one, keep, 1)
     again = scores.score(loaded.rank(EXAMPLES.texts), EXAMPLES.intents, INTENTS, "off", 18)
@@ -149,7 +149,7 @@ def test_sixty_intents_of_ten_thousand_sentences() -> None:
     )
     cut = 8000
     train, test = Labelled(texts[:cut], labels[:cut]), Labelled(texts[cut:], labels[cut:])
-    run, _ = train_and_score(Job(one, train, test, 0, intents, None, 1, None))
+    run = train_and_score(Job(one, train, test, 0, intents, None, 1, None))["run"]
     found = scores.held_out([run], intents, None)
     assert found.accuracy.value > 0.9
     assert len(found.intents) == len(found.confusion.labels) == 60

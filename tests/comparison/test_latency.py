@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from comparison import candidates, latency
+from comparison import candidates, latency, results
 from comparison.settings import Spec
 from comparison.splits import Labelled
 from comparison.worker import Worker, WorkerError
@@ -118,8 +118,16 @@ def plan(folder: Path) -> latency.Plan:
     return latency.Plan(COUNTED, folder, ["a", "c"], 1, [1, 3], 0.1, 0.001)
 
 
+def measured(asked: latency.Plan, log: Path) -> results.Speed:
+    worker = Worker(log, {})
+    try:
+        return worker.call(latency.measure, asked, worker.started)["speed"]
+    finally:
+        worker.close()
+
+
 def test_a_candidate_is_measured_in_a_process_of_its_own(trained: Path, tmp_path: Path) -> None:
-    found = latency.measure(plan(trained), {}, tmp_path / "logs" / "one.log")
+    found = measured(plan(trained), tmp_path / "logs" / "one.log")
     assert (found.spaced.count, found.back_to_back.count) == (40, 10)
     assert [load.clients for load in found.load] == [1, 3]
     assert found.spaced.unanswered == 0
@@ -132,7 +140,7 @@ def test_a_candidate_is_measured_in_a_process_of_its_own(trained: Path, tmp_path
 def test_a_candidate_that_cannot_be_loaded_says_why(tmp_path: Path) -> None:
     broken = plan(tmp_path / "nothing")
     with pytest.raises(WorkerError) as caught:
-        latency.measure(broken, {}, tmp_path / "one.log")
+        measured(broken, tmp_path / "one.log")
     assert caught.value.error
     assert "Traceback" in caught.value.traceback
 
