@@ -9,9 +9,9 @@ from typing import Any
 
 from components.camembert.distillation import distil
 from components.camembert.encoder import configured_encoder
-from components.camembert.network import TrainedModel
+from components.camembert.model import Checkpoint, Metadata
 from components.camembert.progress import Progress
-from components.camembert.served_model import Metadata, write
+from components.camembert.served_model import write
 from components.camembert.training import fine_tune
 
 
@@ -20,7 +20,7 @@ def train_and_write(
     labels: Sequence[str],
     config: Mapping[str, Any],
     folder: Path,
-    start: TrainedModel | None = None,
+    start: Checkpoint | None = None,
     progress: Progress | None = None,
 ) -> Metadata:
     """Fine-tune the configured encoder and write what serving needs.
@@ -30,7 +30,7 @@ def train_and_write(
         labels: The intent of each sentence.
         config: A complete and valid configuration (see :mod:`components.camembert.config`).
         folder: Where to write the served model; made if missing.
-        start: A model to go on from; its labels must be the same.
+        start: What to go on from; its labels must be the same.
         progress: Told what is done.
 
     Returns:

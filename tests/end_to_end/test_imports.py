@@ -44,7 +44,6 @@ ON_RASA = {
     "components.lexicon",
     "components.scope",
     "components.tokenizer",
-    "components.words",
 }
 IMPORT_ALL = """
 failed = []
