@@ -38,7 +38,7 @@ def train_and_write(
 
     Raises:
         ConfigError: The encoder is nowhere to be had.
-        TrainingError: A single intent, too few examples, or an encoder of another family.
+        UserError: A single intent, too few examples, or an encoder of another family.
     """
     progress = progress or Progress()
     progress.advance_fixed()

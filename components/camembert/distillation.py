@@ -24,10 +24,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from common.errors import UserError
 from components.augmentation import augment
 from components.camembert.config import STUDENT_PASSES, STUDENT_VERSIONS
 from components.camembert.encoder import Encoder
-from components.camembert.model import Student, TrainedModel, TrainedStudent, TrainingError
+from components.camembert.model import Student, TrainedModel, TrainedStudent
 from components.camembert.network import (
     Network,
     architecture_of,
@@ -99,7 +100,7 @@ def distil(
         long as it had not seen it either).
 
     Raises:
-        TrainingError: The student would not have fewer layers than the encoder.
+        UserError: The student would not have fewer layers than the encoder.
     """
     with seeded(config) as device:
         classes = len(teacher.labels)
@@ -166,7 +167,7 @@ def acceptance_threshold(confidence: np.ndarray, right: np.ndarray) -> float:
 def _layers(depth: int, count: int) -> list[int]:
     """Return ``count`` of the indices below ``depth``, evenly spaced and with the last one."""
     if count >= depth:
-        raise TrainingError(
+        raise UserError(
             f"'distill' is {count}, but the encoder has {depth} layers: a student needs fewer. "
             "Lower 'distill' in config.yml, or set it to null."
         )

@@ -7,12 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from common.errors import UserError
-
-
-class TrainingError(UserError):
-    """The classifier cannot be trained; the message says what to change."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Architecture:

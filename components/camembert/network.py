@@ -11,8 +11,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from common.errors import UserError
 from components.camembert.encoder import Encoder
-from components.camembert.model import Architecture, Checkpoint, TrainingError
+from components.camembert.model import Architecture, Checkpoint
 
 COSINE_SCALE = 20.0
 _SUPPORTED = ("camembert", "roberta", "xlm-roberta", "bert")
@@ -81,14 +82,14 @@ def load_encoder(encoder: Encoder) -> Any:
     """Return the encoder as a ``transformers`` model.
 
     Raises:
-        TrainingError: It is of another family than BERT's.
+        UserError: It is of another family than BERT's.
     """
     from transformers import AutoConfig, AutoModel
     from transformers.utils import logging as transformers_logging
 
     kind = AutoConfig.from_pretrained(encoder.path).model_type
     if kind not in _SUPPORTED:
-        raise TrainingError(
+        raise UserError(
             f"The encoder '{encoder.used}' is of the kind '{kind}'; supported are "
             f"{', '.join(_SUPPORTED)}. Choose another 'encoder' in config.yml."
         )
@@ -182,7 +183,7 @@ def restore(network: Network, start: Checkpoint) -> None:
     """Put what was trained back into the network, for further training.
 
     Raises:
-        TrainingError: It is of another network.
+        UserError: It is of another network.
     """
     shapes = {name: array.shape for name, array in start.weights.items()}
     expected = {
@@ -191,7 +192,7 @@ def restore(network: Network, start: Checkpoint) -> None:
         if value.requires_grad
     }
     if start.architecture != architecture_of(network) or shapes != expected:
-        raise TrainingError(
+        raise UserError(
             "The model to go on from has another encoder, head or frozen part than config.yml asks "
             "for. Train from the start with `rasa train`, without --finetune."
         )

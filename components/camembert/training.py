@@ -22,9 +22,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from common.errors import UserError
 from components.augmentation import augment
 from components.camembert.encoder import Encoder
-from components.camembert.model import Checkpoint, TrainedModel, TrainingError
+from components.camembert.model import Checkpoint, TrainedModel
 from components.camembert.network import (
     Network,
     architecture_of,
@@ -191,7 +192,7 @@ def fine_tune(
         The trained model; the same one for the same arguments, library versions and machine.
 
     Raises:
-        TrainingError: A single intent, too few examples, or an encoder of another family.
+        UserError: A single intent, too few examples, or an encoder of another family.
     """
     names = _check_examples(labels)
     with seeded(config) as device:
@@ -401,7 +402,7 @@ def held_out(labels: Sequence[Label], config: Mapping[str, Any]) -> list[int]:
 def _check_examples(labels: Sequence[str]) -> list[str]:
     counts = Counter(labels)
     if len(counts) < 2:
-        raise TrainingError(
+        raise UserError(
             f"The intent classifier needs examples of at least two intents; the training data has "
             f"{len(counts)} ({', '.join(counts) or 'no example at all'}). Add another intent to "
             "data/nlu.yml."
@@ -409,7 +410,7 @@ def _check_examples(labels: Sequence[str]) -> list[str]:
     few = {name: count for name, count in sorted(counts.items()) if count < MINIMUM_EXAMPLES}
     if few:
         listed = ", ".join(f"{name} ({count})" for name, count in few.items())
-        raise TrainingError(
+        raise UserError(
             f"Too few examples: {listed}. The intent classifier needs at least "
             f"{MINIMUM_EXAMPLES} an intent, and learns well from 15. Add examples to data/nlu.yml."
         )
