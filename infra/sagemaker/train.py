@@ -4,7 +4,7 @@ Contract: Amazon SageMaker Developer Guide, "How Amazon SageMaker AI Provides Tr
 "… Signals Algorithm Success and Failure" and "… Processes Training Output".
 
 Channels: ``train/dataset.json`` and, optionally, ``test/dataset.json``, in the format of
-``bot/dataset.schema.json``. Results: the served model, and how it does on the channel ``test``:
+``bot/dataset/schema.json``. Results: the served model, and how it does on the channel ``test``:
 ``metrics.json``, and ``confusion_matrix.json`` in the format of Amazon Comprehend. Without that
 channel a tenth of the examples is kept back for it, as Comprehend does.
 """
