@@ -22,6 +22,8 @@ def train_and_write(
     folder: Path,
     start: Checkpoint | None = None,
     progress: Progress | None = None,
+    *,
+    resumable: bool = True,
 ) -> Metadata:
     """Fine-tune the configured encoder and write what serving needs.
 
@@ -32,6 +34,7 @@ def train_and_write(
         folder: Where to write the served model; made if missing.
         start: What to go on from; its labels must be the same.
         progress: Told what is done.
+        resumable: Whether training may go on from the model some day; else it is a third smaller.
 
     Returns:
         The metadata as written.
@@ -60,6 +63,8 @@ def train_and_write(
         validation=trained.validation,
         student=trained.student.metadata if trained.student else None,
     )
+    if not resumable:
+        trained = dataclasses.replace(trained, trained={})
     progress.stage("writing the network")
     folder.mkdir(parents=True, exist_ok=True)
     return write(folder, trained, metadata, encoder.path / "tokenizer.json", texts)
