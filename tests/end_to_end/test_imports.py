@@ -21,6 +21,7 @@ ON_RASA = {
     "bot.channels.commands",
     "bot.channels.development",
     "bot.channels.idempotency",
+    "bot.channels.lookups",
     "bot.channels.mobile",
     "bot.channels.open_rest",
     "bot.channels.readiness",
