@@ -27,7 +27,7 @@ from torch.nn import functional
 from components.camembert.augmentation import augment
 from components.camembert.calibration import fit_temperature, softmax
 from components.camembert.config import STUDENT_PASSES, STUDENT_VERSIONS
-from components.camembert.encoder import Encoder
+from components.camembert.encoder import Encoder, text_prefix
 from components.camembert.network import (
     Network,
     Sentence,
@@ -113,7 +113,7 @@ def distil(
         tokenizer = SentenceTokenizer(
             encoder.path / "tokenizer.json",
             config["max_length"],
-            config["text_prefix"],
+            text_prefix(config, encoder),
             teacher.pad_id,
         )
         aside = held_out(labels, config)

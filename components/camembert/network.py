@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from common.errors import UserError
 from components.camembert.encoder import Encoder
+from components.camembert.ngrams import NGrams
 from components.camembert.onnx_graph import Architecture
 from components.camembert.progress import Progress
 from components.camembert.served_model import Student
@@ -56,6 +57,7 @@ class TrainedModel:
         validation: Accuracy and loss on the held-out share; empty without one.
         judged: For each of :func:`~.training.checks`, whether the model was right before it had
             seen them; empty without ``distill``.
+        ngrams: What answers beside this model; None without.
         student: What answers before this model; None without ``distill``.
     """
 
@@ -66,6 +68,7 @@ class TrainedModel:
     temperature: float
     validation: dict[str, float]
     judged: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0, bool))
+    ngrams: NGrams | None = None
     student: TrainedStudent | None = None
 
 

@@ -1,9 +1,9 @@
 """The trained classifier on disk, and its inference with ONNX Runtime.
 
-A served model is a folder of three files: ``model.onnx``, ``tokenizer.json`` and
-``metadata.json`` (labels, settings, provenance and the SHA-256 of the others); a fourth,
-``student.onnx``, where a small network is asked first. Reading it
-needs neither PyTorch nor ``transformers``, and not Rasa either: other servers can use it.
+A served model is a folder: ``model.onnx``, ``tokenizer.json`` and ``metadata.json`` (labels,
+settings, provenance and the SHA-256 of the others), ``ngrams.npz`` where letters have a say, and
+``student.onnx`` where a small network is asked first. Reading it needs neither PyTorch nor
+``transformers``, and not Rasa either: other servers can use it.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ import numpy as np
 
 from common.errors import UserError
 from components.camembert.calibration import softmax
+from components.camembert.ngrams import NGrams
+from components.camembert.ngrams import read as read_ngrams
 from components.camembert.onnx_graph import (
     ATTENTION_MASK,
     INPUT_IDS,
@@ -42,12 +44,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 # To be raised when an older component could not read what this one writes, or the reverse.
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 _MODEL, _TOKENIZER, _METADATA = "model.onnx", "tokenizer.json", "metadata.json"
-STUDENT = "student.onnx"
+STUDENT, _NGRAMS = "student.onnx", "ngrams.npz"
 # Sentences in one run of the network: bounds the memory of a large `rasa test nlu`.
 _BATCH = 64
 MINIMUM_AGREEMENT = 0.99
+# Training sentences, about, on which int8 is compared with fp32.
+_COMPARED = 500
 
 
 class ServedModelError(UserError):
@@ -84,6 +88,7 @@ class Metadata:
         encoder: Name, origin and revision of the pretrained encoder.
         validation: Accuracy and loss on the held-out share of the training data.
         student: The small network that is asked first; None where there is none.
+        ngram_weight: Weight of the logits of the n-grams; those of the network have the rest.
     """
 
     labels: list[str]
@@ -96,6 +101,7 @@ class Metadata:
     encoder: dict[str, Any]
     validation: dict[str, float]
     student: Student | None = None
+    ngram_weight: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,11 +138,13 @@ def write(
         graphs[STUDENT] = build_graph(student.weights, student.metadata.architecture)
     with tempfile.TemporaryDirectory() as scratch:
         chosen = full = Path(scratch) / "fp32"
-        _write_folder(full, graphs, tokenizer, dataclasses.replace(metadata, precision="fp32"))
+        in_full = dataclasses.replace(metadata, precision="fp32")
+        _write_folder(full, graphs, trained.ngrams, tokenizer, in_full)
         if metadata.precision == "int8":
             small = Path(scratch) / "int8"
             quantised = {name: quantise(graph) for name, graph in graphs.items()}
-            _write_folder(small, quantised, tokenizer, metadata)
+            _write_folder(small, quantised, trained.ngrams, tokenizer, metadata)
+            texts = texts[:: max(1, len(texts) // _COMPARED)]
             if _agreement(ServedModel(full), ServedModel(small), texts) >= MINIMUM_AGREEMENT:
                 chosen = small
         for file in chosen.iterdir():
@@ -145,21 +153,27 @@ def write(
 
 
 def _write_folder(
-    folder: Path, graphs: Mapping[str, onnx.ModelProto], tokenizer: Path, metadata: Metadata
+    folder: Path,
+    graphs: Mapping[str, onnx.ModelProto],
+    ngrams: NGrams | None,
+    tokenizer: Path,
+    metadata: Metadata,
 ) -> None:
     import onnx
 
     folder.mkdir()
     for name, graph in graphs.items():
         onnx.save(graph, folder / name)
+    if ngrams:
+        ngrams.write(folder / _NGRAMS)
     shutil.copyfile(tokenizer, folder / _TOKENIZER)
     _write_metadata(folder, metadata)
 
 
 def _agreement(full: ServedModel, small: ServedModel, texts: Sequence[str]) -> float:
     """Return the share of ``texts`` on which both models choose the same intent."""
-    best_full = full.predict(texts).probabilities.argmax(1)
-    best_small = small.predict(texts).probabilities.argmax(1)
+    # Of the networks: n-grams agree with themselves.
+    best_full, best_small = (model.network_logits(texts).argmax(1) for model in (full, small))
     agreement = float((best_full == best_small).mean())
     logger.info(f"The int8 model agrees with the fp32 model on {agreement:.2%} of the examples.")
     if agreement < MINIMUM_AGREEMENT:
@@ -176,6 +190,8 @@ def _write_metadata(folder: Path, metadata: Metadata) -> None:
     content = {"format": FORMAT_VERSION, **dataclasses.asdict(metadata)}
     if metadata.student:
         files.append(STUDENT)
+    if metadata.ngram_weight:
+        files.append(_NGRAMS)
     content["files"] = {file: _sha256(folder / file) for file in files}
     (folder / _METADATA).write_text(
         json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
@@ -248,6 +264,7 @@ def read_trained(folder: Path) -> TrainedModel:
         pad_id=metadata.pad_id,
         temperature=metadata.temperature,
         validation=metadata.validation,
+        ngrams=read_ngrams(folder / _NGRAMS) if metadata.ngram_weight else None,
         student=student,
     )
 
@@ -283,6 +300,8 @@ class ServedModel:
 
         self._session = session(_MODEL)
         self._student = session(STUDENT) if self.metadata.student else None
+        weight = self.metadata.ngram_weight
+        self._ngrams = read_ngrams(folder / _NGRAMS) if weight else None
         self._tokenizer = SentenceTokenizer(
             folder / _TOKENIZER,
             self.metadata.max_length,
@@ -294,7 +313,7 @@ class ServedModel:
         """Return the probability of each intent for each text."""
         ids = self._tokenizer.ids(texts)
         unknown = np.array([self._tokenizer.is_unknown(item) for item in ids], dtype=bool)
-        return Prediction(softmax(self._logits(ids)), unknown)
+        return Prediction(softmax(self._logits(texts, ids)), unknown)
 
     def rank(self, texts: Sequence[str]) -> list[Ranking]:
         """Return all intents of each text with their probabilities, the best first."""
@@ -309,9 +328,21 @@ class ServedModel:
 
     def logits(self, texts: Sequence[str]) -> np.ndarray:
         """Return the calibrated logits, float64, texts x classes."""
-        return self._logits(self._tokenizer.ids(texts))
+        return self._logits(texts, self._tokenizer.ids(texts))
 
-    def _logits(self, ids: Sequence[Sequence[int]]) -> np.ndarray:
+    def network_logits(self, texts: Sequence[str]) -> np.ndarray:
+        """Return what the networks alone say, float64, texts x classes."""
+        return self._ask(self._tokenizer.ids(texts))
+
+    def _logits(self, texts: Sequence[str], ids: Sequence[Sequence[int]]) -> np.ndarray:
+        """Ask the networks, and the n-grams where they have a say."""
+        result = self._ask(ids)
+        if self._ngrams:
+            weight = self.metadata.ngram_weight
+            result = (1 - weight) * result + weight * self._ngrams.logits(texts)
+        return result
+
+    def _ask(self, ids: Sequence[Sequence[int]]) -> np.ndarray:
         """Ask the student, if there is one, and the large network where it is not sure."""
         if self._student is None or self.metadata.student is None:
             return self._run(self._session, ids)

@@ -20,9 +20,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from components.camembert import ngrams
 from components.camembert.augmentation import augment
 from components.camembert.calibration import fit_temperature
-from components.camembert.encoder import Encoder
+from components.camembert.config import passes, refits
+from components.camembert.encoder import Encoder, text_prefix
 from components.camembert.network import (
     Network,
     Sentence,
@@ -43,7 +45,6 @@ from components.camembert.tokenization import SentenceTokenizer
 
 logger = logging.getLogger(__name__)
 
-COSINE_SCALE = 20.0
 _CONTRASTIVE_TEMPERATURE = 0.1
 MINIMUM_EXAMPLES = 2
 # Altered copies of each held-out sentence on which a student is judged.
@@ -97,10 +98,10 @@ def _fine_tune(
     tokenizer = SentenceTokenizer(
         encoder.path / "tokenizer.json",
         config["max_length"],
-        config["text_prefix"],
+        text_prefix(config, encoder),
         network.encoder.config.pad_token_id,
     )
-    rng = random.Random(config["seed"])
+    rng, epochs = random.Random(config["seed"]), passes(config, len(texts))
     train, held_out = _split(classes, config["validation_share"], rng)
     progress.stage("frozen layers")
     originals = sentences_of(network, tokenizer, texts, classes, progress)
@@ -121,7 +122,7 @@ def _fine_tune(
             _start_from_prototypes(network, tokenizer, chosen, config["batch_size"])
         altered = [[copy_[index] for index in indices] for copy_ in copies]
         return _optimise(
-            network, tokenizer, chosen, altered, validation, config, rng, progress, title
+            network, tokenizer, chosen, altered, validation, config, epochs, rng, progress, title
         )
 
     figures = optimise(train, validation, "epoch")
@@ -135,7 +136,7 @@ def _fine_tune(
         asked = sentences_of(network, tokenizer, *checks(texts, classes, config))
         best = predict(network, tokenizer, asked, config["batch_size"]).argmax(1)
         judged = best == _classes_of(asked)
-    if config["refit"] and validation:
+    if refits(config, len(texts)):
         # What was held out counts most where examples are few; its figures and the temperature
         # stand for the model that has seen it as well.
         network.load_state_dict(untrained, strict=False)
@@ -148,6 +149,7 @@ def _fine_tune(
         temperature=temperature,
         validation=figures,
         judged=judged,
+        ngrams=ngrams.fit(texts, classes) if config["ngram_weight"] else None,
     )
 
 
@@ -232,6 +234,7 @@ def _optimise(
     copies: list[list[Sentence]],
     validation: list[Sentence],
     config: Mapping[str, Any],
+    epochs: int,
     rng: random.Random,
     progress: Progress,
     title: str,
@@ -248,7 +251,7 @@ def _optimise(
         ],
         weight_decay=config["weight_decay"],
     )
-    steps = config["epochs"] * -(-len(originals) // config["batch_size"])
+    steps = epochs * -(-len(originals) // config["batch_size"])
     schedule = get_linear_schedule_with_warmup(
         optimiser, int(config["warmup_ratio"] * steps), steps
     )
@@ -258,8 +261,8 @@ def _optimise(
     # Those whose output is not kept (see `sentences_of`).
     kept = 0 if originals[0].hidden is None else len(network.bottom_layers)
     layers = network.encoder.config.num_hidden_layers - kept
-    for epoch in range(config["epochs"]):
-        progress.stage(f"{title} {epoch + 1} of {config['epochs']}")
+    for epoch in range(epochs):
+        progress.stage(f"{title} {epoch + 1} of {epochs}")
         network.train()
         # Each epoch sees each sentence once, as written or in one of its altered copies.
         sentences = [
