@@ -68,7 +68,8 @@ def build(folder: Path, size: str) -> None:
 
     from components.camembert import ngrams, served_model
     from components.camembert.config import DEFAULTS
-    from components.camembert.network import Network, TrainedModel, architecture_of, export
+    from components.camembert.model import Metadata, TrainedModel
+    from components.camembert.network import Network, architecture_of, export
 
     shape: dict[str, int] = (
         {}
@@ -96,7 +97,7 @@ def build(folder: Path, size: str) -> None:
         trained = TrainedModel(
             export(network, 1.0), architecture, LABELS, 1, 1.0, {}, ngrams=letters
         )
-        metadata = served_model.Metadata(
+        metadata = Metadata(
             LABELS, 64, "", 1, precision, 1.0, architecture, {}, {}, ngram_weight=weight
         )
         served_model.MINIMUM_AGREEMENT = 0.0  # Random weights decide by a hair.

@@ -8,6 +8,7 @@ network: a typo breaks a word into pieces that the encoder hardly knows, but lea
 from __future__ import annotations
 
 import dataclasses
+import io
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,19 +49,21 @@ class NGrams:
             found[index] += values @ self.weights[rows]
         return found
 
-    def write(self, path: Path) -> None:
-        """Write an ``.npz`` file; the weights lose the precision beyond float16."""
+    def dump(self) -> bytes:
+        """Return an ``.npz`` file; the weights lose the precision beyond float16."""
+        file = io.BytesIO()
         np.savez_compressed(
-            path,
+            file,
             ngrams=np.array(list(self.rows)),
             rarity=self.rarity,
             weights=self.weights.astype(np.float16),
             bias=self.bias,
         )
+        return file.getvalue()
 
 
 def read(path: Path) -> NGrams:
-    """Read what :meth:`NGrams.write` has written."""
+    """Read what :meth:`NGrams.dump` returned, from a file."""
     with np.load(path) as arrays:
         rows = {ngram: row for row, ngram in enumerate(arrays["ngrams"].tolist())}
         weights = arrays["weights"].astype(np.float32)
