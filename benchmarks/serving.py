@@ -66,7 +66,7 @@ def build(folder: Path, size: str) -> None:
     from tokenizers import Tokenizer
     from transformers import CamembertForSequenceClassification, PreTrainedTokenizerFast
 
-    from components.camembert import served_model
+    from components.camembert import ngrams, served_model
     from components.camembert.config import DEFAULTS
     from components.camembert.model import Metadata, TrainedModel
     from components.camembert.network import Network, architecture_of, export
@@ -92,8 +92,14 @@ def build(folder: Path, size: str) -> None:
         target = folder / f"onnx {precision}"
         target.mkdir()
         architecture = architecture_of(network)
-        trained = TrainedModel(export(network, 1.0), architecture, LABELS, 1, 1.0, {})
-        metadata = Metadata(LABELS, 64, "", 1, precision, 1.0, architecture, {}, {})
+        classes = [index % len(LABELS) for index in range(len(SENTENCES))]
+        letters, weight = ngrams.fit(SENTENCES, classes), DEFAULTS["ngram_weight"]
+        trained = TrainedModel(
+            export(network, 1.0), architecture, LABELS, 1, 1.0, {}, ngrams=letters
+        )
+        metadata = Metadata(
+            LABELS, 64, "", 1, precision, 1.0, architecture, {}, {}, ngram_weight=weight
+        )
         served_model.MINIMUM_AGREEMENT = 0.0  # Random weights decide by a hair.
         served_model.write(target, trained, metadata, TOKENIZER, SENTENCES)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from components.camembert.distillation import distil
-from components.camembert.encoder import configured_encoder
+from components.camembert.encoder import configured_encoder, text_prefix
 from components.camembert.model import Checkpoint, Metadata
 from components.camembert.progress import Progress
 from components.camembert.served_model import write
@@ -54,7 +54,7 @@ def train_and_write(
     metadata = Metadata(
         labels=trained.labels,
         max_length=config["max_length"],
-        text_prefix=config["text_prefix"],
+        text_prefix=text_prefix(config, encoder),
         pad_id=trained.pad_id,
         precision=config["precision"],
         temperature=trained.temperature,
@@ -62,6 +62,7 @@ def train_and_write(
         encoder={"name": encoder.name, "used": encoder.used, "revision": encoder.revision},
         validation=trained.validation,
         student=trained.student.metadata if trained.student else None,
+        ngram_weight=config["ngram_weight"],
     )
     if not resumable:
         trained = dataclasses.replace(trained, trained={})

@@ -32,7 +32,7 @@ class CamembertIntentClassifier(IntentClassifier):
     ``docs/components/sagemaker.md`` for serving it elsewhere.
     """
 
-    FILES = ("model.onnx", "tokenizer.json", "metadata.json")
+    FILES = ("model.onnx", "tokenizer.json", "ngrams.npz", "metadata.json")
     DEFAULTS = settings.DEFAULTS
     RULES = settings.RULES
     SOURCES = ("components.camembert", "components.augmentation", "common.text", "common.aws")

@@ -25,6 +25,9 @@ COMPONENT = "CamembertIntentClassifier"
 # each of them.
 STUDENT_VERSIONS, STUDENT_PASSES = 4, 2
 
+# Sentences seen in a training, and examples from which on a tenth of them can be spared.
+_SENTENCES, _MANY = 14_000, 2000
+
 DEFAULTS: dict[str, Any] = {
     # The encoder: a name on the Hugging Face hub or a folder (config.json, tokenizer.json and
     # model.safetensors), and the hub revision (commit, tag or branch) to hold on to.
@@ -34,7 +37,8 @@ DEFAULTS: dict[str, Any] = {
     # installed packages (docs/encoders.md). Null: fail instead.
     "offline_encoder": "e5-small-fr",
     # Training.
-    "epochs": 8,
+    # Null: as many as the number of examples asks for (see `passes`).
+    "epochs": None,
     "batch_size": 32,
     "learning_rate": 1e-4,
     "head_learning_rate": 5e-3,
@@ -51,8 +55,9 @@ DEFAULTS: dict[str, Any] = {
     # progress after which training stops (null: never).
     "validation_share": 0.1,
     "patience": 2,
-    # Train once more, on all examples, after the held-out share has served.
-    "refit": True,
+    # Train once more, on all examples, after the held-out share has served. Null: only where
+    # examples are few, and each of them counts.
+    "refit": None,
     # Layers from the bottom that keep their pretrained weights. Their output is computed once
     # per sentence, not once per epoch.
     "freeze_embeddings": True,
@@ -63,7 +68,10 @@ DEFAULTS: dict[str, Any] = {
     # Network.
     "pooling": "mean",
     "head": "cosine",
-    "text_prefix": "",
+    # Null: the one that the encoder was trained with.
+    "text_prefix": None,
+    # Weight of a regression over character n-grams in the answer; 0: none.
+    "ngram_weight": 0.3,
     "max_length": 64,
     # Serving.
     "precision": "int8",
@@ -82,7 +90,7 @@ RULES: dict[str, Rule] = {
     "encoder": text(),
     "revision": text(),
     "offline_encoder": optional(text()),
-    "epochs": integer(1),
+    "epochs": optional(integer(1)),
     "batch_size": integer(1),
     "learning_rate": number(0, 1, above=True),
     "head_learning_rate": number(0, 1, above=True),
@@ -95,13 +103,14 @@ RULES: dict[str, Rule] = {
     "seed": integer(0),
     "validation_share": number(0, 0.5),
     "patience": optional(integer(1)),
-    "refit": boolean(),
+    "refit": optional(boolean()),
     "freeze_embeddings": boolean(),
     "freeze_layers": integer(0),
     "distill": optional(integer(1)),
     "pooling": one_of("mean", "cls"),
     "head": one_of("cosine", "linear"),
-    "text_prefix": text(empty=True),
+    "text_prefix": optional(text(empty=True)),
+    "ngram_weight": number(0, 1, below=True),
     "max_length": integer(8, 512),
     "precision": one_of("int8", "fp32"),
     "threads": integer(0, 256),
@@ -121,6 +130,19 @@ RULES: dict[str, Rule] = {
     ),
     **remote_aws.RULES,
 }
+
+
+def passes(config: Mapping[str, Any], examples: int) -> int:
+    """Return how often training goes over so many examples: fewer times over many."""
+    chosen = config["epochs"]
+    return chosen if chosen is not None else min(8, max(3, _SENTENCES // examples))
+
+
+def refits(config: Mapping[str, Any], examples: int) -> bool:
+    """Return whether training starts again on all examples, the held-out ones included."""
+    chosen = config["refit"]
+    wanted = chosen if chosen is not None else examples < _MANY
+    return bool(wanted and config["validation_share"])
 
 
 def validate(config: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ import hashlib
 import importlib.util
 import logging
 import platform
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,6 +43,11 @@ class Encoder:
     revision: str
 
     @property
+    def prefix(self) -> str:
+        """What the encoder was trained to see before each sentence; E5 has a word for a query."""
+        return "query: " if re.search(r"(^|[^a-z])e5([^a-z]|$)", self.used.lower()) else ""
+
+    @property
     def is_fallback(self) -> bool:
         """Whether the offline encoder stands in for the one that was asked for."""
         return self.used != self.name
@@ -50,6 +56,12 @@ class Encoder:
 def configured_encoder(config: Mapping[str, Any]) -> Encoder:
     """Return the encoder that a complete configuration asks for (see :func:`find_encoder`)."""
     return find_encoder(config["encoder"], config["revision"], config["offline_encoder"])
+
+
+def text_prefix(config: Mapping[str, Any], encoder: Encoder) -> str:
+    """Return what is put before each sentence: the configured prefix, or the encoder's own."""
+    chosen = config["text_prefix"]
+    return encoder.prefix if chosen is None else chosen
 
 
 def find_encoder(name: str, revision: str, offline_encoder: str | None) -> Encoder:

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from components.camembert.ngrams import NGrams
+
 
 @dataclasses.dataclass(frozen=True)
 class Architecture:
@@ -79,6 +81,7 @@ class TrainedModel:
         trained: The parameters that were trained, float32, see :class:`Checkpoint`.
         judged: For each of :func:`~.training.checks`, whether the model was right before it had
             seen them; empty without ``distill``.
+        ngrams: What answers beside this model; None without.
         student: What answers before this model; None without ``distill``.
     """
 
@@ -90,6 +93,7 @@ class TrainedModel:
     validation: dict[str, float]
     trained: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     judged: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0, bool))
+    ngrams: NGrams | None = None
     student: TrainedStudent | None = None
 
     @property
@@ -113,6 +117,7 @@ class Metadata:
         encoder: Name, origin and revision of the pretrained encoder.
         validation: Accuracy and loss on the held-out share of the training data.
         student: The small network that is asked first; None where there is none.
+        ngram_weight: Weight of the logits of the n-grams; those of the network have the rest.
     """
 
     labels: list[str]
@@ -125,3 +130,4 @@ class Metadata:
     encoder: dict[str, Any]
     validation: dict[str, float]
     student: Student | None = None
+    ngram_weight: float = 0.0

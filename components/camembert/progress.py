@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from components.camembert.config import STUDENT_PASSES, STUDENT_VERSIONS
+from components.camembert.config import STUDENT_PASSES, STUDENT_VERSIONS, passes, refits
 
 # Work is counted in runs of one layer of the encoder over one sentence. Training goes back through
 # the layers as well, which is twice the way there.
@@ -71,10 +71,10 @@ def work_of(encoder: Path, examples: int, config: Mapping[str, Any]) -> float:
     layers = shape.get("num_hidden_layers", 0)  # of another family, it is refused a little later
     frozen = min(config["freeze_layers"], layers) if config["freeze_embeddings"] else 0
     copies = 1 + config["augmentation"]
-    epochs, share = config["epochs"], config["validation_share"]
+    epochs, share = passes(config, examples), config["validation_share"]
     trained = TRAINING * (layers - frozen) * examples * epochs
     work = examples * copies * frozen + trained * (1 - share)
-    if config["refit"] and share:
+    if refits(config, examples):
         work += trained
     if config["distill"]:
         taught = STUDENT_VERSIONS * examples * (1 - share)

@@ -1,9 +1,10 @@
 """The trained classifier on disk, and its inference with ONNX Runtime.
 
 A served model is a folder of ``model.onnx``, ``tokenizer.json`` and ``metadata.json`` (labels,
-settings, provenance and the SHA-256 of the others), and ``student.onnx`` where a small network is
-asked first. ``checkpoint.safetensors`` is for further training alone. Serving needs neither PyTorch
-nor ``transformers``, and not Rasa either: other servers can use it.
+settings, provenance and the SHA-256 of the others), ``ngrams.npz`` where letters have a say, and
+``student.onnx`` where a small network is asked first. ``checkpoint.safetensors`` is for further
+training alone. Serving needs neither PyTorch nor ``transformers``, and not Rasa either: other
+servers can use it.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from components.camembert.model import (
     Student,
     TrainedModel,
 )
+from components.camembert.ngrams import read as read_ngrams
 from components.camembert.onnx_graph import (
     ATTENTION_MASK,
     INPUT_IDS,
@@ -45,13 +47,16 @@ logger = logging.getLogger(__name__)
 
 # To be raised when an older component could not read what this one writes, or the reverse.
 FORMAT_VERSION = 4
-# Of the release before: the same without a checkpoint.
+# Of the release before: the same without a checkpoint and n-grams.
 _READABLE = (3, FORMAT_VERSION)
 _MODEL, _TOKENIZER, _METADATA = "model.onnx", "tokenizer.json", "metadata.json"
 _STUDENT, _CHECKPOINT = "student.onnx", "checkpoint.safetensors"
+_NGRAMS = "ngrams.npz"
 # Sentences in one run of the network: bounds the memory of a large `rasa test nlu`.
 _BATCH = 64
 MINIMUM_AGREEMENT = 0.99
+# Training sentences, about, on which int8 is compared with fp32.
+_COMPARED = 500
 
 
 class ServedModelError(UserError):
@@ -97,6 +102,8 @@ def write(
     # Half of the precision is plenty to start from, and half of the size.
     halves = {name: array.astype(np.float16) for name, array in trained.trained.items()}
     files = {_TOKENIZER: tokenizer.read_bytes(), **({_CHECKPOINT: save(halves)} if halves else {})}
+    if trained.ngrams:
+        files[_NGRAMS] = trained.ngrams.dump()
     graphs = {_MODEL: build_graph(trained.weights, trained.architecture)}
     if trained.student:
         student = trained.student
@@ -108,6 +115,7 @@ def write(
             small = Path(scratch) / "int8"
             quantised = {name: quantise(graph) for name, graph in graphs.items()}
             _write_folder(small, quantised, files, metadata)
+            texts = texts[:: max(1, len(texts) // _COMPARED)]
             if _agreement(ServedModel(full), ServedModel(small), texts) >= MINIMUM_AGREEMENT:
                 chosen = small
         for file in chosen.iterdir():
@@ -138,8 +146,8 @@ def _write_folder(
 
 def _agreement(full: ServedModel, small: ServedModel, texts: Sequence[str]) -> float:
     """Return the share of ``texts`` on which both models choose the same intent."""
-    best_full = full.predict(texts).probabilities.argmax(1)
-    best_small = small.predict(texts).probabilities.argmax(1)
+    # Of the networks: n-grams agree with themselves.
+    best_full, best_small = (model.network_logits(texts).argmax(1) for model in (full, small))
     agreement = float((best_full == best_small).mean())
     logger.info(f"The int8 model agrees with the fp32 model on {agreement:.2%} of the examples.")
     if agreement < MINIMUM_AGREEMENT:
@@ -252,6 +260,8 @@ class ServedModel:
 
         self._session = session(_MODEL)
         self._student = session(_STUDENT) if self.metadata.student else None
+        weight = self.metadata.ngram_weight
+        self._ngrams = read_ngrams(folder / _NGRAMS) if weight else None
         self._tokenizer = SentenceTokenizer(
             folder / _TOKENIZER,
             self.metadata.max_length,
@@ -263,7 +273,7 @@ class ServedModel:
         """Return the probability of each intent for each text."""
         ids = self._tokenizer.ids(texts)
         unknown = np.array([self._tokenizer.is_unknown(item) for item in ids], dtype=bool)
-        return Prediction(softmax(self._logits(ids)), unknown)
+        return Prediction(softmax(self._logits(texts, ids)), unknown)
 
     def rank(self, texts: Sequence[str]) -> list[Ranking]:
         """Return all intents of each text with their probabilities, the best first."""
@@ -278,9 +288,21 @@ class ServedModel:
 
     def logits(self, texts: Sequence[str]) -> np.ndarray:
         """Return the calibrated logits, float64, texts x classes."""
-        return self._logits(self._tokenizer.ids(texts))
+        return self._logits(texts, self._tokenizer.ids(texts))
 
-    def _logits(self, ids: Sequence[Sequence[int]]) -> np.ndarray:
+    def network_logits(self, texts: Sequence[str]) -> np.ndarray:
+        """Return what the networks alone say, float64, texts x classes."""
+        return self._ask(self._tokenizer.ids(texts))
+
+    def _logits(self, texts: Sequence[str], ids: Sequence[Sequence[int]]) -> np.ndarray:
+        """Ask the networks, and the n-grams where they have a say."""
+        result = self._ask(ids)
+        if self._ngrams:
+            weight = self.metadata.ngram_weight
+            result = (1 - weight) * result + weight * self._ngrams.logits(texts)
+        return result
+
+    def _ask(self, ids: Sequence[Sequence[int]]) -> np.ndarray:
         """Ask the student, if there is one, and the large network where it is not sure."""
         if self._student is None or self.metadata.student is None:
             return self._run(self._session, ids)

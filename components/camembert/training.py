@@ -24,7 +24,9 @@ from torch.nn import functional
 
 from common.errors import UserError
 from components.augmentation import augment
-from components.camembert.encoder import Encoder
+from components.camembert import ngrams
+from components.camembert.config import passes, refits
+from components.camembert.encoder import Encoder, text_prefix
 from components.camembert.model import Checkpoint, TrainedModel
 from components.camembert.network import (
     Network,
@@ -88,7 +90,7 @@ class Trainer:
         self.tokenizer = SentenceTokenizer(
             encoder.path / "tokenizer.json",
             config["max_length"],
-            config["text_prefix"],
+            text_prefix(config, encoder),
             network.encoder.config.pad_token_id,
         )
 
@@ -219,7 +221,7 @@ class _FineTuning(Trainer):
         for _ in range(config["augmentation"]):
             versions.append(self.sentences([augment(text, self.rng) for text in texts], classes))
         validation = [versions[0][index] for index in held_out]
-        untrained = _trained_state(network)
+        untrained, epochs = _trained_state(network), passes(config, len(texts))
 
         def optimise(
             indices: Sequence[int], validation: list[Sentence], title: str
@@ -229,7 +231,7 @@ class _FineTuning(Trainer):
                 restore(network, start)
             elif config["head"] == "cosine":
                 self._start_from_prototypes(chosen[0])
-            return self._optimise(chosen, validation, title)
+            return self._optimise(chosen, validation, epochs, title)
 
         figures = optimise(train, validation, "epoch")
         temperature = 1.0
@@ -239,7 +241,7 @@ class _FineTuning(Trainer):
         if config["distill"]:
             asked = self.sentences(*checks(texts, classes, config))
             judged = self.predict(asked).argmax(1) == _classes_of(asked)
-        if config["refit"] and validation:
+        if refits(config, len(texts)):
             # What was held out counts most where examples are few; its figures and the temperature
             # stand for the model that has seen it as well.
             network.load_state_dict(untrained, strict=False)
@@ -253,6 +255,7 @@ class _FineTuning(Trainer):
             validation=figures,
             trained=trained_parameters(network),
             judged=judged,
+            ngrams=ngrams.fit(texts, classes) if config["ngram_weight"] else None,
         )
 
     def _start_from_prototypes(self, sentences: Sequence[Sentence]) -> None:
@@ -269,7 +272,11 @@ class _FineTuning(Trainer):
             network.head.weight.copy_(functional.normalize(sums, dim=-1))
 
     def _optimise(
-        self, versions: list[list[Sentence]], validation: list[Sentence], title: str
+        self,
+        versions: list[list[Sentence]],
+        validation: list[Sentence],
+        epochs: int,
+        title: str,
     ) -> dict[str, float]:
         """Train in place; with a held-out share, end with the weights that did best on it."""
         network, config = self.network, self.config
@@ -278,8 +285,8 @@ class _FineTuning(Trainer):
         def losses() -> Iterator[tuple[torch.Tensor, float]]:
             nonlocal best
             stale = 0
-            for epoch in range(config["epochs"]):
-                self.progress.stage(f"{title} {epoch + 1} of {config['epochs']}")
+            for epoch in range(epochs):
+                self.progress.stage(f"{title} {epoch + 1} of {epochs}")
                 network.train()
                 yield from self._epoch(versions)
                 if validation:
@@ -296,7 +303,7 @@ class _FineTuning(Trainer):
                     return
 
         rates = {"encoder": config["learning_rate"], "head": config["head_learning_rate"]}
-        steps = config["epochs"] * -(-len(versions[0]) // config["batch_size"])
+        steps = epochs * -(-len(versions[0]) // config["batch_size"])
         self.learn(rates, steps, losses())
         if best is None:
             return {}

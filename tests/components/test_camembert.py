@@ -20,16 +20,18 @@ from rasa.shared.nlu.constants import INTENT
 
 from common.config import ConfigError
 from common.errors import UserError
+from common.text import fold
 from components.camembert import (
     CamembertIntentClassifier,
     distillation,
     network,
+    ngrams,
     served_model,
     training,
 )
 from components.camembert import encoder as encoders
 from components.camembert import offline_encoder as encoder_files
-from components.camembert.config import DEFAULTS, RULES
+from components.camembert.config import DEFAULTS, RULES, passes, refits
 from components.camembert.onnx_graph import (
     ATTENTION_MASK,
     INPUT_IDS,
@@ -107,7 +109,7 @@ def test_every_key_has_a_default_and_a_rule() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"epochs": 0}, "'epochs' is 0; it must be a whole number of at least 1"),
+        ({"epochs": 0}, "'epochs' is 0; it must be null or a whole number of at least 1"),
         ({"epochs": True}, "'epochs' is True"),
         ({"pooling": "max"}, "it must be one of 'mean', 'cls'"),
         ({"precision": "int4"}, "'int8', 'fp32'"),
@@ -277,7 +279,7 @@ def test_the_teacher_answers_where_the_student_is_not_sure(student: TrainedClass
     def with_threshold(threshold: float) -> np.ndarray:
         rule = dataclasses.replace(model.metadata.student, threshold=threshold)
         model.metadata = dataclasses.replace(model.metadata, student=rule)
-        return model.logits(TEXTS)
+        return model.network_logits(TEXTS)
 
     alone, never = with_threshold(0.0), with_threshold(2.0)
     assert not np.allclose(alone, never)
@@ -427,6 +429,7 @@ def test_the_graph_computes_what_transformers_computes(
     from transformers import AutoModel
 
     settings = {**config, "precision": "fp32", "epochs": 1, "calibration": False}
+    settings["ngram_weight"] = 0
     trained = TrainedClassifier.train(CamembertIntentClassifier, settings, tmp_path)
     model = ServedModel(folder_of(trained))
     weights = {
@@ -633,7 +636,7 @@ def copied(classifier: TrainedClassifier, tmp_path: Path) -> TrainedClassifier:
     return copy_of(classifier, tmp_path)
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json", "metadata.json"])
+@pytest.mark.parametrize("name", CamembertIntentClassifier.FILES)
 @pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])
 def test_a_damaged_model_is_refused_by_name(
     copied: TrainedClassifier, name: str, damage: str
@@ -663,6 +666,70 @@ def test_a_package_that_serving_needs_is_named_where_it_is_missing(
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(MissingPackageError, match=r"needs the package onnxruntime.*pip install"):
         copied.load()
+
+
+# --- Character n-grams
+
+
+def test_the_regression_over_ngrams_is_that_of_scikit_learn(tmp_path: Path) -> None:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+
+    names = sorted(set(LABELS))
+    asked = ["qui connait jaav", "MERCI", "", "☂", *TEXTS]
+
+    def padded(text: str) -> str:
+        return f" {' '.join(fold(text).split())} "
+
+    vectors = TfidfVectorizer(analyzer="char", ngram_range=(2, 5), binary=True, preprocessor=padded)
+    reference = LogisticRegression(C=100, class_weight="balanced", max_iter=1000)
+    reference.fit(vectors.fit_transform(TEXTS), [names.index(label) for label in LABELS])
+    expected = reference.predict_proba(vectors.transform(asked))
+
+    fitted = ngrams.fit(TEXTS, [names.index(label) for label in LABELS])
+    (tmp_path / "ngrams.npz").write_bytes(fitted.dump())
+    for regression in (fitted, ngrams.read(tmp_path / "ngrams.npz")):
+        assert softmax(regression.logits(asked)) == pytest.approx(expected, abs=0.02)
+
+
+def test_ngrams_have_their_weight_in_the_answer(
+    config: dict[str, Any], classifier: TrainedClassifier, tmp_path: Path
+) -> None:
+    alone = TrainedClassifier.train(
+        CamembertIntentClassifier, {**config, "ngram_weight": 0}, tmp_path
+    )
+    assert not (folder_of(alone) / "ngrams.npz").exists()
+    asked = ["qi conait jva", *TEXTS]
+    letters = ngrams.read(folder_of(classifier) / "ngrams.npz").logits(asked)
+    network_alone = ServedModel(folder_of(alone)).logits(asked)
+    mixed = ServedModel(folder_of(classifier)).logits(asked)
+    assert mixed == pytest.approx(0.7 * network_alone + 0.3 * letters, abs=1e-4)
+
+
+# --- What depends on the number of examples, or on the encoder
+
+
+def test_many_examples_are_passed_fewer_times_and_once() -> None:
+    assert [passes(DEFAULTS, count) for count in (20, 1700, 3500, 50_000)] == [8, 8, 4, 3]
+    assert [refits(DEFAULTS, count) for count in (20, 1999, 2000)] == [True, True, False]
+    assert passes({**DEFAULTS, "epochs": 30}, 3500) == 30
+    assert refits({**DEFAULTS, "refit": True}, 3500)
+    assert not refits({**DEFAULTS, "validation_share": 0}, 20)
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix"),
+    [
+        ("almanach/camembert-base", ""),
+        ("intfloat/multilingual-e5-base", "query: "),
+        ("models/encoders/e5-small-fr", "query: "),
+        ("acme/base5-fr", ""),
+    ],
+)
+def test_an_encoder_sees_the_prefix_that_it_was_trained_with(name: str, prefix: str) -> None:
+    encoder = encoders.Encoder(Path(name), name, name, "main")
+    assert encoders.text_prefix(DEFAULTS, encoder) == prefix
+    assert encoders.text_prefix({**DEFAULTS, "text_prefix": ""}, encoder) == ""
 
 
 # --- The encoder

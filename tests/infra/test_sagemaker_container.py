@@ -141,6 +141,7 @@ def test_training_leaves_a_served_model_and_its_metrics(trained: tuple[Container
     assert {path.name for path in container.model.iterdir()} == {
         "model.onnx",
         "tokenizer.json",
+        "ngrams.npz",
         "metadata.json",
     }
     metrics = json.loads((container.results / "metrics.json").read_text())
