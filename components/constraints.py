@@ -7,6 +7,7 @@ import json
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -40,6 +41,9 @@ _PART = regex.compile(r"<([A-Z]+)>")
 _CUE = "cue"
 # Names that an extractor may have found by their context alone.
 _GUESSED = ("technology", "job_title", "person")
+
+# Between several people that were taken for one.
+_BETWEEN = regex.compile(r"\s+(?:ni|et|ou)\s+|\s*[:;«»>\n]+\s*")
 
 _NUMBERS = {
     word: str(number)
@@ -341,14 +345,34 @@ def _is_guess(name: Found) -> bool:
     return name.kind in _GUESSED and name.source.get(EXTRACTOR) != "GazetteerEntityExtractor"
 
 
+def _pieces(name: Found) -> list[Found]:
+    """Return what was taken for one name as those that it lists: « quang ni aurélie »."""
+    if name.kind != "person" or len(name.value) != name.end - name.start:
+        return [name]
+    cuts = [(0, 0), *(m.span() for m in _BETWEEN.finditer(name.value))]
+    spans = pairwise([*(place for cut in cuts for place in cut)][1:] + [len(name.value)])
+    return [
+        dataclasses.replace(
+            name, start=name.start + start, end=name.start + end, value=name.value[start:end]
+        )
+        for start, end in [*spans][::2]
+        if start < end
+    ]
+
+
 def _trimmed(name: Found, found: _Matches) -> Found:
-    """Return a name that was found by its context without what a pattern has at its end."""
+    """Return a name that was found by its context without what a pattern has at its ends."""
     if not _is_guess(name) or len(name.value) != name.end - name.start:
         return name
+    # « Évitez-moi Paul Martin »
+    heads = [c.end for c in found.cues if c.start <= name.start < c.end < name.end]
+    if heads:
+        value = name.value[max(heads) - name.start :].lstrip(" ,-")
+        name = dataclasses.replace(name, start=name.end - len(value), value=value)
     ends = [other.start for other in found.sure if other.kind != "date" and other.end == name.end]
     ends += [cue.start for cue in found.cues if cue.kind == "asks" and cue.end >= name.end]
-    # Neither a company in brackets nor the next line is part of it.
-    ends += [name.start + at for at in (name.value.find("("), name.value.find("\n")) if at > 0]
+    # A company in brackets is no part of it.
+    ends += [name.start + at for at in [name.value.find("(")] if at > 0]
     end = min((end for end in ends if name.start < end < name.end), default=name.end)
     value = name.value[: end - name.start].rstrip(" ,-\n")
     return dataclasses.replace(name, end=name.start + len(value), value=value) if value else name
@@ -371,12 +395,13 @@ def _absorbed(known: Sequence[Found], found: _Matches) -> list[Found]:
 
 def _merged(known: Sequence[Found], found: _Matches) -> list[Found]:
     """Return the entities that stay, in order: the longest, on a tie the pattern's."""
-    known = _absorbed([_trimmed(entity, found) for entity in known], found)
+    pieces = [piece for entity in known for piece in _pieces(entity)]
+    known = _absorbed([_trimmed(entity, found) for entity in pieces], found)
     people = sum(entity.kind == "person" for entity in known)
     pronoun = any(entity.kind == "reference" for entity in known)
     about_person = people > 0 or pronoun
     about_two = people + pronoun > 1 or any(entity.kind == "reference" for entity in found.sure)
-    skills = {entity.value for entity in known if entity.kind == "technology"}
+    skills = len({e.value for e in known if e.kind in ("technology", "job_title", "agency")})
 
     def is_possible(entity: Found) -> bool:
         match entity.kind, entity.value:
@@ -390,7 +415,7 @@ def _merged(known: Sequence[Found], found: _Matches) -> list[Found]:
             case "ask", "substitute":
                 # « on cherche un remplaçant qui connaît Java » compares with nobody.
                 return about_person or not any(other.kind == "technology" for other in known)
-            case "reference", "reference" if len(skills) > 1 and not about_person:
+            case "reference", "reference" if people > 1 or (skills > 1 and not about_person):
                 return False  # « … Oracle et PostgreSQL, quelqu'un qui connaît les deux »
             case "unknown", _:
                 # « sauf s'il est à Paris » says the same as « sauf à Paris ».
@@ -405,6 +430,8 @@ def _merged(known: Sequence[Found], found: _Matches) -> list[Found]:
 
     # « people » says what kind of turn it is, whatever else its words stand for.
     opening = [entity for entity in found.sure if entity.value == "people"][:1]
+    # « combien de consultants »: everybody, whatever their title
+    known = [e for e in known if not any(o.end == e.end and o.start < e.start for o in opening)]
     sure = [entity for entity in found.sure if entity.value != "people"]
     weak = [e for e in found.weak if not any(e.touches(k.start, k.end) for k in known)]
     # A name may be a month; no month is a name.
