@@ -101,7 +101,7 @@ faults: setup ## Kill, fill up, corrupt and confuse the bot while users talk; re
 
 .PHONY: localaws
 localaws: setup ## A local stand-in for AWS, for trying and testing [AWS_PORT=4566]
-	@$(PYTHON) -m localaws --port $(AWS_PORT)
+	@$(PYTHON) -m localaws --port $(AWS_PORT) --image "*camembert*=$(PYTHON) -m infra.sagemaker"
 
 .PHONY: pipeline-demo
 pipeline-demo: setup ## Dataset in S3 to live endpoint, both ways, on the local AWS
@@ -150,7 +150,7 @@ release: setup ## Wheel, images, notes and tag of the version in pyproject.toml,
 .PHONY: lock
 lock: setup ## Lock what pyproject.toml has new; all else stays (docs/supply-chain.md)
 	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
-		--no-annotate --no-emit-index-url --extra bot --extra train --extra dev pyproject.toml \
+		--no-annotate --no-emit-index-url --extra bot --extra train --extra dev pyproject.toml localaws/pyproject.toml \
 		--output-file requirements.lock
 
 .PHONY: clean

@@ -85,7 +85,7 @@ def answers(pairs: Pairs, texts: Sequence[str], config: dict[str, Any]) -> list[
         texts_, labels = zip(*pairs, strict=True)
         train_and_write(texts_, labels, config, Path(folder))
         model = ServedModel(Path(folder), config["threads"])
-        return [decide(ranking) for ranking in model.rank(list(texts), reject_unknown=True)]
+        return [decide(ranking) for ranking in model.rank(list(texts))]
 
 
 def right(found: Sequence[str], pairs: Pairs, known: set[str]) -> list[bool]:

@@ -130,17 +130,3 @@ def _hand_over(_: Any, __: str, event: MutableMapping[str, Any]) -> dict[str, An
         "extra": {"event_info": event.get("event_info"), "described": event.get("error")},
         "exc_info": event.get("exc_info"),
     }
-
-
-def take_over_rasa() -> None:
-    """Do both at the end of Rasa's own configuration of its logs, which would undo it."""
-    import rasa.__main__ as command_line
-
-    configure = command_line.configure_structlog
-
-    def configure_structlog(*arguments: Any, **named: Any) -> None:
-        configure(*arguments, **named)
-        install()
-        structured()
-
-    command_line.configure_structlog = configure_structlog

@@ -6,6 +6,8 @@ import contextlib
 import json
 import os
 import re
+import shlex
+import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
 
 _BUCKET = re.compile(r"s3://([^/\"]+)")
 _ROLE = "arn:aws:iam::123456789012:role/skills-bot-compare"
-# The local AWS runs our container for every image of this name.
+# What the local AWS runs for the image of our container.
+IMAGES = {"*camembert*": f"{shlex.quote(sys.executable)} -m infra.sagemaker"}
 _IMAGE = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/camembert-inference:latest"
 _MODELS = "skills-bot-compare-models"
 
@@ -42,7 +45,7 @@ def started(specs: Sequence[Spec], log: Path) -> Iterator[LocalAWS]:
             "(--real-aws)."
         ) from error
     log.parent.mkdir(parents=True, exist_ok=True)
-    with LocalAWS(log=log) as aws:
+    with LocalAWS(images=IMAGES, log=log) as aws:
         definitions = json.dumps([spec.model for spec in specs])
         for bucket in sorted({_MODELS, *_BUCKET.findall(definitions)}):
             aws.client("s3").create_bucket(

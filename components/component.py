@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import dataclasses
 import hashlib
 import importlib.util
+import json
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,7 +26,10 @@ logger = logging.getLogger(__name__)
 # What reading a damaged file of ours raises.
 _DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError)
 
+_VERSION = "format_version"
+
 _Trainable = TypeVar("_Trainable", bound="TrainableComponent")
+_Record = TypeVar("_Record")
 
 
 class TrainingError(RasaException):
@@ -77,6 +82,29 @@ def _sources(name: str) -> list[Path]:
     return [path] if spec.submodule_search_locations is None else sorted(path.parent.glob("*.py"))
 
 
+def write_record(path: Path, record: Any, version: int) -> None:
+    """Write a dataclass, of JSON types only, and the version of its format to ``path``."""
+    content = {_VERSION: version, **dataclasses.asdict(record)}
+    path.write_text(json.dumps(content, ensure_ascii=False, indent=2), "utf-8")
+
+
+def read_record(path: Path, kind: type[_Record], version: int) -> _Record:
+    """Read a dataclass ``kind`` from ``path``.
+
+    Raises:
+        OSError: There is no such file.
+        ValueError: It is damaged or of another version.
+    """
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        found = content.pop(_VERSION)
+        if found == version:
+            return kind(**content)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path.name} is damaged ({error!r})") from error
+    raise ValueError(f"{path.name} has format version {found}, {version} is expected")
+
+
 class Component(GraphComponent):
     """A component whose configuration is checked against :attr:`RULES`."""
 
@@ -90,7 +118,12 @@ class Component(GraphComponent):
             InvalidConfigException: With every fault, and what to write instead.
         """
         with rasa_errors():
-            cls._check({**cls.get_default_config(), **config})
+            cls._check(cls.complete(config))
+
+    @classmethod
+    def complete(cls, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a configuration with the defaults of the keys that it lacks."""
+        return {**cls.get_default_config(), **config}
 
     @classmethod
     def _check(cls, config: dict[str, Any]) -> None:
@@ -117,7 +150,7 @@ class TrainableComponent(Component, abc.ABC):
             InvalidConfigException: See :meth:`validate_config`.
         """
         self.validate_config(config)
-        self.config = {**self.get_default_config(), **config}
+        self.config = self.complete(config)
         self._model_storage = model_storage
         self._resource = resource
         # Whether training goes on from what was read back (``rasa train --finetune``).

@@ -16,9 +16,11 @@ import time
 import traceback
 import unicodedata
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
+
+from common.config import Rule, integer, number
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +79,29 @@ class RemoteSettings:
     def of(cls, config: Mapping[str, Any]) -> RemoteSettings:
         """Take the settings out of a component's configuration, where they have these names."""
         return cls(**{field.name: config[field.name] for field in dataclasses.fields(cls)})
+
+
+# The configuration of a classifier that asks a service: keys, their defaults and rules.
+DEFAULTS: dict[str, Any] = {
+    # Seconds to connect and to wait for an answer, and tries in all, of one request.
+    "connect_timeout": 1.0,
+    "read_timeout": 1.5,
+    "attempts": 2,
+    # The limits of all requests of a turn together, and of what is remembered.
+    **dataclasses.asdict(RemoteSettings()),
+}
+
+RULES: dict[str, Rule] = {
+    "connect_timeout": number(0, 60, above=True),
+    "read_timeout": number(0, 60, above=True),
+    "attempts": integer(1, 5),
+    "deadline": number(0, 60, above=True),
+    "concurrency": integer(1, 64),
+    "cache_size": integer(0),
+    "cache_seconds": number(0, 604_800),
+    "breaker_failures": integer(1),
+    "breaker_seconds": number(0, 3600),
+}
 
 
 def normalise(text: str) -> str:
@@ -162,7 +187,7 @@ class Breaker:
         return State.HALF_OPEN if waited else State.OPEN
 
     def allow(self) -> bool:
-        """Whether to ask now. After True, ``succeeded``, ``failed`` or ``left`` must follow."""
+        """Whether to ask now. After True, ``succeeded``, ``failed`` or ``release`` must follow."""
         with self._lock:
             state = self._state()
             if state is State.HALF_OPEN and not self._trying:
@@ -191,7 +216,7 @@ class Breaker:
             self._opened, self._trying = self._clock(), False
             return True
 
-    def left(self) -> None:
+    def release(self) -> None:
         """Note that nobody waits for the answer any longer, so that another request may try."""
         with self._lock:
             self._trying = False
@@ -226,8 +251,8 @@ class RemoteClassifier:
         clock: Seconds of a clock that never goes back.
 
     Attributes:
-        fallback: Asks a local classifier for the texts that the service leaves unanswered; None
-            where there is none.
+        has_fallback: Whether another classifier answers what the service leaves unanswered; for
+            the log.
     """
 
     def __init__(
@@ -247,7 +272,7 @@ class RemoteClassifier:
         self._settings = settings
         self._batch = batch
         self._max_bytes = max_bytes
-        self.fallback: Ask | None = None
+        self.has_fallback = False
         self._cache = Cache(settings.cache_size, settings.cache_seconds, clock)
         self._breaker = Breaker(settings.breaker_failures, settings.breaker_seconds, clock)
         self._pool = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="remote")
@@ -273,20 +298,7 @@ class RemoteClassifier:
             counted = {key: self._counts[key] for key in _COUNTERS}
             return {**counted, "failures": dict(self._failures)}
 
-    def rank(self, texts: Sequence[str]) -> list[Ranking]:
-        """Return the ranking of each text, from the service or else from the fallback.
-
-        Empty where neither tells.
-        """
-        rankings = self.classify(texts)
-        unanswered = [index for index, ranking in enumerate(rankings) if ranking is None]
-        if unanswered and self.fallback:
-            local = self.fallback([texts[index] for index in unanswered])
-            for index, ranking in zip(unanswered, local, strict=True):
-                rankings[index] = ranking
-        return [ranking or [] for ranking in rankings]
-
-    def classify(self, texts: Sequence[str]) -> list[Ranking | None]:
+    def rank(self, texts: Sequence[str]) -> list[Ranking | None]:
         """Return the ranking of each text; None where there is no answer, or none that is known.
 
         Takes no longer than the deadline. Identical texts are asked once. What the service does
@@ -368,7 +380,7 @@ class RemoteClassifier:
     def _end(self, call: _Call, error: RemoteError | None = None) -> None:
         """Take note of how a request ended, unless it was given up before."""
         if not call.settle():
-            self._breaker.left()
+            self._breaker.release()
         elif error:
             self._note(error)
         else:
@@ -411,8 +423,8 @@ class RemoteClassifier:
             self._reported = error.code
         self._count(opened=1)
         meanwhile = (
-            "The local classifier answers meanwhile."
-            if self.fallback
+            "The fallback answers meanwhile."
+            if self.has_fallback
             else "Messages go without an intent meanwhile."
         )
         logger.log(
@@ -439,3 +451,18 @@ class RemoteClassifier:
     def _count(self, **increments: int) -> None:
         with self._lock:
             self._counts.update(increments)
+
+
+def label_difference(intents: Iterable[str], labels: Iterable[str]) -> str:
+    """Return in words how a model's labels differ from the intents of the training data.
+
+    Empty where they do not.
+    """
+    wanted, got = set(intents), set(labels)
+    missing, surplus = sorted(wanted - got), sorted(got - wanted)
+    parts = []
+    if missing:
+        parts.append(f"it does not know {', '.join(missing)}.")
+    if surplus:
+        parts.append(f"it knows {', '.join(surplus)} besides, without an example here.")
+    return " ".join(parts)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
 from common.aws import AwsError
-from common.config import Rule, integer, number, optional, text
+from common.config import Rule, optional, text
 from common.errors import UserError
+from components import remote
 from components.remote import Ask, Fault, RemoteClassifier, RemoteError, RemoteSettings
 
 logger = logging.getLogger(__name__)
@@ -21,26 +21,10 @@ Client = TypeVar("Client")
 DEFAULTS: dict[str, Any] = {
     # Null: that of AWS's own chain.
     "region": None,
-    # Seconds to connect and to wait for an answer, and tries in all, of one request.
-    "connect_timeout": 1.0,
-    "read_timeout": 1.5,
-    "attempts": 2,
-    # The limits of all requests of a turn together, and of what is remembered.
-    **dataclasses.asdict(RemoteSettings()),
+    **remote.DEFAULTS,
 }
 
-RULES: dict[str, Rule] = {
-    "region": optional(text()),
-    "connect_timeout": number(0, 60, above=True),
-    "read_timeout": number(0, 60, above=True),
-    "attempts": integer(1, 5),
-    "deadline": number(0, 60, above=True),
-    "concurrency": integer(1, 64),
-    "cache_size": integer(0),
-    "cache_seconds": number(0, 604_800),
-    "breaker_failures": integer(1),
-    "breaker_seconds": number(0, 3600),
-}
+RULES: dict[str, Rule] = {"region": optional(text()), **remote.RULES}
 
 # Codes that say of the text, not of the service, that something is wrong with it.
 _INPUT = {
@@ -140,21 +124,6 @@ def connect(
         logger.warning(f"{name}: {error}")
     settings = RemoteSettings.of(config)
     return RemoteClassifier(name, ask, labels, settings, batch=batch, max_bytes=max_bytes)
-
-
-def label_difference(intents: Iterable[str], labels: Iterable[str]) -> str:
-    """Return in words how a model's labels differ from the intents of the training data.
-
-    Empty where they do not.
-    """
-    wanted, got = set(intents), set(labels)
-    missing, surplus = sorted(wanted - got), sorted(got - wanted)
-    parts = []
-    if missing:
-        parts.append(f"it does not know {', '.join(missing)}.")
-    if surplus:
-        parts.append(f"it knows {', '.join(surplus)} besides, without an example here.")
-    return " ".join(parts)
 
 
 def _remote_error(error: AwsError, gone: str) -> RemoteError:

@@ -34,10 +34,11 @@ from bot.retraining import backends, notifications
 from bot.retraining.registry import Registry, Run, Status, run_id
 from bot.retraining.settings import Settings
 from common.errors import UserError
+from comparison.local_aws import IMAGES
 from localaws import LocalAWS
-from localaws.launcher import ROOT
 from localaws.terraform import Terraform, TerraformError
 
+ROOT = Path(__file__).resolve().parents[1]
 # A minute of AWS takes a second: Comprehend's half hour half a minute, each poll two seconds.
 TIME_SCALE = 1 / 60
 # About as many as in the experiment that this project grew from (390), and 50 of each intent, which
@@ -284,7 +285,7 @@ def demonstrate(solutions: list[str], console: Console) -> None:
             archive = build_archive(folder)
         with stages.stage("Local AWS: start"):
             LOG.parent.mkdir(exist_ok=True)
-            aws = stack.enter_context(LocalAWS(time_scale=TIME_SCALE, log=LOG))
+            aws = stack.enter_context(LocalAWS(images=IMAGES, time_scale=TIME_SCALE, log=LOG))
         os.environ.update(aws.environment())
         variables = {
             "lambda_zip": str(archive),

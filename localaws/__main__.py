@@ -10,7 +10,7 @@ import sys
 import threading
 from typing import Any
 
-from localaws.settings import DEFAULT_IMAGES, Settings, numeric_fields
+from localaws.settings import Settings, numeric_fields
 
 DEFAULT_PORT = 4566
 
@@ -26,7 +26,7 @@ def main() -> None:
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )
     logging.getLogger("botocore").setLevel(logging.WARNING)
-    settings = Settings(images=(*arguments.image, *DEFAULT_IMAGES))
+    settings = Settings(images=tuple(arguments.image))
     settings.update({field.name: getattr(arguments, field.name) for field in numeric_fields()})
     server = Server(settings, arguments.port)
 

@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
 REGION = "eu-west-1"
 
 
@@ -29,7 +28,7 @@ class LocalAWS:
     Args:
         port: TCP port; 0 takes a free one.
         images: Commands that stand for container images, by a pattern of the image
-            (``{"*/my-image:*": "python train.py"}``); they come before the default ones.
+            (``{"*/my-image:*": "python train.py"}``), run in the folder of this process.
         log: File for the server's log; None: a temporary one.
         settings: Further settings by name, see :class:`localaws.settings.Settings`.
 
@@ -58,7 +57,6 @@ class LocalAWS:
         with self.log.open("w") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "localaws", "--until-stdin-closes", *self._options],
-                cwd=ROOT,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

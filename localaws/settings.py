@@ -5,14 +5,10 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import shlex
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 from localaws.protocol import AwsError
-
-# Image pattern and command. The container of infra/sagemaker runs without an image.
-DEFAULT_IMAGES = (("*camembert*", f"{shlex.quote(sys.executable)} -m infra.sagemaker"),)
 
 
 def _setting(default: float, help_text: str) -> Any:
@@ -43,7 +39,8 @@ class Settings:
     sagemaker_health_patience: float = _setting(
         240, "local seconds that a container has to answer its first ping"
     )
-    images: tuple[tuple[str, str], ...] = DEFAULT_IMAGES
+    # Pattern of an image, and the command that stands for it.
+    images: tuple[tuple[str, str], ...] = ()
 
     def update(self, changes: Mapping[str, Any]) -> None:
         """Change settings by name.

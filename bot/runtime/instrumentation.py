@@ -47,7 +47,7 @@ _installed = False
 def observe(observability: Observability) -> None:
     """Observe the server that this process will run by Rasa's command line."""
     if observability.json_logs:
-        logs.take_over_rasa()
+        _take_over_logs()
     install()
     configure = rasa.core.run.configure_app
 
@@ -63,6 +63,20 @@ def observe(observability: Observability) -> None:
         return app
 
     rasa.core.run.configure_app = configure_app
+
+
+def _take_over_logs() -> None:
+    """Set up our logs at the end of Rasa's own configuration of its logs, which would undo it."""
+    import rasa.__main__ as command_line
+
+    configure = command_line.configure_structlog
+
+    def configure_structlog(*arguments: Any, **named: Any) -> None:
+        configure(*arguments, **named)
+        logs.install()
+        logs.structured()
+
+    command_line.configure_structlog = configure_structlog
 
 
 def install() -> None:

@@ -29,16 +29,16 @@ _STATES = "_past_states"
 
 def install() -> None:
     """Make turns of this process quick; call it once, before a model is loaded."""
-    check_answers_quickly()
+    cache_action_schema()
     send_last_turn()
-    find_events_quickly()
-    run_graphs_quickly()
-    remember_states()
-    understand_in_threads()
+    cache_event_types()
+    cache_execution_plans()
+    cache_tracker_states()
+    parse_in_thread_pool()
     keep_connections()
 
 
-def check_answers_quickly() -> None:
+def cache_action_schema() -> None:
     """Have Rasa check what the action server answers without checking its own schema each time.
 
     ``RemoteAction`` calls ``jsonschema.validate``, which first validates the constant schema of the
@@ -102,7 +102,7 @@ def send_last_turn() -> None:
     RemoteAction._action_call_format = call
 
 
-def find_events_quickly() -> None:
+def cache_event_types() -> None:
     """Have Rasa remember which class an event's name stands for.
 
     It looks through all subclasses of ``Event``, for every event of a conversation at every turn.
@@ -123,7 +123,7 @@ def find_events_quickly() -> None:
     Event.resolve_by_type = staticmethod(resolve)
 
 
-def run_graphs_quickly() -> None:
+def cache_execution_plans() -> None:
     """Have Rasa run the nodes of a model in an order that is found once.
 
     It makes a plan for Dask's scheduler at each run, three times a turn, and Dask then runs one
@@ -170,7 +170,7 @@ def run_graphs_quickly() -> None:
     DaskGraphRunner.run = run
 
 
-def remember_states() -> None:
+def cache_tracker_states() -> None:
     """Have Rasa remember the states of a conversation until something happens in it.
 
     A prediction of ``RulePolicy`` replays the whole conversation for them, once for the text of the
@@ -195,7 +195,7 @@ def remember_states() -> None:
     DialogueStateTracker.past_states = past_states
 
 
-def understand_in_threads() -> None:
+def parse_in_thread_pool() -> None:
     """Have Rasa understand messages in threads, where all components of the model can take that.
 
     It does so on the event loop: while the network of one message is computed, or a classifier

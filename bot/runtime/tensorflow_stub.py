@@ -108,7 +108,17 @@ def _components_of_config(path: Path) -> list[str]:
         raise LookupError("the components of the pipeline or the policies")
     if config.get("recipe", "default.v1") != "default.v1":
         raise LookupError("another recipe")
-    return [item["name"] for key in ("pipeline", "policies") for item in config[key]]
+    return [
+        name for key in ("pipeline", "policies") for item in config[key] for name in _named(item)
+    ]
+
+
+def _named(component: Any) -> Iterator[str]:
+    """Yield the name in a component's configuration, and those of its fallbacks."""
+    while isinstance(component, dict):
+        if "name" in component:
+            yield component["name"]
+        component = component.get("fallback")
 
 
 def _components_of_model(path: Path) -> list[str]:
@@ -119,7 +129,8 @@ def _components_of_model(path: Path) -> list[str]:
         for member in archive:
             if member.name.removeprefix("./") == "metadata.json":
                 metadata = json.load(archive.extractfile(member))  # type: ignore[arg-type]
-                return [node["uses"] for node in metadata["predict_schema"]["nodes"].values()]
+                nodes = metadata["predict_schema"]["nodes"].values()
+                return [name for node in nodes for name in (node["uses"], *_named(node["config"]))]
     raise LookupError(f"no metadata in {path}")
 
 

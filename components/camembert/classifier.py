@@ -1,162 +1,109 @@
-"""The Rasa component: configuration, training and serving of the CamemBERT intent classifier."""
+"""The Rasa component: intents from a CamemBERT, in this process or behind a SageMaker endpoint."""
 
 from __future__ import annotations
 
 import contextlib
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rasa.engine.recipes.default_recipe import DefaultV1Recipe
-from rasa.engine.storage.resource import Resource
-from rasa.engine.storage.storage import ModelStorage
-from rasa.nlu.classifiers.classifier import IntentClassifier
-from rasa.shared.nlu.training_data.message import Message
-from rasa.shared.nlu.training_data.training_data import TrainingData
 
 from common.errors import UserError
+from components import remote_aws
+from components.camembert import config as settings
 from components.camembert import endpoint
-from components.camembert.config import DEFAULTS, validate
 from components.camembert.encoder import configured_encoder, require_training_packages
 from components.camembert.progress import Progress, work_of
-from components.camembert.served_model import STUDENT, ServedModel, read_trained
-from components.component import TrainableComponent, rasa_errors, source_fingerprint
-from components.intent_classifier import answer, examples_of
-from components.remote import Ranking, RemoteClassifier
+from components.camembert.served_model import ServedModel, read_trained
+from components.component import read_record, write_record
+from components.intent_classifier import IntentClassifier, Ranker
+
+# To be raised when an older component could not read what this one writes.
+_ENDPOINT_VERSION = 1
+_ENDPOINT = "sagemaker.json"
 
 
 @DefaultV1Recipe.register(DefaultV1Recipe.ComponentType.INTENT_CLASSIFIER, is_trainable=True)
-class CamembertIntentClassifier(TrainableComponent, IntentClassifier):
+class CamembertIntentClassifier(IntentClassifier):
     """Intent classifier fine-tuned from CamemBERT, served with ONNX Runtime.
 
-    It reads the raw text, so it needs no tokenizer or featurizer before it. See
-    ``docs/components/camembert.md`` for the configuration and the measurements behind it, and
+    See ``docs/components/camembert.md`` for the configuration and the measurements behind it, and
     ``docs/components/sagemaker.md`` for serving it elsewhere.
-
-    Attributes:
-        remote: The way to the SageMaker endpoint, with its state and statistics; None without one.
     """
 
     FILES = ("model.onnx", "tokenizer.json", "metadata.json")
+    DEFAULTS = settings.DEFAULTS
+    RULES = settings.RULES
+    SOURCES = ("components.camembert", "components.typos", "common.text", "common.aws")
 
     @staticmethod
     def required_packages() -> list[str]:
         """Packages needed to serve; training needs torch and transformers besides."""
         return ["onnxruntime", "tokenizers"]
 
-    @staticmethod
-    def get_default_config() -> dict[str, Any]:
-        """The component's default config (see ``components.camembert.config``)."""
-        return dict(DEFAULTS)
+    @classmethod
+    def check(cls, config: Mapping[str, Any]) -> None:
+        """Check values against each other (see parent class)."""
+        settings.check(config)
 
     @classmethod
-    def _check(cls, config: dict[str, Any]) -> None:
-        validate(config)
+    def current(cls, config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+        """Read ``sagemaker_fallback``, true or false, as well (see parent class)."""
+        present, hints = super().current(config)
+        if not isinstance(present.get("sagemaker_fallback"), bool):
+            return present, hints
+        name = f"components.camembert.{cls.__name__}"
+        if present.pop("sagemaker_fallback") and not present.get("fallback"):
+            own = settings.DEFAULTS.keys() - remote_aws.DEFAULTS - {"sagemaker_endpoint"}
+            present["fallback"] = {"name": name, **{key: present[key] for key in own & {*present}}}
+        return present, [
+            *hints,
+            f"'sagemaker_fallback: true' is now 'fallback: {{name: {name}}}', with its own "
+            "configuration inside.",
+        ]
 
     @classmethod
-    def fingerprint_addon(cls, config: dict[str, Any]) -> str | None:
-        """Digest of what decides the result beside the class source and the configuration.
+    def facts(cls, config: Mapping[str, Any]) -> list[object]:
+        """Return the encoder that is really used, or the model behind the endpoint.
 
-        That is the helper modules, and the encoder that is really used, or the model behind the
-        SageMaker endpoint: training again is due when one of them changes. Where AWS cannot be
-        reached, that is left to the training to say.
+        Where AWS cannot be reached, that is left to the training to say.
         """
-        settings = {**DEFAULTS, **config}
-        modules = ["components.camembert", "components.typos", "common.text"]
-        facts: list[object] = []
-        if settings["sagemaker_endpoint"]:
-            modules += ["common.aws", "components.remote", "components.remote_aws"]
+        if config["sagemaker_endpoint"]:
             with contextlib.suppress(UserError):
-                facts += endpoint.find(settings["sagemaker_endpoint"], settings["region"])
-        if _is_local(settings):
-            with rasa_errors():
-                encoder = configured_encoder(settings)
-            facts += [encoder.used, encoder.revision]
-        return source_fingerprint(*modules, facts=tuple(facts))
+                return [*endpoint.find(config["sagemaker_endpoint"], config["region"])]
+            return []
+        encoder = configured_encoder(config)
+        return [encoder.used, encoder.revision]
 
-    def __init__(
-        self, config: dict[str, Any], model_storage: ModelStorage, resource: Resource
-    ) -> None:
-        """Create an untrained classifier (see parent class)."""
-        super().__init__(config, model_storage, resource)
-        self._model: ServedModel | None = None
-        self.remote: RemoteClassifier | None = None
-
-    def train(self, training_data: TrainingData) -> Resource:
-        """Fine-tune the encoder on the intent examples and persist what serving needs.
-
-        With a SageMaker endpoint, check instead that it fits the examples.
+    def fit(self, examples: Sequence[tuple[str, str]], folder: Path, before: Path | None) -> None:
+        """Fine-tune the encoder; or check that the SageMaker endpoint fits the examples.
 
         Raises:
-            TrainingError: A single intent or too few examples; or the endpoint is not in service,
-                or tells other intents apart.
-            InvalidConfigException: The encoder is nowhere to be had.
+            UserError: A single intent, too few examples, or no encoder; or the endpoint is not in
+                service, or tells other intents apart.
         """
-        examples = examples_of(training_data)
-        if self.config["sagemaker_endpoint"]:
-            with rasa_errors():
-                served = endpoint.use_endpoint(
-                    self.config["sagemaker_endpoint"], self.config["region"], examples
-                )
-            with self._model_storage.write_to(self._resource) as folder:
-                endpoint.write(folder, served)
-        if _is_local(self.config):
-            self._train_locally(examples)
-        return self._resource
-
-    def _train_locally(self, examples: list[tuple[str, str]]) -> None:
-        with rasa_errors():
-            require_training_packages()
-            encoder = configured_encoder(self.config)
+        if name := self.config["sagemaker_endpoint"]:
+            served = endpoint.use_endpoint(name, self.config["region"], examples)
+            write_record(folder / _ENDPOINT, served, _ENDPOINT_VERSION)
+            return
+        require_training_packages()
+        encoder = configured_encoder(self.config)
         with Progress(work_of(encoder.path, len(examples), self.config)) as progress:
             progress.stage("loading PyTorch")
-            self._train_with(examples, progress)
+            from components.camembert.build import train_and_write
 
-    def _train_with(self, examples: list[tuple[str, str]], progress: Progress) -> None:
-        from components.camembert.build import train_and_write
+            start = None
+            if before:
+                with self._damage():
+                    start = read_trained(before)
+            labels, texts = zip(*examples, strict=True) if examples else ((), ())
+            train_and_write(texts, labels, self.config, folder, start, progress)
 
-        start = None
-        if self._finetuning:
-            with self._model_storage.read_from(self._resource) as folder, self._damage():
-                start = read_trained(folder)
-        texts = [text for _, text in examples]
-        labels = [intent for intent, _ in examples]
-        # Aside, so that a training that fails leaves no half of a model behind.
-        with rasa_errors(), tempfile.TemporaryDirectory() as scratch:
-            train_and_write(texts, labels, self.config, Path(scratch), start, progress)
-            with self._model_storage.write_to(self._resource) as folder:
-                # With --finetune, it may be there from before.
-                (folder / STUDENT).unlink(missing_ok=True)
-                for file in Path(scratch).iterdir():
-                    shutil.copyfile(file, folder / file.name)
-
-    def _read(self, folder: Path) -> None:
-        if _is_local(self.config):
-            self._model = ServedModel(folder, self.config["threads"])
+    def open(self, folder: Path) -> Ranker:
+        """Return the network, or the way to the endpoint (see parent class)."""
         if self.config["sagemaker_endpoint"]:
-            self.remote = endpoint.connect_to(endpoint.read(folder), self.config)
-            self.remote.fallback = self._rank_locally if self._model else None
-
-    def process(self, messages: list[Message]) -> list[Message]:
-        """Set ``intent`` and ``intent_ranking`` on each message; never raises.
-
-        Empty texts, missing texts and ``/INTENT`` messages (which Rasa reads itself) get no
-        intent, and cost no run of the network.
-        """
-        return answer(messages, self.rank, self.config["ranking_length"])
-
-    def rank(self, texts: Sequence[str]) -> list[Ranking]:
-        """Return all intents for each text, the best first; empty where there is no telling."""
-        return self.remote.rank(texts) if self.remote else self._rank_locally(texts)
-
-    def _rank_locally(self, texts: Sequence[str]) -> list[Ranking]:
-        if self._model is None:
-            return [[] for _ in texts]
-        return self._model.rank(texts, reject_unknown=self.config["unknown_text"] == "reject")
-
-
-def _is_local(config: Mapping[str, Any]) -> bool:
-    """Whether a model is trained and served in this process."""
-    return not config["sagemaker_endpoint"] or config["sagemaker_fallback"]
+            served = read_record(folder / _ENDPOINT, endpoint.Served, _ENDPOINT_VERSION)
+            return endpoint.connect_to(served, self.config)
+        reject = self.config["unknown_text"] == "reject"
+        return ServedModel(folder, self.config["threads"], reject_unknown=reject)

@@ -69,15 +69,12 @@ DEFAULTS: dict[str, Any] = {
     "precision": "int8",
     "threads": 2,
     "calibration": True,
-    # Intents in the ranking, as many as with Rasa's own classifiers; 0 for all.
-    "ranking_length": 10,
     # What a text gets of which the vocabulary knows nothing: no intent, or the nearest one.
     "unknown_text": "reject",
     # Null: trained and served in this process. Else the name of a SageMaker endpoint that serves
     # a model of ours (infra/sagemaker): nothing is trained then, and it is asked within the limits
-    # below. With the fallback, a model is trained besides, and answers while the endpoint does not.
+    # below.
     "sagemaker_endpoint": None,
-    "sagemaker_fallback": False,
     **remote_aws.DEFAULTS,
 }
 
@@ -109,7 +106,6 @@ RULES: dict[str, Rule] = {
     "precision": one_of("int8", "fp32"),
     "threads": integer(0, 256),
     "calibration": boolean(),
-    "ranking_length": integer(0),
     "unknown_text": one_of("reject", "classify"),
     # The names that CreateEndpoint's API reference allows.
     "sagemaker_endpoint": Rule(
@@ -123,19 +119,23 @@ RULES: dict[str, Rule] = {
             )
         ),
     ),
-    "sagemaker_fallback": boolean(),
     **remote_aws.RULES,
 }
 
 
 def validate(config: Mapping[str, Any]) -> None:
-    """Check a complete configuration (defaults merged in).
+    """Check a complete configuration (defaults merged in), as far as it is this module's.
 
     Raises:
         ConfigError: A key is unknown, a value is out of its range, or two values
             contradict each other.
     """
     check_config(COMPONENT, config, RULES)
+    check(config)
+
+
+def check(config: Mapping[str, Any]) -> None:
+    """Raise a :class:`ConfigError` where two values contradict each other."""
     if config["freeze_layers"] > 0 and not config["freeze_embeddings"]:
         raise ConfigError(
             f"{COMPONENT} in config.yml: 'freeze_layers' above 0 needs 'freeze_embeddings: true', "

@@ -10,22 +10,17 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from common.aws import AwsError, aws_errors, client
 from common.errors import UserError
-from components import record
-from components.remote import Fault, Ranking, RemoteClassifier, RemoteError
-from components.remote_aws import RenewedClient, client_options, connect, label_difference
+from components.remote import Fault, Ranking, RemoteClassifier, RemoteError, label_difference
+from components.remote_aws import RenewedClient, client_options, connect
 
 # Texts in one request; the container takes more, but an answer shall come within the deadline.
 BATCH = 64
 # What no tokeniser of ours looks beyond; it bounds a request.
 _MAXIMUM_CHARACTERS = 10_000
-# To be raised when an older component could not read what this one writes.
-FORMAT_VERSION = 1
-_FILE = "sagemaker.json"
 _GONE = "Look at it with `aws sagemaker describe-endpoint`; the pipeline or Terraform makes it."
 
 
@@ -44,16 +39,6 @@ class Served:
     region: str
     configuration: str
     labels: list[str]
-
-
-def write(folder: Path, served: Served) -> None:
-    """Write ``sagemaker.json`` into ``folder``."""
-    record.write(folder / _FILE, served, FORMAT_VERSION)
-
-
-def read(folder: Path) -> Served:
-    """Read ``sagemaker.json`` from ``folder``; raises as :func:`components.record.read`."""
-    return record.read(folder / _FILE, Served, FORMAT_VERSION)
 
 
 def find(endpoint: str, region: str | None) -> tuple[str, str]:

@@ -258,14 +258,16 @@ class ServedModel:
     Args:
         folder: What :func:`write` has written. Not needed once this has returned.
         threads: Threads of one prediction; 0 leaves the choice to ONNX Runtime.
+        reject_unknown: Whether a text of which the vocabulary knows nothing gets no intent.
 
     Raises:
         ServedModelError: See :func:`read_metadata`.
     """
 
-    def __init__(self, folder: Path, threads: int = 0) -> None:
+    def __init__(self, folder: Path, threads: int = 0, *, reject_unknown: bool = True) -> None:
         import onnxruntime
 
+        self._reject_unknown = reject_unknown
         self.metadata = read_metadata(folder)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -294,18 +296,13 @@ class ServedModel:
         unknown = np.array([self._tokenizer.is_unknown(item) for item in ids], dtype=bool)
         return Prediction(softmax(self._logits(ids)), unknown)
 
-    def rank(self, texts: Sequence[str], *, reject_unknown: bool = True) -> list[Ranking]:
-        """Return all intents of each text with their probabilities, the best first.
-
-        Args:
-            texts: What to classify.
-            reject_unknown: Whether a text of which the vocabulary knows nothing gets no intent.
-        """
+    def rank(self, texts: Sequence[str]) -> list[Ranking]:
+        """Return all intents of each text with their probabilities, the best first."""
         prediction = self.predict(texts)
         labels = self.metadata.labels
         return [
             []
-            if unknown and reject_unknown
+            if unknown and self._reject_unknown
             else [(labels[index], float(row[index])) for index in row.argsort()[::-1]]
             for row, unknown in zip(prediction.probabilities, prediction.unknown, strict=True)
         ]

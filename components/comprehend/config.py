@@ -19,7 +19,6 @@ from common.config import (
 )
 from common.errors import UserError
 from components import remote_aws
-from components.camembert import config as camembert
 from components.comprehend.documents import (
     CLASSIFIER_NAME_LENGTH,
     ENDPOINT_NAME_LENGTH,
@@ -41,11 +40,6 @@ DEFAULTS: dict[str, Any] = {
     "endpoint": DEFAULT_NAME,
     # Null: the endpoint exists already. Else how to train and start it, see TRAIN_DEFAULTS.
     "train": None,
-    # Null, or the configuration of a CamembertIntentClassifier, trained beside, that answers
-    # while the endpoint does not.
-    "fallback": None,
-    # Intents in the ranking, as many as with Rasa's own classifiers; 0 for all.
-    "ranking_length": 10,
     **remote_aws.DEFAULTS,
 }
 
@@ -93,14 +87,6 @@ RULES: dict[str, Rule] = {
         ),
     ),
     "train": Rule("null or a mapping", lambda value: value is None or isinstance(value, dict)),
-    "fallback": Rule(
-        "null or a mapping (`{}` takes every default)",
-        lambda value: value is None or isinstance(value, dict),
-    ),
-    "ranking_length": integer(0),
-    # Other classifiers train so many epochs. It has no effect here, and is known so that one
-    # changed line of config.yml swaps the classifiers.
-    "epochs": integer(1),
     **remote_aws.RULES,
 }
 
@@ -128,14 +114,13 @@ TRAIN_RULES: dict[str, Rule] = {
 }
 
 
-def validate(config: Mapping[str, Any]) -> None:
-    """Check a complete configuration (defaults merged in).
+def check(config: Mapping[str, Any]) -> None:
+    """Check ``train`` of a complete configuration.
 
     Raises:
-        ConfigError: A key is unknown, a value is out of its range, or two values
-            contradict each other.
+        ConfigError: A key of it is unknown or a value out of its range, or the endpoint is given
+            by an ARN.
     """
-    check_config(COMPONENT, config, RULES)
     if config["train"] is not None:
         check_config(f"'train' of {COMPONENT}", training_settings(config), TRAIN_RULES)
         if config["endpoint"].startswith("arn:"):
@@ -143,8 +128,6 @@ def validate(config: Mapping[str, Any]) -> None:
                 f"{COMPONENT} in config.yml: 'train' starts the endpoint of the name 'endpoint'; "
                 "give its name alone, not an ARN."
             )
-    if config["fallback"] is not None:
-        camembert.validate({**camembert.DEFAULTS, **config["fallback"]})
 
 
 def training_settings(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ examples are trained once, and the endpoint is created or moved only where it is
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 import logging
@@ -18,14 +19,30 @@ from common.errors import COMMAND, UserError
 from components.comprehend.documents import Documents, to_csv
 from components.comprehend.office_hours import Schedules
 from components.comprehend.service import FAILED, IN_PROGRESS, READY, Comprehend, Endpoint, Version
-from components.comprehend.trained import Trained
-from components.remote_aws import label_difference
+from components.remote import label_difference
 
 logger = logging.getLogger(__name__)
 
 Found = TypeVar("Found")
 # Told what is being waited for: "training (TRAINING)".
 Show = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """An endpoint that was in service at the time of training.
+
+    Attributes:
+        endpoint_arn: ARN of the endpoint.
+        model_arn: ARN of the version that answered.
+        labels: Its intents, sorted.
+        metrics: How it did on its test examples, see ``ConfusionMatrix.metrics``.
+    """
+
+    endpoint_arn: str
+    model_arn: str
+    labels: list[str]
+    metrics: dict[str, Any]
 
 
 class TrainingError(UserError):

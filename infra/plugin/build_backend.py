@@ -54,9 +54,8 @@ DATA = ("*.json", "*.yml")
 # What is different in the wheel's pyproject.toml.
 SETTINGS = {
     'bot = "bot.cli:main"': f'skills-bot = "{NAME}.bot.cli:main"',
-    'include = ["common*", "components*", "actions*", "bot*", "comparison*", "localaws*"]': (
-        f'include = ["{NAME}*"]'
-    ),
+    'include = ["common*", "components*", "actions*", "bot*", '
+    '"comparison*", "localaws*", "infra*"]': f'include = ["{NAME}*"]',
     '[project.entry-points."bot.commands"]\ncompare = "comparison.cli:compare"\n'
     'cost = "comparison.cost_cli:cost"\n': "",
 }

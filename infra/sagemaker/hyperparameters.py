@@ -16,6 +16,8 @@ from components.camembert.config import COMPONENT, DEFAULTS, RULES, validate
 
 # What Python's `str` makes of values that JSON writes otherwise.
 _PYTHON_WORDS = {"True": True, "False": False, "None": None}
+# Keys of every classifier of the bot.
+_OF_THE_BOT = ("fallback", "ranking_length")
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -38,7 +40,8 @@ def parse(given: Mapping[str, str]) -> dict[str, Any]:
 
     Args:
         given: Name → value as JSON (``"8"``, ``"1e-4"``, ``"true"``, ``"null"``) or as plain text.
-            Names that begin with ``sagemaker_`` belong to SageMaker's SDK and are left out.
+            Names that begin with ``sagemaker_`` belong to SageMaker's SDK, and those of
+            ``_OF_THE_BOT`` say nothing of a training: both are left out.
 
     Raises:
         UserError: A name is unknown or a value out of its range; the message names every fault
@@ -47,7 +50,7 @@ def parse(given: Mapping[str, str]) -> dict[str, Any]:
     values = {
         name: _value(name, text)
         for name, text in given.items()
-        if not name.startswith("sagemaker_")
+        if not name.startswith("sagemaker_") and name not in _OF_THE_BOT
     }
     config = {**DEFAULTS, **values}
     try:

@@ -4,7 +4,7 @@ Contract: Amazon SageMaker Developer Guide, "How Amazon SageMaker AI Provides Tr
 "… Signals Algorithm Success and Failure" and "… Processes Training Output".
 
 Channels: ``train/dataset.json`` and, optionally, ``test/dataset.json``, in the format of
-``bot/dataset.schema.json``. Results: the served model, and how it does on the channel ``test``:
+``bot/dataset/schema.json``. Results: the served model, and how it does on the channel ``test``:
 ``metrics.json``, and ``confusion_matrix.json`` in the format of Amazon Comprehend. Without that
 channel a tenth of the examples is kept back for it, as Comprehend does.
 """
@@ -107,9 +107,9 @@ def _measure(
     """Return how the model does on ``examples`` as it will be served: quantised, with ONNX."""
     from components.camembert.served_model import ServedModel
 
-    rankings = ServedModel(model, config["threads"]).rank(
-        [text for _, text in examples], reject_unknown=config["unknown_text"] == "reject"
-    )
+    reject = config["unknown_text"] == "reject"
+    served = ServedModel(model, config["threads"], reject_unknown=reject)
+    rankings = served.rank([text for _, text in examples])
     return ConfusionMatrix.of(
         [label for label, _ in examples],
         [ranking[0][0] if ranking else None for ranking in rankings],

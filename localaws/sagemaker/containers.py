@@ -28,7 +28,6 @@ from pathlib import Path
 from typing import Any
 
 from localaws import storage
-from localaws.launcher import ROOT
 from localaws.processes import Children
 from localaws.settings import Settings
 
@@ -150,7 +149,6 @@ class Container:
         try:
             self._process = self._children.start(
                 [*self._command, argument],
-                cwd=ROOT,
                 env={**self._environment, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

@@ -16,7 +16,6 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from localaws import LocalAWS
-from localaws.launcher import ROOT
 from localaws.tests.conftest import eventually
 
 
@@ -55,9 +54,7 @@ def test_it_ends_with_the_process_that_started_it() -> None:
         "from localaws import LocalAWS; import time\n"
         "aws = LocalAWS().__enter__(); print(aws.url, flush=True); time.sleep(60)"
     )
-    parent = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     port = int(parent.stdout.readline().rsplit(":", 1)[1])
     parent.kill()
@@ -73,9 +70,7 @@ def test_it_ends_with_the_process_that_started_it() -> None:
 
 def test_the_command_line_serves_until_interrupted() -> None:
     command = [sys.executable, "-m", "localaws", "--port=0", "--time-scale=0.5"]
-    server = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert server.stdout is not None
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+\n", server.stdout.readline())
     server.send_signal(signal.SIGINT)

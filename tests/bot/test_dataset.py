@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from bot import dataset as datasets
 from bot.cli import app
 from bot.dataset import Dataset, Entity, Example, Labels
+from bot.dataset.rasa_yaml import unprintable
 from common.errors import UserError
 from tests.support import ROOT
 
@@ -28,7 +29,7 @@ plain_texts = st.text(
     st.characters(blacklist_categories=("Cc", "Cs", "Zl", "Zp"), blacklist_characters="[]{}"),
     min_size=1,
     max_size=30,
-).filter(lambda text: text == text.strip() and not datasets._unprintable(text))
+).filter(lambda text: text == text.strip() and not unprintable(text))
 names = st.from_regex(r"[A-Z][A-Z_]{0,8}", fullmatch=True)
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-999, 999) | plain_texts,

@@ -47,7 +47,7 @@ def remote() -> RemoteClassifier:
 
     classifier = RemoteClassifier("It", ask, ["WHO_IS"], RemoteSettings())
     for text in ("a", "a", "broken"):
-        classifier.classify([text])
+        classifier.rank([text])
     return classifier
 
 

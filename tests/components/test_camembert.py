@@ -15,7 +15,6 @@ import onnx
 import onnxruntime
 import pytest
 from rasa.engine.storage.local_model_storage import LocalModelStorage
-from rasa.nlu.classifiers import LABEL_RANKING_LENGTH
 from rasa.shared.exceptions import InvalidConfigException
 from rasa.shared.nlu.constants import INTENT
 
@@ -105,10 +104,6 @@ def agreement(one: TrainedClassifier, other: TrainedClassifier) -> float:
 def test_every_key_has_a_default_and_a_rule() -> None:
     assert set(DEFAULTS) == set(RULES)
     CamembertIntentClassifier.validate_config({})
-
-
-def test_the_ranking_is_as_long_as_with_rasas_classifiers() -> None:
-    assert DEFAULTS["ranking_length"] == LABEL_RANKING_LENGTH
 
 
 @pytest.mark.parametrize(
@@ -585,7 +580,7 @@ except ConfigError as error:
 class _Unreachable:
     """A model that must not be asked."""
 
-    def predict(self, texts: list[str]) -> None:
+    def rank(self, texts: list[str]) -> None:
         raise AssertionError(f"The model was run for {texts}")
 
 
@@ -593,7 +588,7 @@ def test_nothing_runs_for_empty_texts_and_buttons(
     classifier: TrainedClassifier, caplog: pytest.LogCaptureFixture
 ) -> None:
     component = classifier.load()
-    component._model = _Unreachable()
+    component._ranker = _Unreachable()
     messages = classify(component, "", None, "/WHO_IS", "   ")
     assert not caplog.records
     assert all(message.get(INTENT)["name"] is None for message in messages)
@@ -603,7 +598,7 @@ def test_a_failing_model_costs_no_turn(
     classifier: TrainedClassifier, caplog: pytest.LogCaptureFixture
 ) -> None:
     component = classifier.load()
-    component._model = _Unreachable()
+    component._ranker = _Unreachable()
     (message,) = classify(component, "qui est Paul")
     assert message.get(INTENT) == {"name": None, "confidence": 0.0}
     assert "could not classify 1 message" in caplog.text

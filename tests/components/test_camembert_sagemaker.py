@@ -10,6 +10,7 @@ import http.server
 import io
 import json
 import logging
+import shutil
 import tarfile
 import threading
 import uuid
@@ -21,6 +22,7 @@ import pytest
 from rasa.shared.exceptions import InvalidConfigException
 from rasa.shared.nlu.constants import INTENT
 
+from comparison.local_aws import IMAGES
 from components.camembert import CamembertIntentClassifier, endpoint
 from components.camembert.config import DEFAULTS
 from components.component import DamagedModelError, TrainingError
@@ -50,7 +52,7 @@ ENDPOINT = "skills-bot"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[LocalAWS]:
-    with local_aws(time_scale=0.0001) as aws:
+    with local_aws(images=IMAGES, time_scale=0.0001) as aws:
         yield aws
 
 
@@ -170,7 +172,7 @@ def calls(aws: LocalAWS) -> int:
     ("change", "message"),
     [
         ({"sagemaker_endpoint": "skills_bot"}, "must be null or a name of up to 63"),
-        ({"sagemaker_fallback": "yes"}, "must be true or false"),
+        ({"sagemaker_fallback": "yes"}, "'sagemaker_fallback' is not a key"),
         ({"deadline": 0}, "'deadline' is 0; it must be a number above 0"),
     ],
 )
@@ -316,13 +318,27 @@ def test_another_container_is_not_asked_again_and_again(
 # --- The local fallback
 
 
+def one_epoch(local: TrainedClassifier) -> dict[str, Any]:
+    """Settings of a model that is worse than the endpoint's, and so can be told from it."""
+    return {**{key: local.config[key] for key in ("encoder", *TRAINING)}, "epochs": 1}
+
+
+@pytest.mark.parametrize("key", ["fallback", "sagemaker_fallback"])
 def test_the_fallback_answers_while_the_endpoint_does_not(
-    aws: LocalAWS, hosting: Hosting, local: TrainedClassifier, tmp_path: Path
+    aws: LocalAWS,
+    hosting: Hosting,
+    local: TrainedClassifier,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    key: str,
 ) -> None:
-    small = {key: local.config[key] for key in ("encoder", *TRAINING)}
     limits = {"breaker_seconds": 0, "cache_size": 0}
-    # Few epochs: it is worse than the endpoint, and so can be told from it.
-    trained = train(tmp_path, **{**small, "epochs": 1, "sagemaker_fallback": True}, **limits)
+    named = {"name": "components.camembert.CamembertIntentClassifier", **one_epoch(local)}
+    config = {"fallback": named} if key == "fallback" else {key: True, **one_epoch(local)}
+    trained = train(tmp_path, **config, **limits)
+    assert ("'sagemaker_fallback: true' is now 'fallback: {name:" in caplog.text) == (
+        key == "sagemaker_fallback"
+    )
     component = trained.load()
     remote = classify(component, QUESTION)[0].get("intent_ranking")
     aws.inject("sagemaker-runtime", "InvokeEndpoint", code="ServiceUnavailable")
@@ -332,3 +348,18 @@ def test_the_fallback_answers_while_the_endpoint_does_not(
     assert here.get("intent_ranking") != remote
     aws.clear_faults()
     assert classify(component, QUESTION)[0].get("intent_ranking") == remote
+
+
+def test_a_fallback_of_the_release_before_is_found(
+    aws: LocalAWS, hosting: Hosting, local: TrainedClassifier, tmp_path: Path
+) -> None:
+    """Its files lay beside the endpoint's."""
+    trained = train(tmp_path, sagemaker_fallback=False)
+    with (
+        local.storage.read_from(local.resource) as source,
+        trained.storage.write_to(trained.resource) as folder,
+    ):
+        shutil.copytree(source, folder, dirs_exist_ok=True)
+    component = trained.load(sagemaker_fallback=True)
+    aws.inject("sagemaker-runtime", "InvokeEndpoint", code="ServiceUnavailable")
+    assert intent_of(component) == intent_of(local.load()) == "WHO_IS"

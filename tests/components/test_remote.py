@@ -115,8 +115,8 @@ def test_texts_that_may_mean_something_else_are_others(other: str) -> None:
 
 def test_an_identical_text_is_asked_once(service: Service, make: Make) -> None:
     remote = make()
-    first = remote.classify(["qui est Paul", "qui  est Paul ", "ça va"])
-    second = remote.classify(["qui est Paul"])
+    first = remote.rank(["qui est Paul", "qui  est Paul ", "ça va"])
+    second = remote.rank(["qui est Paul"])
     assert first == [RANKING] * 3
     assert second == [RANKING]
     assert sorted(service.texts) == ["qui est Paul", "ça va"]
@@ -135,36 +135,36 @@ def test_the_oldest_use_makes_room() -> None:
 
 def test_an_answer_is_forgotten_with_age(service: Service, make: Make, clock: ManualClock) -> None:
     remote = make(cache_seconds=10)
-    remote.classify(["a"])
+    remote.rank(["a"])
     clock.now += 9.9
-    remote.classify(["a"])
+    remote.rank(["a"])
     assert service.texts == ["a"]
     clock.now += 0.1
-    remote.classify(["a"])
+    remote.rank(["a"])
     assert service.texts == ["a", "a"]
 
 
 def test_a_size_of_zero_remembers_nothing(service: Service, make: Make) -> None:
     remote = make(cache_size=0)
-    remote.classify(["a"])
-    remote.classify(["a"])
+    remote.rank(["a"])
+    remote.rank(["a"])
     assert service.texts == ["a", "a"]
 
 
 def test_what_a_caller_does_to_an_answer_stays_with_him(make: Make) -> None:
     remote = make()
-    (answer,) = remote.classify(["a"])
+    (answer,) = remote.rank(["a"])
     assert answer is not None
     answer.clear()
-    assert remote.classify(["a"]) == [RANKING]
+    assert remote.rank(["a"]) == [RANKING]
 
 
 def test_failures_are_not_remembered(service: Service, make: Make) -> None:
     remote = make()
     service.error = transient()
-    assert remote.classify(["a"]) == [None]
+    assert remote.rank(["a"]) == [None]
     service.error = None
-    assert remote.classify(["a"]) == [RANKING]
+    assert remote.rank(["a"]) == [RANKING]
 
 
 # --- Batches
@@ -172,7 +172,7 @@ def test_failures_are_not_remembered(service: Service, make: Make) -> None:
 
 def test_a_request_holds_no_more_texts_than_it_may(service: Service, make: Make) -> None:
     texts = [str(number) for number in range(7)]
-    assert make(batch=3).classify(texts) == [RANKING] * 7
+    assert make(batch=3).rank(texts) == [RANKING] * 7
     assert sorted(map(len, service.requests)) == [1, 3, 3]
     assert sorted(service.texts) == texts
 
@@ -185,12 +185,12 @@ def test_the_requests_of_a_batch_are_under_way_together() -> None:
         return [RANKING]
 
     remote = RemoteClassifier("It", ask, LABELS, RemoteSettings(deadline=60, concurrency=4))
-    assert remote.classify(list("abcd")) == [RANKING] * 4
+    assert remote.rank(list("abcd")) == [RANKING] * 4
 
 
 def test_no_more_requests_are_under_way_than_allowed(service: Service, make: Make) -> None:
     service.reachable.clear()
-    make(concurrency=2, deadline=0.1).classify(list("abcde"))
+    make(concurrency=2, deadline=0.1).rank(list("abcde"))
     assert len(service.requests) == 2
 
 
@@ -202,11 +202,11 @@ def test_each_text_gets_its_own_answer() -> None:
     texts = [f"0.{number}" for number in range(10, 40)]
     expected: list[Ranking] = [[("WHO_IS", float(text))] for text in texts]
     with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(remote.classify, [texts] * 16)) == [expected] * 16
+        assert list(pool.map(remote.rank, [texts] * 16)) == [expected] * 16
 
 
 def test_an_empty_batch_asks_nothing(service: Service, make: Make) -> None:
-    assert make().classify([]) == []
+    assert make().rank([]) == []
     assert service.requests == []
 
 
@@ -216,7 +216,7 @@ def test_an_empty_batch_asks_nothing(service: Service, make: Make) -> None:
 def test_a_black_hole_is_left_at_the_deadline(service: Service, make: Make) -> None:
     service.reachable.clear()
     remote = make(deadline=0.05)
-    assert remote.classify(["a", "b"]) == [None, None]  # returns, although no request has
+    assert remote.rank(["a", "b"]) == [None, None]  # returns, although no request has
     assert remote.statistics()["failures"] == {"DeadlineExceeded": 2}
 
 
@@ -226,7 +226,7 @@ def test_answers_before_the_deadline_are_kept(service: Service) -> None:
 
     service.reachable.clear()
     remote = RemoteClassifier("It", ask, LABELS, RemoteSettings(deadline=0.5))
-    assert remote.classify(["lost", "found"]) == [None, RANKING]
+    assert remote.rank(["lost", "found"]) == [None, RANKING]
 
 
 def test_an_answer_after_the_deadline_serves_the_next_one_who_asks(
@@ -234,13 +234,13 @@ def test_an_answer_after_the_deadline_serves_the_next_one_who_asks(
 ) -> None:
     service.reachable.clear()
     remote = make(deadline=0.05, concurrency=1)
-    assert remote.classify(["a"]) == [None]
+    assert remote.rank(["a"]) == [None]
     service.reachable.set()
-    while remote.classify(["a"]) == [None]:
+    while remote.rank(["a"]) == [None]:
         pass
     assert service.texts == ["a"] * len(service.texts)
     requests = len(service.requests)
-    assert remote.classify(["a"]) == [RANKING]
+    assert remote.rank(["a"]) == [RANKING]
     assert len(service.requests) == requests
 
 
@@ -248,7 +248,7 @@ def test_a_service_that_is_always_too_late_opens_the_breaker(service: Service, m
     remote = make(deadline=0.05, breaker_failures=3, cache_size=0)
     for _ in range(3):  # each request ends well, but after the deadline
         service.reachable.clear()
-        assert remote.classify(["a"]) == [None]
+        assert remote.rank(["a"]) == [None]
         service.reachable.set()
     assert remote.state is State.OPEN
 
@@ -257,7 +257,7 @@ def test_a_pool_stuck_in_a_black_hole_counts_as_a_failure(service: Service, make
     service.reachable.clear()
     remote = make(deadline=0.05, concurrency=1, breaker_failures=3)
     for text in "abc":  # only the first gets a thread
-        assert remote.classify([text]) == [None]
+        assert remote.rank([text]) == [None]
     assert service.texts == ["a"]
     assert remote.state is State.OPEN
 
@@ -274,7 +274,7 @@ def test_a_batch_too_large_for_the_deadline_is_no_fault_of_the_service(service: 
     service.reachable.clear()
     limits = RemoteSettings(deadline=0.2, concurrency=1, breaker_failures=2)
     remote = RemoteClassifier("It", ask, LABELS, limits)
-    answers = remote.classify([str(number) for number in range(10)])
+    answers = remote.rank([str(number) for number in range(10)])
     assert answers == [RANKING] + [None] * 9
     assert remote.state is State.CLOSED  # one was under way too long; eight never left
 
@@ -313,7 +313,7 @@ def test_a_try_that_nobody_waits_for_makes_room_for_another(clock: ManualClock) 
     breaker.failed()
     clock.now += 30
     assert [breaker.allow(), breaker.allow()] == [True, False]
-    breaker.left()
+    breaker.release()
     assert breaker.state is State.HALF_OPEN
     assert breaker.allow()
 
@@ -330,7 +330,7 @@ def test_an_answer_to_an_older_request_does_not_close_it(clock: ManualClock) -> 
 def test_a_permanent_failure_opens_it_at_once(service: Service, make: Make) -> None:
     service.error = permanent()
     remote = make(breaker_failures=5)
-    remote.classify(["a"])
+    remote.rank(["a"])
     assert remote.state is State.OPEN
 
 
@@ -338,17 +338,17 @@ def test_while_it_is_open_nothing_is_asked_but_the_cache_answers(
     service: Service, make: Make
 ) -> None:
     remote = make()
-    remote.classify(["known"])
+    remote.rank(["known"])
     service.error = permanent()
-    remote.classify(["a"])
-    assert remote.classify(["b", "known"]) == [None, RANKING]
+    remote.rank(["a"])
+    assert remote.rank(["b", "known"]) == [None, RANKING]
     assert service.texts == ["known", "a"]
 
 
 def test_a_batch_stops_asking_when_it_opens(service: Service, make: Make) -> None:
     service.error = transient()
     remote = make(breaker_failures=3, concurrency=1)
-    assert remote.classify([str(number) for number in range(20)]) == [None] * 20
+    assert remote.rank([str(number) for number in range(20)]) == [None] * 20
     assert service.texts == ["0", "1", "2"]
 
 
@@ -357,21 +357,21 @@ def test_the_service_is_asked_again_after_a_while(
 ) -> None:
     remote = make(breaker_seconds=30)
     service.error = permanent()
-    remote.classify(["a"])
+    remote.rank(["a"])
     clock.now += 30
-    assert remote.classify(["a"]) == [None]  # still gone: one request, open again
+    assert remote.rank(["a"]) == [None]  # still gone: one request, open again
     assert remote.state is State.OPEN
     assert service.texts == ["a", "a"]
     clock.now += 30
     service.error = None
-    assert remote.classify(["a"]) == [RANKING]
+    assert remote.rank(["a"]) == [RANKING]
     assert remote.state is State.CLOSED
 
 
 def test_texts_at_fault_do_not_open_it(service: Service, make: Make) -> None:
     service.error = RemoteError("Too long.", Fault.INPUT, "TextSizeLimitExceededException")
     remote = make(breaker_failures=1)
-    assert remote.classify(["a", "b"]) == [None, None]
+    assert remote.rank(["a", "b"]) == [None, None]
     assert remote.state is State.CLOSED
 
 
@@ -380,17 +380,17 @@ def test_a_text_at_fault_shows_that_the_service_is_back(
 ) -> None:
     remote = make(breaker_seconds=30)
     service.error = permanent()
-    remote.classify(["a"])
+    remote.rank(["a"])
     clock.now += 30
     service.error = RemoteError("Too long.", Fault.INPUT, "TextSizeLimitExceededException")
-    remote.classify(["a"])
+    remote.rank(["a"])
     assert remote.state is State.CLOSED
 
 
 def test_what_nobody_thought_of_is_a_failure_too(service: Service, make: Make) -> None:
     service.error = KeyError("qui est Paul")
     remote = make(breaker_failures=1)
-    assert remote.classify(["qui est Paul"]) == [None]
+    assert remote.rank(["qui est Paul"]) == [None]
     assert remote.state is State.OPEN
 
 
@@ -398,7 +398,7 @@ def test_a_wrong_number_of_answers_is_a_failure() -> None:
     remote = RemoteClassifier(
         "It", lambda texts: [RANKING], LABELS, RemoteSettings(deadline=60), batch=2
     )
-    assert remote.classify(["a", "b"]) == [None, None]
+    assert remote.rank(["a", "b"]) == [None, None]
     assert remote.statistics()["failures"] == {"WrongAnswer": 1}
 
 
@@ -410,8 +410,8 @@ def test_unknown_intents_are_left_out_with_one_warning(
 ) -> None:
     service.ranking = [("NEW", 0.6), *RANKING]
     remote = make()
-    assert remote.classify(["a", "b"]) == [RANKING] * 2
-    assert remote.classify(["a", "c"]) == [RANKING] * 2
+    assert remote.rank(["a", "b"]) == [RANKING] * 2
+    assert remote.rank(["a", "c"]) == [RANKING] * 2
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert "NEW" in record.message
@@ -420,12 +420,12 @@ def test_unknown_intents_are_left_out_with_one_warning(
 
 def test_an_answer_of_unknown_intents_alone_is_none(service: Service, make: Make) -> None:
     service.ranking = [("NEW", 1.0)]
-    assert make().classify(["a"]) == [None]
+    assert make().rank(["a"]) == [None]
 
 
 def test_no_intent_is_an_answer(service: Service, make: Make) -> None:
     service.ranking = []
-    assert make().classify(["a"]) == [[]]
+    assert make().rank(["a"]) == [[]]
 
 
 # --- What is to be seen of it
@@ -438,14 +438,14 @@ def test_opening_and_closing_are_logged_once(
     remote = make(breaker_failures=2, breaker_seconds=30)
     service.error = transient()
     for text in "abcde":
-        remote.classify([text])
+        remote.rank([text])
     for _ in range(3):
         clock.now += 30
-        remote.classify(["f"])
+        remote.rank(["f"])
     service.error = None
     clock.now += 30
     for text in "ghi":
-        remote.classify([text])
+        remote.rank([text])
     assert [(record.levelname, record.message) for record in caplog.records] == [
         (
             "WARNING",
@@ -462,7 +462,7 @@ def test_another_reason_is_logged_again(
     remote = make(breaker_failures=1, breaker_seconds=30)
     for error in (transient(), transient(), permanent(), permanent()):
         service.error = error
-        remote.classify(["a"])
+        remote.rank(["a"])
         clock.now += 30
     assert ["Ask less" in caplog.messages[0], "Start the" in caplog.messages[1]] == [True, True]
     assert len(caplog.messages) == 2
@@ -474,7 +474,7 @@ def test_the_text_is_never_logged(
     caplog.set_level(logging.DEBUG)
     remote = make(breaker_failures=1)
     service.error = ValueError("'le secret de Paul' is not valid")
-    remote.classify(["le secret de Paul"])
+    remote.rank(["le secret de Paul"])
     assert remote.state is State.OPEN
     assert "ValueError" in caplog.text
     assert "secret" not in caplog.text
@@ -482,11 +482,11 @@ def test_the_text_is_never_logged(
 
 def test_statistics(service: Service, make: Make) -> None:
     remote = make(breaker_failures=2, concurrency=1)
-    remote.classify(["a", "a", "b"])
-    remote.classify(["a"])
+    remote.rank(["a", "a", "b"])
+    remote.rank(["a"])
     service.error = transient()
-    remote.classify(["c", "d", "e"])
-    remote.classify(["f"])
+    remote.rank(["c", "d", "e"])
+    remote.rank(["f"])
     assert remote.statistics() == {
         "texts": 8,
         "cached": 1,

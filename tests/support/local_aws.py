@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ BUCKET = "skills-bot-data"
 
 
 @contextlib.contextmanager
-def local_aws(**settings: float) -> Iterator[LocalAWS]:
+def local_aws(**settings: Any) -> Iterator[LocalAWS]:
     """Run a local AWS with a bucket, and lead this process's clients to it and nowhere else."""
     with LocalAWS(**settings) as aws, pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("AWS_")]:

@@ -34,13 +34,13 @@ from rasa.utils.endpoints import ClientResponseError, EndpointConfig
 
 from bot.runtime import rasa_patches
 from bot.runtime.rasa_patches import (
-    check_answers_quickly,
-    find_events_quickly,
+    cache_action_schema,
+    cache_event_types,
+    cache_execution_plans,
+    cache_tracker_states,
     keep_connections,
-    remember_states,
-    run_graphs_quickly,
+    parse_in_thread_pool,
     send_last_turn,
-    understand_in_threads,
 )
 from tests.support import HOST
 
@@ -64,7 +64,7 @@ BAD: list[Any] = [
 @pytest.fixture
 def quick() -> Iterator[RemoteAction]:
     original = RemoteAction._validate_action_result
-    check_answers_quickly()
+    cache_action_schema()
     yield RemoteAction("action_who_is", None)
     RemoteAction._validate_action_result = original
 
@@ -122,7 +122,7 @@ def test_the_action_server_is_sent_the_last_turn(monkeypatch: pytest.MonkeyPatch
 def original_events(monkeypatch: pytest.MonkeyPatch) -> Any:
     original = Event.resolve_by_type
     monkeypatch.setattr(Event, "resolve_by_type", staticmethod(original))
-    find_events_quickly()
+    cache_event_types()
     return original
 
 
@@ -169,7 +169,7 @@ def test_graphs_give_the_same(
     texts = ["Qui connaît Java ?", '/WHO_IS{"person": "Paul Martin"}', ""]
     before = [run(text) for text in texts]
     monkeypatch.setattr(DaskGraphRunner, "run", DaskGraphRunner.run)
-    run_graphs_quickly()
+    cache_execution_plans()
     assert [run(text) for text in [*texts, *texts]] == [*before, *before]
     with pytest.raises(GraphRunError, match="Missing input"):
         runner.run({}, targets=[metadata.core_target])
@@ -197,7 +197,7 @@ def test_states_are_those_of_rasa(monkeypatch: pytest.MonkeyPatch) -> None:
         return thorough(*arguments, **named)
 
     monkeypatch.setattr(DialogueStateTracker, "past_states", counted)
-    remember_states()
+    cache_tracker_states()
     for number, event in enumerate(events, start=1):
         tracker.update(event, domain)
         for omit in (False, True):
@@ -248,7 +248,7 @@ def test_messages_are_understood_in_threads(
     async def all_of_them() -> Any:
         return await asyncio.gather(*map(understand, texts))
 
-    understand_in_threads()
+    parse_in_thread_pool()
     found = asyncio.run(all_of_them())
     assert [one["text"] for one in found] == texts
     assert {name for _, name in seen} == set(texts)  # the context of each has come along

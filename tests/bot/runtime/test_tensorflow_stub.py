@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,8 +69,12 @@ def write_config(path: Path, *components: str) -> None:
     path.write_text(json.dumps(config))
 
 
-def write_model(path: Path, *components: str, age: float = 0) -> None:
-    nodes = {str(index): {"uses": name} for index, name in enumerate(components)}
+def write_model(
+    path: Path, *components: str, age: float = 0, config: dict[str, Any] | None = None
+) -> None:
+    nodes = {
+        str(index): {"uses": name, "config": config or {}} for index, name in enumerate(components)
+    }
     content = json.dumps({"predict_schema": {"nodes": nodes}}).encode()
     with tarfile.open(path, "w:gz") as archive:
         member = tarfile.TarInfo("./metadata.json")
@@ -115,6 +120,18 @@ def test_commands_without_need(project: Path, command: str) -> None:
 def test_commands_with_need_or_in_doubt(project: Path, command: str) -> None:
     write_config(project / "other.yml", "DIETClassifier")
     assert tensorflow_stub.is_needed_for(command.split())
+
+
+@pytest.mark.parametrize("name", ["DIETClassifier", OURS[0]])
+def test_a_fallback_may_need_it(project: Path, name: str) -> None:
+    """A classifier names another one, which stands in for it, in its configuration."""
+    fallback = {"fallback": {"name": OURS[0], "fallback": {"name": name}}}
+    pipeline = [{"name": OURS[0], **fallback}]
+    config = {"pipeline": pipeline, "policies": [{"name": "RulePolicy"}]}
+    (project / "config.yml").write_text(json.dumps(config))
+    write_model(project / "models" / "new.tar.gz", OURS[0], config=fallback)
+    for command in ("train", "run"):
+        assert tensorflow_stub.is_needed_for([command]) == (name == "DIETClassifier")
 
 
 def test_cross_validation_trains_the_configuration(project: Path) -> None:
