@@ -114,6 +114,15 @@ def wanted(context: Context) -> Query:
         *(c for c, r in zip(turn.constraints, recognised, strict=True) if r in said.constraints)
     )
     context.apply(*said.constraints)
+    # « docker » after « Docker » is the same
+    spelled = {(t.kind, fold(t.value)): t for c in before.constraints for t in c.terms}
+    respelled = (
+        dataclasses.replace(
+            c, terms=tuple(spelled.get((t.kind, fold(t.value)), t) for t in c.terms)
+        )
+        for c in said.constraints
+    )
+    said = said.with_(constraints=tuple(respelled))
     if turn.change in ("restore", "widen"):
         before, said = _restored(context, before, said)
         before, said = _widened(before, said) if turn.change == "widen" else (before, said)

@@ -431,7 +431,7 @@ def _merged(known: Sequence[Found], found: _Matches) -> list[Found]:
     # « people » says what kind of turn it is, whatever else its words stand for.
     opening = [entity for entity in found.sure if entity.value == "people"][:1]
     # « combien de consultants »: everybody, whatever their title
-    known = [e for e in known if not any(o.end == e.end and o.start < e.start for o in opening)]
+    known = [e for e in known if not any((o.start, o.end) == (e.start, e.end) for o in opening)]
     sure = [entity for entity in found.sure if entity.value != "people"]
     weak = [e for e in found.weak if not any(e.touches(k.start, k.end) for k in known)]
     # A name may be a month; no month is a name.

@@ -92,7 +92,7 @@ _OTHERS = word_set("qui ki quel quelle quels quelles quelqu qqn cherche recherch
 _SINCE = regex.compile(r"\bdepuis\s+(?:l[ae]s?\s+|l'|ce\s+)?\Z")
 # Not a « non ? » that asks for agreement.
 _NOT_THAT = regex.compile(r"\s*,?\s*(?:non|(?<!,)exclue?s?|(?<!,)exceptee?s?)\s*(?:[.,;!]|\Z)")
-_COURTESY = regex.compile(r"(?i)\b(?:[a-z]\.|m|mme|mr|mlle|monsieur|madame|mademoiselle)\b\.?")
+_COURTESY = regex.compile(r"(?i)\b(?:[a-z]\.|(?:m|mme|mr|mlle|monsieur|madame|mademoiselle)\b\.?)")
 # What may stand between a name and what its bearer asks: « (Carrefour) », « , de chez Orange, ».
 _APPOSITION = regex.compile(
     r"\s*(?:\([^)?\n]{1,40}\)?|,[^,?.\n]{1,40},|,|(?:de )?chez [^,?.\n]{1,30},?)?\s*"
@@ -290,7 +290,7 @@ class Scope:
                 if cue.end > person.start or gap.strip(" \t\n,.!:—–-"):
                     continue
                 signs = cue.kind == "author" and (
-                    after.startswith("\n") or self._ends_message(person)
+                    self._ends_message(person) or after.startswith("\n")
                 )
                 if signs or (cue.kind == "speaker" and not self._is_subject(person)):
                     person.role = "author"
@@ -386,7 +386,7 @@ class Scope:
         for entity in self._inside(start, end):
             if entity.kind in kinds:
                 entity.role = "context"
-            elif (entity.kind == "job_title" and "technology" in kinds) or (entity.kind, entity.value) == ("ask", "people"):
+            elif entity.kind == "job_title" and "technology" in kinds:
                 self._leave_out(entity)
         # A company that somebody took for a skill says nothing.
         self._leave_out(
@@ -604,8 +604,8 @@ class Scope:
             # « un framework JS, genre Vue ou React »: the family, or what it has for examples
             before = [e for e in positive if e.end <= cue.start and _SLOTS.get(e.kind) == "skill"]
             group = [e for e in positive if e.start >= cue.end and _SLOTS.get(e.kind) == "skill"]
-            near = self.text[before[-1].end : cue.start] if before else "."
-            if group and before[-1].kind == "family" and not _SENTENCE_END.search(near):
+            near = self.text[before[-1].end : cue.start] if before else ""
+            if before and group and before[-1].kind == "family" and not _SENTENCE_END.search(near):
                 groups.append([before[-1], *group])
                 positive = [e for e in positive if not any(e is one for one in groups[-1])]
         for slot in ("skill", "topic"):
