@@ -121,7 +121,7 @@ def _settled(
         return [entity]
     parts = [part for part in re.finditer(r"(?:(?!\s+ou\s)[\s\S])+", span) if part[0].strip()]
     stems = [re.sub(r"^\s*(?:ou\s+)?(?:(?:de |du |des |la |le |les )|[ld]['’])*", "", p[0]) for p in parts]
-    if all(_finds(directory, "topic", stem) for stem in stems):
+    if any(_finds(directory, "topic", stem) for stem in stems):
         group = {"group": f"or {entity['start']}"} if len(parts) > 1 else {}
         return [
             {

@@ -358,6 +358,9 @@ class Scope:
             after = self._inside(cue.end, len(self.text))
             if any(e.kind in _SLOTS and e.kind != "agency" for e in after):
                 self._take_as_context(begin, cue.start)
+                for entity in self._inside(begin, cue.start):
+                    if entity.kind == "person":
+                        entity.role = entity.role or "author"
                 self.covered.append((begin, cue.end))
 
     def _set_context(self) -> None:
