@@ -36,7 +36,11 @@ def about_person(context: Context, asked: Asked) -> Memory:
     pending = memory.pending.asked if memory.pending and memory.needs == "person" else Asked()
     if turn.rank is not None and memory.candidates:
         return _tell_by_rank(context, turn.rank, asked or pending)
-    if (turn.constraints or turn.availability) and chooses(context) and NAMESAKE not in asked.details:
+    if (
+        (turn.constraints or turn.availability)
+        and chooses(context)
+        and NAMESAKE not in asked.details
+    ):
         return _tell_by_property(context, asked or pending)
     if memory.needs == "person" and turn.is_bare and turn.text:
         context.apply(*turn.constraints)

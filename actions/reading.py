@@ -120,7 +120,10 @@ def _settled(
     if not guessed:
         return [entity]
     parts = [part for part in re.finditer(r"(?:(?!\s+ou\s)[\s\S])+", span) if part[0].strip()]
-    stems = [re.sub(r"^\s*(?:ou\s+)?(?:(?:de |du |des |la |le |les )|[ld]['’])*", "", p[0]) for p in parts]
+    stems = [
+        re.sub(r"^\s*(?:ou\s+)?(?:(?:de |du |des |la |le |les )|[ld]['’])*", "", p[0])
+        for p in parts
+    ]
     if any(_finds(directory, "topic", stem) for stem in stems):
         group = {"group": f"or {entity['start']}"} if len(parts) > 1 else {}
         return [
@@ -135,7 +138,9 @@ def _settled(
             for part, stem in zip(parts, stems, strict=True)
         ]
     others = (e for e in entities if e is not entity and e["entity"] in _HEADS)
-    if any(e.get("role") is None and _finds(directory, e["entity"], str(e["value"])) for e in others):
+    if any(
+        e.get("role") is None and _finds(directory, e["entity"], str(e["value"])) for e in others
+    ):
         return [{**entity, "entity": "unsupported"}]
     return [entity]
 

@@ -45,7 +45,9 @@ def respond(context: Context) -> Memory:
         turn.names_person or memory.collaborator_id or not memory.list_query
     ):
         # « rien à Lyon dans le même genre ? », after a list
-        return about_people(dataclasses.replace(context, turn=dataclasses.replace(turn, follow_up=True)))
+        return about_people(
+            dataclasses.replace(context, turn=dataclasses.replace(turn, follow_up=True))
+        )
     for ask in (SUBSTITUTE, NAMESAKE):
         if ask in turn.asks:
             return about_person(context, Asked(details=(ask, *turn.details)))

@@ -96,8 +96,8 @@ class Turn:
     ``text`` is the message itself where a person typed it, None for a button's ``/INTENT{…}``.
     ``constraints`` are all that it says of people wanted, ``availability`` among them only where
     the turn cannot mean one person's. ``query`` comes whole from a button. ``rank`` -1 is the last.
-    ``rest`` are words that nobody recognised, which may name a person. ``same_place`` is « là-bas »,
-    ``others`` « à part elle », of whom was talked about.
+    ``rest`` are words that nobody recognised, which may name a person. ``same_place`` is
+    « là-bas », where was talked about, ``others`` « à part elle », of whom was.
     """
 
     text: str | None = None

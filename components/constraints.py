@@ -7,7 +7,6 @@ import json
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -27,7 +26,7 @@ from common.config import Rule, integer, optional
 from common.text import fold_aligned
 from components.component import TrainableComponent, TrainingError, source_fingerprint
 from components.lexicon import typo_budget, word_key, word_set
-from components.scope import EXCLUDABLE, Cue, Found, Scope, Word
+from components.scope import EXCLUDABLE, Cue, Found, Scope, Word, is_guess
 from components.tokenizer import token_spans
 from components.words import commonest_words, word_list_path
 
@@ -39,8 +38,6 @@ _FORMAT = 1
 _NAME = regex.compile(r"(?P<entity>\w+)(?:=(?P<value>[\w+-]+))?(?:/(?P<role>\w+))?(?P<weak>\?)?")
 _PART = regex.compile(r"<([A-Z]+)>")
 _CUE = "cue"
-# Names that an extractor may have found by their context alone.
-_GUESSED = ("technology", "job_title", "person")
 
 # Between several people that were taken for one.
 _BETWEEN = regex.compile(r"\s+(?:ni|et|ou)\s+|\s*[:;«»>\n]+\s*")
@@ -340,29 +337,24 @@ def _ordinary_words(training_data: TrainingData) -> set[str]:
     return words
 
 
-def _is_guess(name: Found) -> bool:
-    """Whether a name was found by its context alone."""
-    return name.kind in _GUESSED and name.source.get(EXTRACTOR) != "GazetteerEntityExtractor"
-
-
 def _pieces(name: Found) -> list[Found]:
     """Return what was taken for one name as those that it lists: « quang ni aurélie »."""
     if name.kind != "person" or len(name.value) != name.end - name.start:
         return [name]
-    cuts = [(0, 0), *(m.span() for m in _BETWEEN.finditer(name.value))]
-    spans = pairwise([*(place for cut in cuts for place in cut)][1:] + [len(name.value)])
-    return [
-        dataclasses.replace(
-            name, start=name.start + start, end=name.start + end, value=name.value[start:end]
-        )
-        for start, end in [*spans][::2]
-        if start < end
-    ]
+    pieces, start = [], 0
+    gaps = [match.span() for match in _BETWEEN.finditer(name.value)]
+    for end, following in [*gaps, (len(name.value), 0)]:
+        piece = name.value[start:end]
+        if piece:
+            begin = name.start + start
+            pieces.append(dataclasses.replace(name, start=begin, end=name.start + end, value=piece))
+        start = following
+    return pieces
 
 
 def _trimmed(name: Found, found: _Matches) -> Found:
     """Return a name that was found by its context without what a pattern has at its ends."""
-    if not _is_guess(name) or len(name.value) != name.end - name.start:
+    if not is_guess(name) or len(name.value) != name.end - name.start:
         return name
     # « Évitez-moi Paul Martin »
     heads = [c.end for c in found.cues if c.start <= name.start < c.end < name.end]
@@ -386,7 +378,7 @@ def _absorbed(known: Sequence[Found], found: _Matches) -> list[Found]:
             (o for o in found.sure if o.value == "certificate" and 0 < name.start - o.end < 2),
             None,
         )
-        if told is None or not _is_guess(name):
+        if told is None or not is_guess(name):
             kept.append(name)
         else:
             told.end = name.end

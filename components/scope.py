@@ -37,6 +37,8 @@ _SLOTS = {
 }
 EXCLUDABLE = {**_SLOTS, "person": "person", "detail": "detail"}
 _QUALIFIED = ("technology", "family")
+# Names that an extractor may have found by their context alone.
+_GUESSED = ("technology", "job_title", "person")
 
 _OR = word_set("ou soit sinon voire")
 _AND = word_set("et ainsi que aussi egalement puis plus avec mais en outre")
@@ -53,8 +55,8 @@ _PARTITIVES = word_set("du des un une")
 _ENDS = word_set("mais plutot alors donc oui sinon qui")
 # Who asks is named with one of these in front, and none of the others in between.
 _DETERMINERS = word_set(
-    "un une le la l mon ma mes notre nos son sa leur leurs votre certain certaine cet cette m mr mme "
-    "mlle monsieur madame"
+    "un une le la l mon ma mes notre nos son sa leur leurs votre certain certaine cet cette "
+    "m mr mme mlle monsieur madame"
 )
 _ASKING = word_set(
     "qui ki que qu quel quelle quels quelles dont je j on nous vous tu il ils faut besoin cherche "
@@ -105,12 +107,14 @@ _OF_AGENCY = word_set("de du d l agence la")
 _SIGNATURE = 12
 # A sentence that asks for people, and one that begins as a question of its own.
 _ASKS = regex.compile(
-    r"\b(?:(?:savoir|on a|tu as|vois|connais) qui|quelqu'un|qqn|kelkun|cherch\w+|recherch\w+|besoin|faut|faudrait|trouv\w+|propos\w+|"
+    r"\b(?:(?:savoir|on a|tu as|vois|connais) qui|quelqu'un|qqn|kelkun|cherch\w+|recherch\w+|"
+    r"besoin|faut|faudrait|trouv\w+|propos\w+|"
     r"conn?ai\w+|veu[xt]|voudr\w+|souhait\w+|demand\w+|reclam\w+|avez|aurai\w*|auri\w+|as-tu)\b"
 )
 _QUESTION = regex.compile(
-    r"\W*(?:et |donc |alors |bref |du coup )?,?\s*(?:qui|ki|a qui|quel|quelqu'un|vers qui|tu (?:connais|as|vois)|"
-    r"on a qui|(?:avez|auriez|connaissez)[ -]vous|as[ -]tu|(?:savez|sais|peux)[ -](?:vous|tu))\b"
+    r"\W*(?:et |donc |alors |bref |du coup )?,?\s*(?:qui|ki|a qui|quel|quelqu'un|vers qui|"
+    r"tu (?:connais|as|vois)|on a qui|(?:avez|auriez|connaissez)[ -]vous|as[ -]tu|"
+    r"(?:savez|sais|peux)[ -](?:vous|tu))\b"
 )
 _PRONOUN = regex.compile(r"-(?:le|la|les)\b|\s+(?:elle|lui)\b(?!-)")
 _SENTENCE_END = regex.compile(r"[.;?!\n]")
@@ -344,15 +348,20 @@ class Scope:
 
     def _set_askers(self) -> None:
         """« Une banque lyonnaise veut … »: whatever describes who asks is no demand."""
+
+        def asking(words: Sequence[Word]) -> bool:
+            return any(word.key in _ASKING for word in words)
+
         for cue in self._cues("asks"):
             before = self.text[: cue.start]
-            start = max((m.end() for m in regex.finditer(r"[;?!\n:]|(?<!\b[Mm])\.", before)), default=0)
+            start = max(
+                (m.end() for m in regex.finditer(r"[;?!\n:]|(?<!\b[Mm])\.", before)), default=0
+            )
             commas = [m.end() for m in regex.finditer(",", before) if m.end() > start]
             for begin in [start, *commas]:
                 words = [word for word in self.words if begin <= word.start < cue.start]
-                if words and words[0].key in _DETERMINERS:
-                    if not any(word.key in _ASKING for word in words):
-                        break
+                if words and words[0].key in _DETERMINERS and not asking(words):
+                    break
             else:
                 continue
             after = self._inside(cue.end, len(self.text))
@@ -361,6 +370,8 @@ class Scope:
                 for entity in self._inside(begin, cue.start):
                     if entity.kind == "person":
                         entity.role = entity.role or "author"
+                    elif entity.role == "context" and is_guess(entity):
+                        self._leave_out(entity)  # their company
                 self.covered.append((begin, cue.end))
 
     def _set_context(self) -> None:
@@ -391,10 +402,6 @@ class Scope:
                 entity.role = "context"
             elif entity.kind == "job_title" and "technology" in kinds:
                 self._leave_out(entity)
-        # A company that somebody took for a skill says nothing.
-        self._leave_out(
-            *(e for e in self._inside(start, end) if e.role == "context" and _is_guess(e))
-        )
 
     def _ends_message(self, person: Found) -> bool:
         """Whether only more lines of a signature follow ``person``; none of them counts."""
@@ -468,7 +475,7 @@ class Scope:
                 end = word.end
         self.entities = [e for e in self.entities if not e.touches(start, end)]
         # « chez Airbus à Blagnac »: where they are
-        place = [e for e in self._inside(end, end + 4) if _is_guess(e) and e.kind == "technology"]
+        place = [e for e in self._inside(end, end + 4) if is_guess(e) and e.kind == "technology"]
         if place and fold(self.text[end : place[0].start]).strip() == "a":
             self.covered.append((place[0].start, place[0].end))
             self._leave_out(*place[:1])
@@ -709,9 +716,9 @@ class Scope:
         )
 
 
-def _is_guess(name: Found) -> bool:
+def is_guess(name: Found) -> bool:
     """Whether a name was found by its context alone."""
-    return name.source.get(EXTRACTOR) not in (None, "GazetteerEntityExtractor")
+    return name.kind in _GUESSED and name.source.get(EXTRACTOR) != "GazetteerEntityExtractor"
 
 
 def _invert(level: Found) -> None:

@@ -21,7 +21,7 @@ from tests.support import ROOT
 DOMAIN = yaml.safe_load((ROOT / "domain.yml").read_text(encoding="utf-8"))
 PEOPLE = """\
 id,first_name,last_name,agency,job_title,email,phone,skills,biography
-P1,Yoni,Blanc,Nancy,Technicien,yoni@example.com,,Génie climatique:4;NF C 15-100:3,A construit des ponts.
+P1,Yoni,Blanc,Nancy,Technicien,yoni@example.com,,Génie climatique:4;NF C 15-100:3,Des ponts.
 P2,Rose,Petit,Metz,Technicienne,rose@example.com,,Oracle 19c:3;Plomberie:2;K8s:1,
 P3,Malo,Guivarc'h,Metz,Conducteur de travaux,malo@example.com,,Marchés publics:5;Java 17:2;Go:3,
 P4,Paul,Martin,Nancy,Développeur,paul@example.com,,Java:4;Oracle:5,

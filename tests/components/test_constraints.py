@@ -248,10 +248,10 @@ def test_what_looks_like_a_date_and_is_none(extractor: ConstraintExtractor, text
         ),
         (
             "Le [chef de projet](job_title) de [Sogetel](technology) réclame du [Go](technology)",
-            "technology=Sogetel/context technology=Go",
+            "technology=Go",
         ),
         (
-            "Le client est une mutuelle, avec du [Java](technology). Qui connaît [Go](technology) ?",
+            "Le client est une mutuelle, en [Java](technology). Qui connaît [Go](technology) ?",
             "topic=mutuelle/context technology=Java/context technology=Go",
         ),
         ("Projet [Java](technology). Il faut aussi du [Go](technology).",
