@@ -31,9 +31,16 @@ from rasa.shared.nlu.training_data.training_data import TrainingData
 from common.config import Rule, integer, optional, unknown_name
 from common.text import fold
 from components.component import TrainableComponent, source_fingerprint
-from components.lexicon import Lexicon, Match, join_keys, typo_budget, word_key, word_set
+from components.lexicon import (
+    Lexicon,
+    Match,
+    commonest_words,
+    join_keys,
+    typo_budget,
+    word_key,
+    word_set,
+)
 from components.tokenizer import APOSTROPHES, token_spans
-from components.words import commonest_words
 
 logger = logging.getLogger(__name__)
 
@@ -157,7 +164,6 @@ class GazetteerEntityExtractor(TrainableComponent, EntityExtractorMixin):
             "common.text",
             "components.lexicon",
             "components.tokenizer",
-            "components.words",
         )
 
     def train(self, training_data: TrainingData) -> Resource:
