@@ -159,7 +159,7 @@ def _with_property(
         or bool(context.turn.details)
         or any(c.kinds - {"technology"} for c in heads)
     )
-    if not (heads and tells_apart) or not matches:
+    if not (heads and tells_apart) or len(matches) < 2:
         return matches, total
     ids = [person.id for person in matches]
     # Where no namesake has all of it, what one of them has tells nevertheless.
@@ -360,17 +360,18 @@ def _tell(context: Context, memory: Memory, person: Collaborator, asked: Asked) 
         rest = tuple(detail for detail in asked.details if detail != NAMESAKE)
         return _tell_namesake(context, person, Asked(details=rest))
     technology = _technology_of_interest(memory, person)
+    details = _known_details(asked.details)
     if asked.technologies:
+        details = tuple(detail for detail in details if detail != "skills")
         names = tuple(_tell_skill(context, person, skill) for skill in asked.technologies)
         context.apply(*(c for c in context.turn.constraints if c.kind == "technology"))
         skills = (Constraint((Term("technology", name),)) for name in names)
         of_person = Constraint((Term("person", person.full_name),))
         memory = memory.with_(query=Query((*skills, of_person)), next_offset=None)
         technology = names[-1]
-    elif details := _known_details(asked.details):
-        for detail in details:
-            _tell_detail(context, person, detail)
-    else:
+    for detail in details:
+        _tell_detail(context, person, detail)
+    if not (asked.technologies or details):
         _tell_card(context, person)
     # « et le deuxième ? » after one of a list; another person's card ends that list.
     listed = memory.candidates if person.id in memory.candidates else ()

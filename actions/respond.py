@@ -53,7 +53,7 @@ def respond(context: Context) -> Memory:
             return about_person(context, Asked(details=(ask, *turn.details)))
     if turn.names_person:
         if turn.persons and (
-            (turn.details and turn.has_head)
+            (turn.details and turn.has_head and _is_ambiguous(context))
             or any(c.kinds & {"job_title", "topic"} for c in turn.constraints)
         ):
             return about_person(context, Asked(details=turn.details))  # tells namesakes apart
@@ -83,6 +83,11 @@ def respond(context: Context) -> Memory:
     if context.intent == WHO_IS or memory.needs == "person":
         return about_person(context, Asked())
     return about_people(context)
+
+
+def _is_ambiguous(context: Context) -> bool:
+    """Whether somebody else has the name, so that what else is said tells who is meant."""
+    return context.directory.find_people(context.turn.persons[0], limit=2).total > 1
 
 
 def _only_mentions(context: Context) -> bool:
