@@ -292,14 +292,13 @@ def _name_the_rest(context: Context) -> None:
     reply = context.reply
     rest = [constraint for constraint in context.turn.demands if constraint not in context.applied]
 
-    def quoted(unsupported: bool) -> str:
-        labels = [label(reply, c) for c in rest if (c.kind == "unsupported") == unsupported]
-        return ", ".join(reply.phrase("utter_label_quoted", what=what) for what in labels)
-
-    if what := quoted(True):
-        reply("utter_not_in_directory", what=what)
-    if what := quoted(False):
-        reply("utter_not_considered", what=what)
+    responses = {"unsupported": "utter_not_in_directory", "context": "utter_taken_as_context"}
+    named: dict[str, list[str]] = {}
+    for constraint in rest:
+        quoted = reply.phrase("utter_label_quoted", what=label(reply, constraint))
+        named.setdefault(responses.get(constraint.kind, "utter_not_considered"), []).append(quoted)
+    for response, what in sorted(named.items(), reverse=True):
+        reply(response, what=", ".join(dict.fromkeys(what)))
 
 
 def _changes(before: Memory, after: Memory) -> list[EventType]:

@@ -21,6 +21,7 @@ from actions.conversation import Context, Memory, Pending
 from actions.directory import Found, Listed
 from actions.query import Constraint, Query, Term
 from actions.reply import MISSING
+from common.text import fold
 
 # Conditions offered to be dropped, and skills of an agency.
 MAX_OFFERS = 3
@@ -81,9 +82,13 @@ def wanted(context: Context) -> Query:
         return Query()
     recognised = [_recognised(context, constraint) for constraint in turn.constraints]
     demands = [*recognised, *filter(None, [turn.availability])]
+    demands += _of_the_talk(context)
     loose = [constraint for constraint in demands if constraint.kind == "level"]
+    if "level" in turn.drops:
+        context.apply(*loose)  # « confirmé, c'est trop demander : tous niveaux »
+        loose = []
     said = Query(
-        tuple(c for c in demands if c.kind not in ("level", "unknown", "unsupported")),
+        tuple(c for c in demands if c.kind not in ("level", "unknown", "unsupported", "context")),
         turn.order,
         turn.limit,
         turn.offset,
@@ -110,6 +115,18 @@ def wanted(context: Context) -> Query:
         *(c for c, r in zip(turn.constraints, recognised, strict=True) if r in said.constraints)
     )
     context.apply(*said.constraints)
+    # « docker » after « Docker » is the same
+    spelled = {(t.kind, fold(t.value)): t for c in before.constraints for t in c.terms}
+    respelled = (
+        dataclasses.replace(
+            c, terms=tuple(spelled.get((t.kind, fold(t.value)), t) for t in c.terms)
+        )
+        for c in said.constraints
+    )
+    said = said.with_(constraints=tuple(respelled))
+    if turn.change in ("restore", "widen"):
+        before, said = _restored(context, before, said)
+        before, said = _widened(before, said) if turn.change == "widen" else (before, said)
     if turn.change in ("drop", "replace"):
         # « enlève Docker », « Vue à la place de React », « non, Kotlin, pas Java »: what was asked
         # for before is no condition any more, rather than excluded.
@@ -128,9 +145,51 @@ def wanted(context: Context) -> Query:
     # « montre-les moi tous » goes on as well
     shows_more = not said and (turn.limit or turn.order != "level" or "number" in turn.asks)
     alone = (turn.has_head or (asks_anew and not shows_more)) and not goes_on
-    add = turn.change in ("add", "drop") or turn.choice == "several"
+    add = turn.change in ("add", "drop", "widen") or turn.choice == "several"
     query = said if alone else before.refined(said, add=add)
     return _levelled(context, query, loose)
+
+
+def _of_the_talk(context: Context) -> list[Constraint]:
+    """« Là-bas », « à part elle »: where, and whom, was talked about."""
+    turn, memory = context.turn, context.memory
+    person = context.directory.get(memory.collaborator_id or "")
+    found = []
+    if turn.others and person:
+        found.append(Constraint((Term("person", person.full_name),), excluded=True))
+    if turn.same_place and not Query(turn.constraints).of_kind({"agency"}):
+        places = memory.list_query.of_kind({"agency"})
+        if not places and person:
+            places = (Constraint((Term("agency", person.agency),)),)
+        found += places
+    return found
+
+
+def _restored(context: Context, before: Query, said: Query) -> tuple[Query, Query]:
+    """« Nantes, c'est bon », « remets Claire »: they are excluded no more, and no condition."""
+    persons = tuple(Constraint((Term("person", name),)) for name in context.turn.persons)
+    wanted = (*persons, *(c for c in said.constraints if not c.excluded))
+    lifted = []
+    for constraint in before.constraints:
+        names = [fold(term.value) for term in constraint.terms if constraint.excluded]
+        for back in wanted:
+            value = fold(back.terms[0].value)
+            if back.kind == constraint.kind and any(n in value or value in n for n in names):
+                lifted.append(constraint)
+                context.apply(back)
+                said = said.without(back).with_(offset=said.offset)
+    return before.without(*lifted), said
+
+
+def _widened(before: Query, said: Query) -> tuple[Query, Query]:
+    """« Élargis aux architectes »: one more alternative to what was asked for."""
+    for more in [c for c in said.constraints if not c.excluded]:
+        same = next(iter(before.of_kind(more.kinds)), None)
+        if same is not None:
+            wider = dataclasses.replace(same, terms=(*same.terms, *more.terms))
+            kept = tuple(wider if c is same else c for c in before.constraints)
+            before, said = before.with_(constraints=kept), said.without(more)
+    return before, said
 
 
 def _recognised(context: Context, constraint: Constraint) -> Constraint:
@@ -407,7 +466,7 @@ def _tell_agencies(context: Context, query: Query) -> Memory:
         what = ", ".join(part["label"] for part in query_parts(context.reply, query))
         context.reply("utter_agencies_with", what=what, agencies=agencies)
     else:
-        context.reply("utter_agencies", agencies=agencies)
+        context.reply("utter_agencies", agencies=agencies, total=len(counts))
     return context.memory.with_(query=query or context.memory.query, pending=None)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from actions.cards import intent_payload, query_payload
 from actions.conversation import Context, Memory, Question
-from actions.query import SKILL_KINDS, Constraint, Query, Term
+from actions.query import SEARCHED_KINDS, SKILL_KINDS, Constraint, Query, Term
 from actions.reply import MISSING
 from actions.respond import respond
 
@@ -68,16 +68,25 @@ def _suggest(context: Context) -> None:
 
 def _is_of_the_directory(context: Context) -> bool:
     """Whether the turn operates on people and skills: mere mention of them may be off-topic."""
-    turn = context.turn
+    turn, memory = context.turn, context.memory
     if turn.contact or _says_no_more(context):
         return True
-    if any(c.kinds & {"unknown", "topic"} for c in turn.constraints):
-        return False
     counts = turn.asks & {"people", "number"}
     if turn.persons:
         # « Aminata parle anglais ? »: that is not known of her, and said
         of_them = any(c.kinds & {"unsupported", *SKILL_KINDS} for c in turn.constraints)
+        of_them = of_them or bool(turn.details or turn.availability or turn.asks)
         return of_them and bool(context.directory.find_people(turn.persons[0]).matches)
+    if any(c.kinds & {"unknown", "topic"} for c in turn.constraints):
+        return False
+    if turn.details and memory.candidates and (turn.rank is not None or turn.reference):
+        return True  # « la première est libre quand ? »
+    if memory.query and (turn.drops or (turn.sought and turn.change)):
+        return True  # « le Docker n'est plus exigé »
+    if memory.query and any(c.excluded and c.kind in SEARCHED_KINDS for c in turn.constraints):
+        return True
+    if turn.has_head and turn.availability and turn.technologies:
+        return True
     # « quelle ville est la capitale ? » asks for no agency of ours
     names_agencies = "agencies" in turn.asks and "agence" in (turn.text or "").lower()
     if names_agencies or ("number" in turn.asks and turn.agency):

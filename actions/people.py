@@ -18,6 +18,7 @@ from actions.conversation import Asked, Context, Memory, Pending
 from actions.directory import Collaborator, Skill
 from actions.query import HEAD_KINDS, Constraint, Query, Term
 from actions.reply import MISSING, Reply
+from common.text import fold
 
 # People offered at once, and skills on a card.
 MAX_CHOICES = 5
@@ -42,7 +43,11 @@ def about_person(context: Context, asked: Asked) -> Memory:
     pending = memory.pending.asked if memory.pending and memory.needs == "person" else Asked()
     if turn.rank is not None and memory.candidates:
         return _tell_by_rank(context, turn.rank, asked or pending)
-    if (turn.constraints or turn.availability) and chooses(context):
+    if (
+        (turn.constraints or turn.availability)
+        and chooses(context)
+        and NAMESAKE not in asked.details
+    ):
         return _tell_by_property(context, asked or pending)
     if memory.needs == "person" and turn.is_bare and turn.text:
         context.apply(*turn.constraints)
@@ -125,6 +130,12 @@ def _tell_by_name(context: Context, names: Sequence[str], asked: Asked) -> Memor
                     found = elsewhere
         matches, wanted = _answer_to_ours(memory, found.matches, asked)
         total = found.total if matches == found.matches else len(matches)
+        if total > 1:
+            # « Saint-Martin » means those, rather than everybody called Martin.
+            same = context.directory.find_people(name, agency=agency, limit=MAX_NAMESAKES).matches
+            exact = tuple(p for p in same if fold(p.last_name) == fold(name))
+            if 0 < len(exact) < total:
+                matches, total = exact[:MAX_CHOICES], len(exact)
         matches, total = _with_property(context, matches, total)
         memory = memory.with_(person=name)
         if len(matches) == 1:
@@ -143,8 +154,9 @@ def _with_property(
     """Keep those of several namesakes whom the skills, title or topic of the turn fit, if any."""
     heads = tuple(c for c in context.turn.constraints if c.kinds & HEAD_KINDS)
     tells_apart = (
-        context.intent == "WHO_IS"
+        context.intent != "WHO_KNOWS_ABOUT"
         or context.turn.choice == "one"
+        or bool(context.turn.details)
         or any(c.kinds - {"technology"} for c in heads)
     )
     if not (heads and tells_apart) or len(matches) < 2:
@@ -345,19 +357,21 @@ def _tell(context: Context, memory: Memory, person: Collaborator, asked: Asked) 
     if SUBSTITUTE in asked.details:
         return tell_alike(context, memory, person)
     if NAMESAKE in asked.details:
-        return _tell_namesake(context, person)
+        rest = tuple(detail for detail in asked.details if detail != NAMESAKE)
+        return _tell_namesake(context, person, Asked(details=rest))
     technology = _technology_of_interest(memory, person)
+    details = _known_details(asked.details)
     if asked.technologies:
+        details = tuple(detail for detail in details if detail != "skills")
         names = tuple(_tell_skill(context, person, skill) for skill in asked.technologies)
         context.apply(*(c for c in context.turn.constraints if c.kind == "technology"))
         skills = (Constraint((Term("technology", name),)) for name in names)
         of_person = Constraint((Term("person", person.full_name),))
         memory = memory.with_(query=Query((*skills, of_person)), next_offset=None)
         technology = names[-1]
-    elif details := _known_details(asked.details):
-        for detail in details:
-            _tell_detail(context, person, detail)
-    else:
+    for detail in details:
+        _tell_detail(context, person, detail)
+    if not (asked.technologies or details):
         _tell_card(context, person)
     # « et le deuxième ? » after one of a list; another person's card ends that list.
     listed = memory.candidates if person.id in memory.candidates else ()
@@ -366,12 +380,14 @@ def _tell(context: Context, memory: Memory, person: Collaborator, asked: Asked) 
     return memory.with_(collaborator_id=person.id, candidates=listed, pending=None)
 
 
-def _tell_namesake(context: Context, person: Collaborator) -> Memory:
-    """Tell about the other one who bears the name of ``person``."""
+def _tell_namesake(context: Context, person: Collaborator, asked: Asked) -> Memory:
+    """Tell what is ``asked`` about the other one who bears the name of ``person``."""
     found = context.directory.find_people(person.full_name, limit=MAX_CHOICES)
     others = [p for p in found.matches if p.id != person.id and p.full_name == person.full_name]
-    if others:
-        return choose(context, others, Asked())
+    there = [p for p in others if fold(p.agency) == fold(context.turn.agency or "")]
+    if there or others:
+        context.apply(*Query(context.turn.constraints).of_kind({"agency"} if there else ()))
+        return choose(context, there or others, asked)
     context.reply("utter_no_namesake", name=person.full_name)
     return context.memory.with_(collaborator_id=person.id, pending=None)
 

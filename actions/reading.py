@@ -10,14 +10,18 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from actions.directory import Spotted
+from actions.directory import Found, PeopleFound, Spotted
 from actions.directory.matching import skill_key, without_version
+from actions.query import Constraint, Query, Term
 from common.text import fold
 
 # Entities that a name may take the place of: what an extractor guessed by its context.
 _NAMES = frozenset(("technology", "family", "job_title", "topic", "person", "agency"))
 _GUESSED = _NAMES | {"unknown", "unsupported", "level", "limit", "rank", "date"}
 _OF_SKILLS = frozenset(("technology", "family"))
+_HEADS = _OF_SKILLS | {"job_title", "topic"}
+# What finds names by the words around them, and in no list.
+_GUESSER = "FrenchCRFEntityExtractor"
 
 _ARTICLES = r"(?:\s*\b(?:bien|de|du|des|le|la|les|l|d|un|une|en|a|au|fait|faire)\b['’]?)*\s*"
 _NOT = r"(?:sauf|hors|hormis|sans|excepte|ni|jamais|a part|en dehors|(?<!pourquoi )pas)"
@@ -36,7 +40,7 @@ _FRAME = frozenset((
     "peux", "pouvez", "mail", "email", "adresse", "numero", "tel", "telephone", "portable", "nom",
     "prenom", "fiche", "profil", "monsieur", "madame", "mr", "mme", "mlle", "quel", "quelle", "son",
     "sa", "ses", "mon", "ma", "mes", "avoir", "ai", "as", "pour", "sur", "avec", "chez", "dans",
-    "ki", "kel", "cest", "comment", "joindre", "contacter",
+    "ki", "kel", "cest", "comment", "joindre", "contacter", "quand", "combien",
     # of one about skills
     "quelqu", "qqn", "quelque", "personne", "personnes", "gens", "monde", "connaissent", "maitrise",
     "maitrisent", "maitriser", "fait", "font", "faire", "pratique", "pratiquent", "utilise",
@@ -54,6 +58,14 @@ class Spotter(Protocol):
 
     def knows_skill(self, name: str) -> bool:
         """Whether a skill has that name."""
+        ...
+
+    def find(self, query: Query) -> Found:
+        """People whom a query fits."""
+        ...
+
+    def find_people(self, name: str) -> PeopleFound:
+        """People of that name."""
         ...
 
 
@@ -75,7 +87,66 @@ def reread(message: Mapping[str, Any], directory: Spotter) -> Mapping[str, Any]:
             found.append(_entity(name, there, text))
     kept = [entity for entity in entities if entity not in gone]
     merged = sorted([*kept, *found], key=lambda e: e["start"])
+    merged = [new for old in merged for new in _settled(old, merged, text, directory)]
     return {**message, "entities": _joined(merged, text)}
+
+
+def _settled(
+    entity: Mapping[str, Any], entities: Sequence[Mapping[str, Any]], text: str, directory: Spotter
+) -> list[Mapping[str, Any]]:
+    """Return what a word that is in no list is in this directory.
+
+    It may be the name of somebody, typed without a capital, or words of a biography. What is none
+    of these, beside what people are looked for by, is not understood rather than a skill that
+    nobody has.
+    """
+    span = text[entity["start"] : entity["end"]]
+    guessed = (
+        entity["entity"] == "technology"
+        and entity.get("extractor") == _GUESSER
+        and entity.get("value") == span
+        and not _finds(directory, "technology", span)
+    )
+    if not (guessed or entity["entity"] == "unknown") or entity.get("group"):
+        return [entity]
+    word, role = fold(span), entity.get("role")
+    if any(
+        word in (fold(person.last_name), fold(person.first_name))
+        for person in directory.find_people(span).matches
+    ):
+        if not role and _EXCLUDED.search(fold(text[: entity["start"]])):
+            role = "excluded"
+        return [{**entity, "entity": "person", "value": span, "role": role}]
+    if not guessed:
+        return [entity]
+    parts = [part for part in re.finditer(r"(?:(?!\s+ou\s)[\s\S])+", span) if part[0].strip()]
+    stems = [
+        re.sub(r"^\s*(?:ou\s+)?(?:(?:de |du |des |la |le |les )|[ld]['’])*", "", p[0])
+        for p in parts
+    ]
+    if any(_finds(directory, "topic", stem) for stem in stems):
+        group = {"group": f"or {entity['start']}"} if len(parts) > 1 else {}
+        return [
+            {
+                **entity,
+                **group,
+                "entity": "topic",
+                "start": entity["start"] + part.end() - len(stem),
+                "end": entity["start"] + part.end(),
+                "value": stem,
+            }
+            for part, stem in zip(parts, stems, strict=True)
+        ]
+    others = (e for e in entities if e is not entity and e["entity"] in _HEADS)
+    if any(
+        e.get("role") is None and _finds(directory, e["entity"], str(e["value"])) for e in others
+    ):
+        return [{**entity, "entity": "unsupported"}]
+    return [entity]
+
+
+def _finds(directory: Spotter, kind: str, value: str) -> bool:
+    return bool(directory.find(Query((Constraint((Term(kind, value),)),), limit=1)).total)
 
 
 def _is_placed(entity: object) -> bool:

@@ -18,6 +18,11 @@ def respond(context: Context) -> Memory:
     turn, memory = context.turn, context.memory
     if turn.contact:
         return about_person(context, Asked(details=turn.details))
+    if turn.change == "restore" and memory.query:
+        return about_people(context)
+    if turn.persons and (turn.more or turn.others) and turn.has_head:
+        # « un autre que Paul en Java », « on n'a pas que Paul en Java ? »
+        return about_people(dataclasses.replace(context, turn=turn.excluding_persons()))
     if _only_mentions(context):
         # Not applied, so it is said that the name was not looked for.
         return about_people(dataclasses.replace(context, turn=turn.without_persons()))
@@ -36,11 +41,21 @@ def respond(context: Context) -> Memory:
                 ),
                 Asked(details=turn.details),
             )
+    if SUBSTITUTE in turn.asks and not (
+        turn.names_person or memory.collaborator_id or not memory.list_query
+    ):
+        # « rien à Lyon dans le même genre ? », after a list
+        return about_people(
+            dataclasses.replace(context, turn=dataclasses.replace(turn, follow_up=True))
+        )
     for ask in (SUBSTITUTE, NAMESAKE):
         if ask in turn.asks:
-            return about_person(context, Asked(details=(ask,)))
+            return about_person(context, Asked(details=(ask, *turn.details)))
     if turn.names_person:
-        if turn.persons and any(c.kinds & {"job_title", "topic"} for c in turn.constraints):
+        if turn.persons and (
+            (turn.details and turn.has_head and _is_ambiguous(context))
+            or any(c.kinds & {"job_title", "topic"} for c in turn.constraints)
+        ):
             return about_person(context, Asked(details=turn.details))  # tells namesakes apart
         # « Il ne connaît pas Docker ? » asks whether he does.
         skills = [c for c in turn.constraints if c.kinds & SKILL_KINDS]
@@ -68,6 +83,11 @@ def respond(context: Context) -> Memory:
     if context.intent == WHO_IS or memory.needs == "person":
         return about_person(context, Asked())
     return about_people(context)
+
+
+def _is_ambiguous(context: Context) -> bool:
+    """Whether somebody else has the name, so that what else is said tells who is meant."""
+    return context.directory.find_people(context.turn.persons[0], limit=2).total > 1
 
 
 def _only_mentions(context: Context) -> bool:

@@ -30,7 +30,7 @@ MAX_PERSONS = 3
 
 _EXCLUDED = "excluded"
 # Kinds that a directory cannot answer: they are named (« je n'ai pas tenu compte de … »).
-_NEVER_APPLIED = ("unsupported", "unknown")
+_NEVER_APPLIED = ("unsupported", "unknown", "context")
 
 
 def clean(value: object) -> str | None:
@@ -84,7 +84,8 @@ def _entities(message: Mapping[str, Any]) -> list[_Entity]:
             span = clean(text[max(start, 0) : max(end, 0)])
         keys = (entity.get(key) for key in ("role", "group"))
         role, group = (key if isinstance(key, str) else None for key in keys)
-        found.append(_Entity(entity["entity"], value, span or value, role, group))
+        name = "context" if role == "context" else entity["entity"]
+        found.append(_Entity(name, value, span or value, role, group))
     return found
 
 
@@ -95,7 +96,8 @@ class Turn:
     ``text`` is the message itself where a person typed it, None for a button's ``/INTENT{…}``.
     ``constraints`` are all that it says of people wanted, ``availability`` among them only where
     the turn cannot mean one person's. ``query`` comes whole from a button. ``rank`` -1 is the last.
-    ``rest`` are words that nobody recognised, which may name a person.
+    ``rest`` are words that nobody recognised, which may name a person. ``same_place`` is
+    « là-bas », where was talked about, ``others`` « à part elle », of whom was.
     """
 
     text: str | None = None
@@ -109,6 +111,8 @@ class Turn:
     drops: frozenset[str] = frozenset()
     rank: int | None = None
     reference: bool = False
+    others: bool = False
+    same_place: bool = False
     more: bool = False
     follow_up: bool = False
     change: str | None = None
@@ -161,10 +165,13 @@ class Turn:
             limit=MAX_LIMIT if limit == "all" else number(limit, MAX_LIMIT) or None,
             drops=frozenset(every("drop")),
             rank=-1 if first("rank") == "-1" else number(first("rank"), MAX_OFFSET),
-            reference=bool(every("reference")),
+            reference=any(e.name == "reference" and e.role is None for e in entities),
+            others=any(e.name == "reference" and e.role == _EXCLUDED for e in entities),
+            same_place=bool(every("place")),
             more=bool(every("more")),
             follow_up=bool(every("follow_up")),
-            change=first("change"),
+            # « finalement Nantes, c'est bon » lifts an exclusion, whatever else it says.
+            change=next((c for c in ("restore", "widen") if c in every("change")), first("change")),
             choice=first("choice"),
             contact=first("email") or first("phone"),
             collaborator_id=first("collaborator_id"),
@@ -187,6 +194,11 @@ class Turn:
     def without_persons(self) -> Turn:
         """Return the turn as if it named nobody."""
         return dataclasses.replace(self, persons=())
+
+    def excluding_persons(self) -> Turn:
+        """Return the turn as if it left out whom it names."""
+        people = (Constraint((Term("person", name),), excluded=True) for name in self.persons)
+        return dataclasses.replace(self, persons=(), constraints=(*self.constraints, *people))
 
     @property
     def technologies(self) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ from common.config import Rule, integer, optional
 from common.text import fold_aligned
 from components.component import TrainableComponent, TrainingError, source_fingerprint
 from components.lexicon import commonest_words, typo_budget, word_key, word_list_path, word_set
-from components.scope import EXCLUDABLE, Cue, Found, Scope, Word
+from components.scope import EXCLUDABLE, Cue, Found, Scope, Word, is_guess
 from components.tokenizer import token_spans
 
 logger = logging.getLogger(__name__)
@@ -37,8 +37,9 @@ _FORMAT = 1
 _NAME = regex.compile(r"(?P<entity>\w+)(?:=(?P<value>[\w+-]+))?(?:/(?P<role>\w+))?(?P<weak>\?)?")
 _PART = regex.compile(r"<([A-Z]+)>")
 _CUE = "cue"
-# Names that an extractor may have found by their context alone.
-_GUESSED = ("technology", "job_title", "person")
+
+# Between several people that were taken for one.
+_BETWEEN = regex.compile(r"\s+(?:ni|et|ou)\s+|\s*[:;«»>\n]+\s*")
 
 _NUMBERS = {
     word: str(number)
@@ -334,19 +335,34 @@ def _ordinary_words(training_data: TrainingData) -> set[str]:
     return words
 
 
-def _is_guess(name: Found) -> bool:
-    """Whether a name was found by its context alone."""
-    return name.kind in _GUESSED and name.source.get(EXTRACTOR) != "GazetteerEntityExtractor"
+def _pieces(name: Found) -> list[Found]:
+    """Return what was taken for one name as those that it lists: « quang ni aurélie »."""
+    if name.kind != "person" or len(name.value) != name.end - name.start:
+        return [name]
+    pieces, start = [], 0
+    gaps = [match.span() for match in _BETWEEN.finditer(name.value)]
+    for end, following in [*gaps, (len(name.value), 0)]:
+        piece = name.value[start:end]
+        if piece:
+            begin = name.start + start
+            pieces.append(dataclasses.replace(name, start=begin, end=name.start + end, value=piece))
+        start = following
+    return pieces
 
 
 def _trimmed(name: Found, found: _Matches) -> Found:
-    """Return a name that was found by its context without what a pattern has at its end."""
-    if not _is_guess(name) or len(name.value) != name.end - name.start:
+    """Return a name that was found by its context without what a pattern has at its ends."""
+    if not is_guess(name) or len(name.value) != name.end - name.start:
         return name
+    # « Évitez-moi Paul Martin »
+    heads = [c.end for c in found.cues if c.start <= name.start < c.end < name.end]
+    if heads:
+        value = name.value[max(heads) - name.start :].lstrip(" ,-")
+        name = dataclasses.replace(name, start=name.end - len(value), value=value)
     ends = [other.start for other in found.sure if other.kind != "date" and other.end == name.end]
     ends += [cue.start for cue in found.cues if cue.kind == "asks" and cue.end >= name.end]
-    # Neither a company in brackets nor the next line is part of it.
-    ends += [name.start + at for at in (name.value.find("("), name.value.find("\n")) if at > 0]
+    # A company in brackets is no part of it.
+    ends += [name.start + at for at in [name.value.find("(")] if at > 0]
     end = min((end for end in ends if name.start < end < name.end), default=name.end)
     value = name.value[: end - name.start].rstrip(" ,-\n")
     return dataclasses.replace(name, end=name.start + len(value), value=value) if value else name
@@ -360,7 +376,7 @@ def _absorbed(known: Sequence[Found], found: _Matches) -> list[Found]:
             (o for o in found.sure if o.value == "certificate" and 0 < name.start - o.end < 2),
             None,
         )
-        if told is None or not _is_guess(name):
+        if told is None or not is_guess(name):
             kept.append(name)
         else:
             told.end = name.end
@@ -369,12 +385,13 @@ def _absorbed(known: Sequence[Found], found: _Matches) -> list[Found]:
 
 def _merged(known: Sequence[Found], found: _Matches) -> list[Found]:
     """Return the entities that stay, in order: the longest, on a tie the pattern's."""
-    known = _absorbed([_trimmed(entity, found) for entity in known], found)
+    pieces = [piece for entity in known for piece in _pieces(entity)]
+    known = _absorbed([_trimmed(entity, found) for entity in pieces], found)
     people = sum(entity.kind == "person" for entity in known)
     pronoun = any(entity.kind == "reference" for entity in known)
     about_person = people > 0 or pronoun
     about_two = people + pronoun > 1 or any(entity.kind == "reference" for entity in found.sure)
-    skills = {entity.value for entity in known if entity.kind == "technology"}
+    skills = len({e.value for e in known if e.kind in ("technology", "job_title", "agency")})
 
     def is_possible(entity: Found) -> bool:
         match entity.kind, entity.value:
@@ -388,7 +405,7 @@ def _merged(known: Sequence[Found], found: _Matches) -> list[Found]:
             case "ask", "substitute":
                 # « on cherche un remplaçant qui connaît Java » compares with nobody.
                 return about_person or not any(other.kind == "technology" for other in known)
-            case "reference", "reference" if len(skills) > 1 and not about_person:
+            case "reference", "reference" if people > 1 or (skills > 1 and not about_person):
                 return False  # « … Oracle et PostgreSQL, quelqu'un qui connaît les deux »
             case "unknown", _:
                 # « sauf s'il est à Paris » says the same as « sauf à Paris ».
@@ -403,6 +420,8 @@ def _merged(known: Sequence[Found], found: _Matches) -> list[Found]:
 
     # « people » says what kind of turn it is, whatever else its words stand for.
     opening = [entity for entity in found.sure if entity.value == "people"][:1]
+    # « combien de consultants »: everybody, whatever their title
+    known = [e for e in known if not any((o.start, o.end) == (e.start, e.end) for o in opening)]
     sure = [entity for entity in found.sure if entity.value != "people"]
     weak = [e for e in found.weak if not any(e.touches(k.start, k.end) for k in known)]
     # A name may be a month; no month is a name.

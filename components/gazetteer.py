@@ -31,12 +31,22 @@ from rasa.shared.nlu.training_data.training_data import TrainingData
 from common.config import Rule, integer, optional, unknown_name
 from common.text import fold
 from components.component import TrainableComponent, source_fingerprint
-from components.lexicon import Lexicon, Match, join_keys, typo_budget, word_key, word_set
+from components.lexicon import (
+    Lexicon,
+    Match,
+    commonest_words,
+    join_keys,
+    typo_budget,
+    word_key,
+    word_set,
+)
 from components.tokenizer import APOSTROPHES, token_spans
 
 logger = logging.getLogger(__name__)
 
-_FORMAT = 1
+_FORMAT = 2
+# The most frequent French words, which are no typos of a name unless another extractor saw one.
+_FRENCH_WORDS = 15_000
 
 # After a known technology: 17, v17, 3.11, 17.x, 19c. « Java 5 ans » counts years.
 # « 4+ » and « 4/5 » are levels.
@@ -143,12 +153,17 @@ class GazetteerEntityExtractor(TrainableComponent, EntityExtractorMixin):
         self._lexicon = Lexicon({})
         # Keys of words that are no typos of a name (see ``word_key``).
         self._ordinary: frozenset[str] = frozenset()
+        # Keys of French words: « conférence » is no « Confluence ».
+        self._french: frozenset[str] = frozenset()
 
     @classmethod
     def fingerprint_addon(cls, config: dict[str, Any]) -> str | None:
         """Return a digest of the helper modules."""
         return source_fingerprint(
-            __name__, "common.text", "components.lexicon", "components.tokenizer"
+            __name__,
+            "common.text",
+            "components.lexicon",
+            "components.tokenizer",
         )
 
     def train(self, training_data: TrainingData) -> Resource:
@@ -169,6 +184,7 @@ class GazetteerEntityExtractor(TrainableComponent, EntityExtractorMixin):
         names = tables & training_data.entities if wanted is None else wanted
         self._lexicon = Lexicon.from_training_data(training_data, names)
         self._ordinary = frozenset(_ordinary_words(training_data))
+        self._french = commonest_words(_FRENCH_WORDS)
         self._persist()
         return self._resource
 
@@ -177,6 +193,7 @@ class GazetteerEntityExtractor(TrainableComponent, EntityExtractorMixin):
             "format": _FORMAT,
             "lexicon": self._lexicon.to_json(),
             "ordinary": sorted(self._ordinary),
+            "french": sorted(self._french),
         }
         text = json.dumps(data, ensure_ascii=False, indent=0)
         with self._model_storage.write_to(self._resource) as directory:
@@ -191,6 +208,7 @@ class GazetteerEntityExtractor(TrainableComponent, EntityExtractorMixin):
             raise ValueError(f"format {data['format']}, this version reads {_FORMAT}")
         self._lexicon = Lexicon.from_json(data["lexicon"])
         self._ordinary = frozenset(str(word) for word in data["ordinary"])
+        self._french = frozenset(str(word) for word in data["french"])
 
     def _nothing_stored(self) -> None:
         raise self._damaged("it is missing")
@@ -308,7 +326,7 @@ class GazetteerEntityExtractor(TrainableComponent, EntityExtractorMixin):
         if _seen(words, known, match):
             return match
         overlapped = any(_overlap(run[0].start, run[-1].end, entity) for entity in known)
-        if overlapped or len(key) < self._min_fuzzy_length:
+        if overlapped or len(key) < self._min_fuzzy_length or key in self._french:
             return None
         # Nobody else saw a name here: the first letter at least must be right.
         return match if word_key(near[0].value)[:1] == key[:1] else None

@@ -37,6 +37,8 @@ _SLOTS = {
 }
 EXCLUDABLE = {**_SLOTS, "person": "person", "detail": "detail"}
 _QUALIFIED = ("technology", "family")
+# Names that an extractor may have found by their context alone.
+_GUESSED = ("technology", "job_title", "person")
 
 _OR = word_set("ou soit sinon voire")
 _AND = word_set("et ainsi que aussi egalement puis plus avec mais en outre")
@@ -51,6 +53,15 @@ _NOTS = word_set("pas pa jamais")
 _PARTITIVES = word_set("du des un une")
 # An exclusion ends at these before it has reached anything, and not at « ceux qui ».
 _ENDS = word_set("mais plutot alors donc oui sinon qui")
+# Who asks is named with one of these in front, and none of the others in between.
+_DETERMINERS = word_set(
+    "un une le la l mon ma mes notre nos son sa leur leurs votre certain certaine cet cette "
+    "m mr mme mlle monsieur madame"
+)
+_ASKING = word_set(
+    "qui ki que qu quel quelle quels quelles dont je j on nous vous tu il ils faut besoin cherche "
+    "recherche combien pour"
+)
 _ANTECEDENTS = word_set(
     "ceux celles celui celle gens personne personnes profil profils dev devs monde collegue "
     "quelquun collegues consultant consultants"
@@ -83,16 +94,29 @@ _OTHERS = word_set("qui ki quel quelle quels quelles quelqu qqn cherche recherch
 _SINCE = regex.compile(r"\bdepuis\s+(?:l[ae]s?\s+|l'|ce\s+)?\Z")
 # Not a « non ? » that asks for agreement.
 _NOT_THAT = regex.compile(r"\s*,?\s*(?:non|(?<!,)exclue?s?|(?<!,)exceptee?s?)\s*(?:[.,;!]|\Z)")
-_COURTESY = regex.compile(r"(?i)\b(?:m|mme|mr|mlle|monsieur|madame|mademoiselle)\b\.?")
+_COURTESY = regex.compile(r"(?i)\b(?:[a-z]\.|(?:m|mme|mr|mlle|monsieur|madame|mademoiselle)\b\.?)")
 # What may stand between a name and what its bearer asks: « (Carrefour) », « , de chez Orange, ».
 _APPOSITION = regex.compile(
     r"\s*(?:\([^)?\n]{1,40}\)?|,[^,?.\n]{1,40},|,|(?:de )?chez [^,?.\n]{1,30},?)?\s*"
 )
+_COMPANY = regex.compile(r",\s*(?:du|de la|de chez|de l'|des|chez)\s*[^,.:;?!\n]{2,40}(?=[,:;\n])")
 # Roles of people who are not looked for.
 _ABSENT = ("addressee", "author", "client")
 _OF_AGENCY = word_set("de du d l agence la")
 # Words of a signature below the name.
 _SIGNATURE = 12
+# A sentence that asks for people, and one that begins as a question of its own.
+_ASKS = regex.compile(
+    r"\b(?:(?:savoir|on a|tu as|vois|connais) qui|quelqu'un|qqn|kelkun|cherch\w+|recherch\w+|"
+    r"besoin|faut|faudrait|trouv\w+|propos\w+|"
+    r"conn?ai\w+|veu[xt]|voudr\w+|souhait\w+|demand\w+|reclam\w+|avez|aurai\w*|auri\w+|as-tu)\b"
+)
+_QUESTION = regex.compile(
+    r"\W*(?:et |donc |alors |bref |du coup )?,?\s*(?:qui|ki|a qui|quel|quelqu'un|vers qui|"
+    r"tu (?:connais|as|vois)|on a qui|(?:avez|auriez|connaissez)[ -]vous|as[ -]tu|"
+    r"(?:savez|sais|peux)[ -](?:vous|tu))\b"
+)
+_PRONOUN = regex.compile(r"-(?:le|la|les)\b|\s+(?:elle|lui)\b(?!-)")
 _SENTENCE_END = regex.compile(r"[.;?!\n]")
 _CLAUSE_END = regex.compile(r"[,.;?!\n]")
 
@@ -185,6 +209,8 @@ class Scope:
         self._leave_out_idioms()
         self._correct()
         self._set_people()
+        self._set_askers()
+        self._set_context()
         for cue in self._cues("client"):
             self._add_client(cue, is_ordinary)
         for cue in self._cues("for"):
@@ -267,7 +293,9 @@ class Scope:
                 gap = _COURTESY.sub("", self.text[cue.end : person.start])
                 if cue.end > person.start or gap.strip(" \t\n,.!:—–-"):
                     continue
-                signs = cue.kind == "author" and self._ends_message(person)
+                signs = cue.kind == "author" and (
+                    self._ends_message(person) or after.startswith("\n")
+                )
                 if signs or (cue.kind == "speaker" and not self._is_subject(person)):
                     person.role = "author"
                 elif cue.kind == "addressee" and not gap.strip() and not _ASKED_ABOUT.match(after):
@@ -276,6 +304,11 @@ class Scope:
                 person.role = "addressee"
             elif ends and self._is_signature(person):
                 person.role = person.role or "author"
+        for one, other in pairwise([e for e in self.entities if e.kind == "person"]):
+            # « déjeuné avec Ousmane et Awa »
+            if one.role == "author" and other.role is None:
+                joined = regex.fullmatch(r"\s*(?:,|et)\s+", fold(self.text[one.end : other.start]))
+                other.role = "author" if joined else None
         asked = any(
             e.kind in _SLOTS or (e.kind == "ask" and e.value != "people") for e in self.entities
         )
@@ -296,6 +329,12 @@ class Scope:
                 and not _SENTENCE_END.search(self.text, person.end, e.start)
             )
             self._leave_out(*[*places][:1])
+        for person in [e for e in self.entities if e.role in _ABSENT]:
+            # « Mme Fabre, du Crédit Agricole : »
+            company = _COMPANY.match(self.text, person.end)
+            if company and any(cue.end <= person.start for cue in self._cues("speaker")):
+                self._leave_out(*self._inside(*company.span()))
+                self.covered.append(company.span())
         for cue in self._cues("speaker"):
             # « Ma directrice Claire Morel voudrait … »: her title is no one that is looked for.
             behind = [e.start for e in self.entities if e.role == "author"]
@@ -306,6 +345,63 @@ class Scope:
                 self._leave_out(
                     *(e for e in self._inside(cue.start, cue.end) if e.kind == "job_title")
                 )
+
+    def _set_askers(self) -> None:
+        """« Une banque lyonnaise veut … »: whatever describes who asks is no demand."""
+
+        def asking(words: Sequence[Word]) -> bool:
+            return any(word.key in _ASKING for word in words)
+
+        for cue in self._cues("asks"):
+            before = self.text[: cue.start]
+            start = max(
+                (m.end() for m in regex.finditer(r"[;?!\n:]|(?<!\b[Mm])\.", before)), default=0
+            )
+            commas = [m.end() for m in regex.finditer(",", before) if m.end() > start]
+            for begin in [start, *commas]:
+                words = [word for word in self.words if begin <= word.start < cue.start]
+                if words and words[0].key in _DETERMINERS and not asking(words):
+                    break
+            else:
+                continue
+            after = self._inside(cue.end, len(self.text))
+            if any(e.kind in _SLOTS and e.kind != "agency" for e in after):
+                self._take_as_context(begin, cue.start)
+                for entity in self._inside(begin, cue.start):
+                    if entity.kind == "person":
+                        entity.role = entity.role or "author"
+                    elif entity.role == "context" and is_guess(entity):
+                        self._leave_out(entity)  # their company
+                self.covered.append((begin, cue.end))
+
+    def _set_context(self) -> None:
+        """« Le client est une banque. Qui connaît Java ? »: what is told before it is asked."""
+        ends = [match.end() for match in _SENTENCE_END.finditer(self.text)]
+        sentences = list(pairwise([0, *ends, len(self.text)]))
+        folded = [fold(self.text[start:end]) for start, end in sentences]
+        asking = [bool(_QUESTION.match(text)) for text in folded]
+        questions = [i for i, text in enumerate(folded) if asking[i] or _ASKS.search(text)]
+        if not questions:
+            return
+        last = questions[-1]
+        # « Projet Java. Il faut aussi du Kafka. » asks for both.
+        kinds = (*_QUALIFIED, "topic") if asking[last] else ("topic",)
+        while last and not any(
+            e.kind in _QUALIFIED or e.kind == "job_title" for e in self._inside(*sentences[last])
+        ):
+            last -= 1
+        for index, (start, end) in enumerate(sentences[:last]):
+            if not (asking[index] or _ASKS.search(folded[index])):
+                self._take_as_context(start, end, kinds)
+
+    def _take_as_context(
+        self, start: int, end: int, kinds: Collection[str] = (*_QUALIFIED, "topic")
+    ) -> None:
+        for entity in self._inside(start, end):
+            if entity.kind in kinds:
+                entity.role = "context"
+            elif entity.kind == "job_title" and "technology" in kinds:
+                self._leave_out(entity)
 
     def _ends_message(self, person: Found) -> bool:
         """Whether only more lines of a signature follow ``person``; none of them counts."""
@@ -352,9 +448,13 @@ class Scope:
         start, end, key = behind[0]
         known = next((e for e in self.entities if e.touches(start, end)), None)
         weak = cue.kind == "for"
+        if weak and any(c.start <= cue.start < c.end for c in self._cues("speaker")):
+            return
         if known is not None:
             if known.kind not in ("person", "technology") or known.start != start:
                 return
+            if ":" in self.text[cue.start : start] and known.kind == "technology":
+                return  # « stack du client : Python »
             # « pour Docker » and « pour Paul » may be what is asked
             certain = known.source.get(EXTRACTOR) == "GazetteerEntityExtractor"
             asks = any(e.kind in ("ask", "detail") and e.value != "people" for e in self.entities)
@@ -365,6 +465,8 @@ class Scope:
             said = fold(self.text[cue.start : cue.end]).rstrip(" :")
             named = weak or said.endswith(("client", "societe"))
             is_name = self.text[start].isupper() and not (weak and is_ordinary(key))
+            if weak and not self.text[start].isupper() and key.endswith(("er", "ir", "re")):
+                return  # « pour fiabiliser … »
             if key in _NOBODY or not (is_name or (named and not is_ordinary(key))):
                 return
             for word in behind[1:3]:
@@ -372,6 +474,11 @@ class Scope:
                     break
                 end = word.end
         self.entities = [e for e in self.entities if not e.touches(start, end)]
+        # « chez Airbus à Blagnac »: where they are
+        place = [e for e in self._inside(end, end + 4) if is_guess(e) and e.kind == "technology"]
+        if place and fold(self.text[end : place[0].start]).strip() == "a":
+            self.covered.append((place[0].start, place[0].end))
+            self._leave_out(*place[:1])
         self.entities.append(Found("person", start, end, self.text[start:end], "client"))
         self.entities.sort(key=lambda entity: entity.start)
 
@@ -446,14 +553,44 @@ class Scope:
             ):
                 other.role = "excluded"
                 self.entities.remove(one)
+        for cue in self._cues("excluded_before"):
+            # « les architectes, j'en veux pas »
+            before = [e for e in self.entities if e.end <= cue.start]
+            if (
+                before
+                and not _SENTENCE_END.search(self.text, before[-1].end, cue.start)
+                and self._only(_SMALL, before[-1].end, cue.start)
+            ):
+                if before[-1].kind == "date":
+                    self._leave_out(before[-1])
+                elif before[-1].kind in EXCLUDABLE and before[-1].kind != "detail":
+                    before[-1].role = "excluded"
+        for cue in self._cues("excluded"):
+            # « Hormis elle », « enlevez-le »: whom or what was said before
+            pronoun = _PRONOUN.match(self.text.lower(), cue.end)
+            if pronoun is None:
+                continue
+            people = ("person",) if pronoun[0].strip() in ("elle", "lui") else tuple(EXCLUDABLE)
+            before = [e for e in self.entities if e.end <= cue.start and e.kind in people]
+            if before:
+                before[-1].role = "excluded"
+            elif not before and people == ("person",):
+                pronouns = self._inside(cue.end, pronoun.end())
+                self._leave_out(*pronouns)
+                start = pronoun.end() - len(pronoun[0].strip())
+                value = self.text[start : pronoun.end()]
+                self.entities.append(Found("reference", start, pronoun.end(), value, "excluded"))
+                self.entities.sort(key=lambda entity: entity.start)
         for entity in self.entities:
             # « Docker oui, Kubernetes non »
             if entity.kind in _SLOTS and _NOT_THAT.match(fold(self.text[entity.end :][:12])):
                 entity.role = "excluded"
 
     def _goes_on(self, start: int, end: int) -> bool:
-        """Whether a list of what is excluded goes on: not at « …, du Java »."""
+        """Whether a list of what is excluded goes on: not at « …, du Java », « … par Java »."""
         keys = {word.key for word in self._free(start, end)}
+        if ":" in self.text[start:end] or keys & {"par", "contre"}:
+            return False
         opens = bool(keys) and keys <= _PARTITIVES and "," in self.text[start:end]
         return keys <= _LIST and not opens
 
@@ -472,7 +609,15 @@ class Scope:
 
     def _group(self) -> None:
         groups: list[list[Found]] = []
-        positive = [entity for entity in self.entities if entity.role != "excluded"]
+        positive = [e for e in self.entities if e.role not in ("excluded", "context")]
+        for cue in self._cues("examples"):
+            # « un framework JS, genre Vue ou React »: the family, or what it has for examples
+            before = [e for e in positive if e.end <= cue.start and _SLOTS.get(e.kind) == "skill"]
+            group = [e for e in positive if e.start >= cue.end and _SLOTS.get(e.kind) == "skill"]
+            near = self.text[before[-1].end : cue.start] if before else ""
+            if before and group and before[-1].kind == "family" and not _SENTENCE_END.search(near):
+                groups.append([before[-1], *group])
+                positive = [e for e in positive if not any(e is one for one in groups[-1])]
         for slot in ("skill", "topic"):
             groups += self._alternatives([e for e in positive if _SLOTS.get(e.kind) == slot])
         agencies = [entity for entity in positive if entity.kind == "agency"]
@@ -496,6 +641,8 @@ class Scope:
         # Folded, « où » is « ou ».
         if any(w.key in _OR and self.text[w.start : w.end].lower() != "où" for w in words):
             return "or" if len(words) <= _REACH and "mais" not in keys else ""
+        if self._cues("either") and keys <= _SMALL | _AND and regex.search("[,/]", gap):
+            return "or"  # « Flask / Django, peu importe »
         if keys <= _SMALL:
             return "comma" if "," in gap else "and" if regex.search("[+&/]", gap) else "next"
         return "and" if keys <= _SMALL | _AND else ""
@@ -567,6 +714,11 @@ class Scope:
             and all(e.kind in ("level", "job_title") for e in self._inside(one.end, other.start))
             and self._only(_BESIDE, one.end, other.start)
         )
+
+
+def is_guess(name: Found) -> bool:
+    """Whether a name was found by its context alone."""
+    return name.kind in _GUESSED and name.source.get(EXTRACTOR) != "GazetteerEntityExtractor"
 
 
 def _invert(level: Found) -> None:

@@ -20,11 +20,11 @@ from tests.support import ROOT
 
 DOMAIN = yaml.safe_load((ROOT / "domain.yml").read_text(encoding="utf-8"))
 PEOPLE = """\
-id,first_name,last_name,agency,job_title,email,phone,skills
-P1,Yoni,Blanc,Nancy,Technicien,yoni@example.com,,Génie climatique:4;NF C 15-100:3
-P2,Rose,Petit,Metz,Technicienne,rose@example.com,,Oracle 19c:3;Plomberie:2;K8s:1
-P3,Malo,Guivarc'h,Metz,Conducteur de travaux,malo@example.com,,Marchés publics:5;Java 17:2;Go:3
-P4,Paul,Martin,Nancy,Développeur,paul@example.com,,Java:4;Oracle:5
+id,first_name,last_name,agency,job_title,email,phone,skills,biography
+P1,Yoni,Blanc,Nancy,Technicien,yoni@example.com,,Génie climatique:4;NF C 15-100:3,Des ponts.
+P2,Rose,Petit,Metz,Technicienne,rose@example.com,,Oracle 19c:3;Plomberie:2;K8s:1,
+P3,Malo,Guivarc'h,Metz,Conducteur de travaux,malo@example.com,,Marchés publics:5;Java 17:2;Go:3,
+P4,Paul,Martin,Nancy,Développeur,paul@example.com,,Java:4;Oracle:5,
 """
 
 
@@ -89,6 +89,28 @@ def test_what_the_pipeline_said_of_a_name_it_knew_is_kept(directory: Directory) 
 def test_two_small_letters_are_rather_a_word(directory: Directory) -> None:
     assert read(directory, "let's go, de la plomberie") == [("technology", "plomberie", None)]
     assert read(directory, "du Go") == [("technology", "Go", None)]
+
+
+def test_what_is_in_no_list_is_looked_up(directory: Directory) -> None:
+    def guess(text: str, name: str, kind: str = "technology") -> dict[str, Any]:
+        return entity(text, name, kind, extractor="FrenchCRFEntityExtractor")
+
+    text = "guivarc'h se libère quand"
+    assert read(directory, text, guess(text, "guivarc'h", "unknown")) == [
+        ("person", "guivarc'h", None)
+    ]
+    text = "stack Zorgol, du Java"
+    java = guess(text, "Java")
+    assert read(directory, text, guess(text, "Zorgol"), java)[0] == ("unsupported", "Zorgol", None)
+    # Alone it is what they ask for.
+    assert read(directory, "du Zorgol", guess("du Zorgol", "Zorgol")) == [
+        ("technology", "Zorgol", None)
+    ]
+    text = "une expérience du BTP ou des ponts"
+    assert read(directory, text, guess(text, "BTP ou des ponts")) == [
+        ("topic", "BTP", None),
+        ("topic", "ponts", None),
+    ]
 
 
 def test_a_button_is_left_as_it_is(directory: Directory) -> None:

@@ -97,6 +97,24 @@ def brief(found: list[Read]) -> list[str]:
         ("pas [dispo](detail)", "detail=availability/excluded"),
         ("aucun de [Paris](agency), du [Go](technology)", "agency=Paris/excluded technology=Go"),
         ("du [Go](technology) mais pas de junior", "technology=Go level=3/minimum"),
+        ("du [Go](technology), les [architectes](job_title) j'en veux pas",
+         "technology=Go job_title=architectes/excluded"),
+        ("[Lyon](agency) c'est mort, du [Go](technology)", "agency=Lyon/excluded technology=Go"),
+        ("du [Go](technology), [Anne](person) est prise, hormis elle",
+         "technology=Go person=Anne/excluded"),
+        ("du [Go](technology) à part elle", "technology=Go reference=elle/excluded"),
+        ("tant pis pour [Vue](technology), enlevez-le",
+         "change=drop technology=Vue/excluded"),
+        ("[Helm](technology) n'est plus exigé", "technology=Helm/excluded change=drop"),
+        ("remplace [Go](technology) par [Rust](technology)",
+         "change=drop technology=Go/excluded technology=Rust"),
+        ("pas [Java](technology), pas [Scala](technology) : [Go](technology)",
+         "technology=Java/excluded technology=Scala/excluded technology=Go"),
+        ("les [devs](job_title), ni [quang ni aurélie](person)",
+         "job_title=devs person=quang/excluded person=aurélie/excluded"),
+        ("[Évitez-moi Paul Martin](person)", "person=Paul Martin/excluded"),
+        ("du [Go](technology), aucun [lyonnais](agency)",
+         "technology=Go agency=lyonnais/excluded"),
     ],
 )  # fmt: skip
 def test_exclusions(extractor: ConstraintExtractor, text: str, expected: str) -> None:
@@ -117,6 +135,9 @@ def test_exclusions(extractor: ConstraintExtractor, text: str, expected: str) ->
         "pas mal de monde en [Java](technology)",
         "ça ne presse pas. Qui connaît [Java](technology) ?",
         "je ne veux pas attendre, alors qui fait du [Java](technology)",
+        "je ne dirais pas non à du [Java](technology)",
+        "je ne serais pas contre un profil [Java](technology)",
+        "pas un seul [Java](technology) dans la maison ?",
     ],
 )
 def test_what_sounds_like_an_exclusion_and_is_none(
@@ -150,6 +171,9 @@ def test_what_sounds_like_an_exclusion_and_is_none(
         ("à [Nantes](agency) et à [Lyon](agency)", "agency=Nantes#1 agency=Lyon#1"),
         ("les [testeurs](job_title) et les [devs](job_title)",
          "job_title=testeurs#1 job_title=devs#1"),
+        ("[A](technology) / [B](technology), peu importe", "technology=A#1 technology=B#1"),
+        ("un [CMS](family), genre [A](technology), [B](technology)",
+         "family=CMS#1 technology=A#1 technology=B#1"),
     ],
 )  # fmt: skip
 def test_alternatives(extractor: ConstraintExtractor, text: str, expected: str) -> None:
@@ -213,6 +237,34 @@ def test_dates(extractor: ConstraintExtractor, text: str, value: str, role: str 
 )
 def test_what_looks_like_a_date_and_is_none(extractor: ConstraintExtractor, text: str) -> None:
     assert [entity for entity, *_ in read(extractor, text)] in (["technology"], ["person"])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "Un prospect dans l'énergie nous interroge sur [Go](technology)",
+            "topic=énergie/context technology=Go",
+        ),
+        (
+            "Le [chef de projet](job_title) de [Sogetel](technology) réclame du [Go](technology)",
+            "technology=Go",
+        ),
+        (
+            "Le client est une mutuelle, en [Java](technology). Qui connaît [Go](technology) ?",
+            "topic=mutuelle/context technology=Java/context technology=Go",
+        ),
+        ("Projet [Java](technology). Il faut aussi du [Go](technology).",
+         "technology=Java technology=Go"),
+        ("qui connaît [Go](technology) dans la banque ?", "technology=Go topic=banque"),
+        ("Un [dev](job_title) [Go](technology) que le client demande",
+         "job_title=dev technology=Go"),
+    ],
+)  # fmt: skip
+def test_what_is_told_of_who_asks_is_no_demand(
+    extractor: ConstraintExtractor, text: str, expected: str
+) -> None:
+    assert " ".join(brief(read(extractor, text))) == expected
 
 
 @pytest.mark.parametrize(
