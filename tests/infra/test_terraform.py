@@ -230,6 +230,7 @@ WITHOUT_RESOURCE = {
     "logs:ListLogDeliveries",
     "logs:PutResourcePolicy",
     "logs:UpdateLogDelivery",
+    "servicequotas:ListServiceQuotas",
 }
 
 

@@ -84,6 +84,8 @@ ALLOWED: dict[str, dict[str, set[str]]] = {
             "sagemaker:DescribeEndpoint",
             "sagemaker:CreateEndpoint",
             "cloudwatch:DescribeAlarms",
+            "servicequotas:ListServiceQuotas",
+            "sagemaker:DescribeEndpointConfig",
             "sagemaker:UpdateEndpoint",
             "sagemaker:DeleteEndpoint",
             "sagemaker:DeleteEndpointConfig",
@@ -98,7 +100,11 @@ OF_LAMBDA = {"logs:CreateLogStream", "logs:PutLogEvents"}
 OF_FAILED_EVENTS = {"sqs:SendMessage"}
 # Where the action is not called as the operation is: Service Authorization Reference.
 _ACTIONS = {"ListObjectsV2": "ListBucket"}
-_PREFIXES = {"stepfunctions": "states", "sagemaker-runtime": "sagemaker"}
+_PREFIXES = {
+    "stepfunctions": "states",
+    "sagemaker-runtime": "sagemaker",
+    "service-quotas": "servicequotas",
+}
 _ROLES = ("RoleArn", "ExecutionRoleArn", "DataAccessRoleArn", "DesiredDataAccessRoleArn")
 
 

@@ -294,9 +294,25 @@ def test_an_update_of_the_endpoint_needs_twice_the_instances(pipeline: Pipeline)
     assert handlers.create_endpoint({"run_id": second})["status"] == "WAITING"
     ((_, message),) = pipeline.notices()
     assert "needs twice as many while it is updated" in message
+    # Found out by the quotas, before the update is asked for.
+    assert "The quota 'ml.m5.large for endpoint usage' (L-" in message
+    assert pipeline.aws.calls(operation="UpdateEndpoint") == []
     assert served(pipeline) == first
     pipeline.aws.set(sagemaker_endpoint_instances=2)
     assert pipeline.finish(second)["status"] == "IN_SERVICE"
+    pipeline.aws.set(sagemaker_endpoint_instances=0)
+
+
+def test_who_may_not_look_at_the_quotas_learns_of_them_from_sagemaker(pipeline: Pipeline) -> None:
+    pipeline.aws.set(sagemaker_endpoint_instances=1)
+    pipeline.retrain()
+    second = pipeline.start(pipeline.put(dataset(examples(13))))
+    pipeline.check(second, "training")
+    pipeline.aws.inject("service-quotas", "ListServiceQuotas", code="AccessDeniedException")
+    assert handlers.create_endpoint({"run_id": second})["status"] == "WAITING"
+    ((_, message),) = pipeline.notices()
+    assert "with current utilization of 1 Instances" in message
+    assert pipeline.aws.calls(operation="UpdateEndpoint")
     pipeline.aws.set(sagemaker_endpoint_instances=0)
 
 

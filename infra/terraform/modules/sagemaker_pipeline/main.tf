@@ -241,7 +241,7 @@ locals {
     create_endpoint = {
       (local.model) = ["CreateModel", "DeleteModel", "AddTags"]
       (local.config) = [
-        "CreateEndpointConfig", "DeleteEndpointConfig", "CreateEndpoint", "UpdateEndpoint", "AddTags",
+        "CreateEndpointConfig", "DescribeEndpointConfig", "DeleteEndpointConfig", "CreateEndpoint", "UpdateEndpoint", "AddTags",
       ]
       (local.endpoint) = [
         "CreateEndpoint", "UpdateEndpoint", "DeleteEndpoint", "DescribeEndpoint", "InvokeEndpoint", "AddTags",
@@ -273,6 +273,17 @@ data "aws_iam_policy_document" "lambda" {
       sid       = "LookAtTheAlarms"
       actions   = ["cloudwatch:DescribeAlarms"]
       resources = statement.value
+    }
+  }
+
+  # An update needs twice the instances. The list knows no resource.
+  dynamic "statement" {
+    for_each = each.key == "create_endpoint" ? ["*"] : []
+
+    content {
+      sid       = "LookAtTheQuotas"
+      actions   = ["servicequotas:ListServiceQuotas"]
+      resources = [statement.value]
     }
   }
 
