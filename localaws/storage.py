@@ -1,12 +1,13 @@
 """The S3 objects that our services read and write, straight in moto's S3.
 
-``LOCALAWS_S3_ENDPOINT`` names another S3 to take them from, with the credentials of AWS's own chain:
-that of a stand-in which does the rest of AWS, and leaves Comprehend and SageMaker to this one.
+``LOCALAWS_S3``, boto3's options of a client in JSON, names another S3 to keep them in: that of a
+stand-in which does the rest of AWS, and leaves Comprehend and SageMaker to this one.
 """
 
 from __future__ import annotations
 
 import functools
+import json
 import os
 import sys
 from typing import Any
@@ -94,8 +95,8 @@ def write(uri: str, content: bytes) -> None:
 @functools.cache
 def _elsewhere() -> Any:
     """Return a client of the S3 that is named; None where none is."""
-    endpoint = os.environ.get("LOCALAWS_S3_ENDPOINT")
-    return boto3.client("s3", endpoint_url=endpoint) if endpoint else None
+    options = os.environ.get("LOCALAWS_S3")
+    return boto3.client("s3", **json.loads(options)) if options else None
 
 
 def _backend() -> Any:

@@ -1,7 +1,7 @@
-"""The roles that Terraform makes, enforced: they suffice for a retraining, and each action is needed.
+"""The roles that Terraform makes, enforced: they suffice for a retraining, each action is needed.
 
-ministack judges each call that it answers itself (S3, Step Functions, SNS, Lambda) by the policies of
-the caller's role and of the bucket. Comprehend is beside it, so what is asked of it is not judged.
+ministack judges each call that it answers itself (S3, Step Functions, SNS, Lambda) by the policies
+of the caller's role and of the bucket. Comprehend is beside it: what is asked of it is not judged.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -53,11 +52,17 @@ class Pipeline:
         attributes = self.sqs.get_queue_attributes(
             QueueUrl=self.queue, AttributeNames=["QueueArn"]
         )["Attributes"]
-        aws.client("sns").subscribe(
-            TopicArn=outputs["retraining"]["topic_arn"],
-            Protocol="sqs",
-            Endpoint=attributes["QueueArn"],
-        )
+        topic, heard = outputs["retraining"]["topic_arn"], attributes["QueueArn"]
+        statement = {
+            "Effect": "Allow",
+            "Principal": {"Service": "sns.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": heard,
+            "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        self.sqs.set_queue_attributes(QueueUrl=self.queue, Attributes={"Policy": policy})
+        aws.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=heard)
         self.put(dataset(examples(4, first=100)), "heldout/heldout.json")
 
     def put(self, content: bytes, key: str) -> str:
@@ -73,9 +78,7 @@ class Pipeline:
 
     def record(self, identity: str) -> dict[str, Any] | None:
         try:
-            found = self.s3.get_object(
-                Bucket=self.artifacts, Key=f"runs/{identity}/record.json"
-            )
+            found = self.s3.get_object(Bucket=self.artifacts, Key=f"runs/{identity}/record.json")
         except self.s3.exceptions.NoSuchKey:
             return None
         return dict(json.load(found["Body"]))
@@ -100,14 +103,12 @@ class Pipeline:
     def notices(self) -> list[str]:
         """Return the subjects that have come since the last call."""
         found = []
-        while messages := self.sqs.receive_message(
-            QueueUrl=self.queue, MaxNumberOfMessages=10
-        ).get("Messages"):
+        while messages := self.sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10).get(
+            "Messages"
+        ):
             for message in messages:
                 found.append(str(json.loads(message["Body"])["Subject"]))
-                self.sqs.delete_message(
-                    QueueUrl=self.queue, ReceiptHandle=message["ReceiptHandle"]
-                )
+                self.sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=message["ReceiptHandle"])
         return found
 
     @contextlib.contextmanager
@@ -170,7 +171,7 @@ def deployed(pipeline: Pipeline) -> str:
     """A run from the dataset in the bucket to the live endpoint."""
     version = pipeline.put(dataset(), "datasets/first.json")
     identity = run_id(pipeline.datasets, "datasets/first.json", version)
-    assert pipeline.ended(identity) == "SUCCEEDED"
+    assert pipeline.ended(identity) == "SUCCEEDED", pipeline.record(identity)
     return identity
 
 

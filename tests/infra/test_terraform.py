@@ -126,6 +126,31 @@ def test_a_region_without_comprehend_is_refused(terraform: Terraform) -> None:
     assert "Frankfurt" in text
 
 
+def test_the_state_can_be_kept_in_a_bucket(aws: LocalAWS, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    shutil.copy(MODULE / "backend.tf.example", root / "backend.tf")
+    (root / "main.tf").write_text('output "there" {\n  value = true\n}\n')
+    s3, bucket = aws.client("s3"), "terraform-state"
+    location = {"LocationConstraint": "eu-west-1"}
+    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration=location)
+    try:
+        remote = Terraform(root, tmp_path / "workspace", aws.environment())
+        remote.run("init", "-backend-config=use_path_style=true")
+        remote.run("apply", "-auto-approve")
+        key = "skills-bot/dev.tfstate"
+        state = json.load(s3.get_object(Bucket=bucket, Key=key)["Body"])
+        assert state["outputs"]["there"]["value"] is True
+        # The lock that a second one would meet.
+        s3.put_object(Bucket=bucket, Key=f"{key}.tflock", Body=b'{"ID": "somebody"}')
+        with pytest.raises(TerraformError, match="Error acquiring the state lock"):
+            remote.run("apply", "-auto-approve", "-lock-timeout=0s")
+    finally:
+        for found in s3.list_objects_v2(Bucket=bucket).get("Contents", []):
+            s3.delete_object(Bucket=bucket, Key=found["Key"])
+        s3.delete_bucket(Bucket=bucket)
+
+
 # --- applied
 
 

@@ -1,14 +1,15 @@
-"""An AWS that enforces IAM: ministack, over TLS on loopback, with Comprehend and SageMaker beside it.
+"""An AWS that enforces IAM: ministack, by TLS on loopback, with Comprehend and SageMaker beside it.
 
 In an environment of its own, `.venv-iam`, since its botocore is not ours. Buckets, functions, state
-machines, topics and queues are its own, and each call of a function is judged by the policies of its
-role and of the bucket. What it lacks goes to a local AWS, which reads and writes its buckets.
+machines, topics and queues are its own, and each call of a function is judged by the policies of
+its role and of the bucket. What it lacks goes to a local AWS, which uses its buckets.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import socket
 import subprocess
@@ -45,14 +46,18 @@ class EnforcingAWS:
 
     def client(self, service: str) -> Any:
         """Return a boto3 client with the rights of the account's root."""
-        return boto3.client(
-            service,
-            endpoint_url=self.environment["AWS_ENDPOINT_URL"],
-            verify=self.environment["AWS_CA_BUNDLE"],
-            region_name=REGION,
-            aws_access_key_id=self.environment["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=self.environment["AWS_SECRET_ACCESS_KEY"],
-        )
+        return boto3.client(service, **_options(self.environment))
+
+
+def _options(environment: dict[str, str]) -> dict[str, str]:
+    """Return boto3's options for what variables say."""
+    return {
+        "endpoint_url": environment["AWS_ENDPOINT_URL"],
+        "verify": environment["AWS_CA_BUNDLE"],
+        "region_name": environment["AWS_REGION"],
+        "aws_access_key_id": environment["AWS_ACCESS_KEY_ID"],
+        "aws_secret_access_key": environment["AWS_SECRET_ACCESS_KEY"],
+    }
 
 
 @contextlib.contextmanager
@@ -79,9 +84,7 @@ def enforcing_aws(folder: Path, **settings: Any) -> Iterator[EnforcingAWS]:
     others = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     with contextlib.ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        patch.setenv("LOCALAWS_S3_ENDPOINT", environment["AWS_ENDPOINT_URL"])
+        patch.setenv("LOCALAWS_S3", json.dumps(_options(environment)))
         beside = stack.enter_context(LocalAWS(**settings))
         own = {
             "AUTH": "true",

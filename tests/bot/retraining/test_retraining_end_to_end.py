@@ -12,7 +12,9 @@ from typing import Any, TypeVar
 
 import pytest
 
+from bot.retraining import executions
 from bot.retraining.registry import Registry, Run, Status, run_id
+from bot.retraining.settings import Settings
 from localaws import LocalAWS
 from tests.support import ROOT
 from tests.support.retraining_harness import TIME_SCALE, Pipeline, dataset, examples
@@ -200,6 +202,16 @@ def test_what_keeps_failing_ends_in_a_notice(pipeline: Pipeline) -> None:
     ((subject, message),) = wait(pipeline.notices)
     assert "retraining failed" in subject
     assert "create the endpoint 'skills-bot-test'" in message
+
+    # Step Functions' redrive goes on with the state that failed, which is the last one here.
+    pipeline.aws.clear_faults()
+    states = pipeline.aws.client("stepfunctions")
+    states.redrive_execution(executionArn=run.execution_arn)
+    assert execution(pipeline, identity) == "FAILED"
+    assert pipeline.run(identity).status is Status.FAILED
+    # `bot pipeline retry` goes on with what is left to do.
+    executions.resume(pipeline.registry, Settings.from_environment(), identity)
+    assert wait(lambda: pipeline.run(identity).status is Status.DEPLOYED)
 
 
 def test_a_training_that_waits_for_a_quota_is_started_when_there_is_room(
