@@ -103,6 +103,7 @@ IMPOSSIBLE = {
     "lambda_zip=nowhere.zip": "build it with `python infra/lambda/build.py`",
     "sagemaker={serverless_memory_mb=1500}": "in steps of 1024",
     'gate={metric="f1"}': "macro_f1 or accuracy",
+    "run_texts_days=1": "for at least 7 days",
     "poll_seconds=0": "a whole number of seconds, at least 1",
     'notification_emails=["me"]': "e-mail addresses",
 }
@@ -375,6 +376,23 @@ def test_a_key_of_ones_own_is_used_for_everything(
     for function in after["aws_lambda_function"]:
         assert function["tracing_config"] == [{"mode": "Active"}]
         assert function["reserved_concurrent_executions"] == 2
+
+
+def test_the_texts_of_runs_are_kept_for_a_time(
+    terraform: Terraform, applied: dict[str, Any]
+) -> None:
+    terraform.run("plan", "-refresh=false", "-out=texts", "-var=run_texts_days=30")
+    plan = json.loads(terraform.run("show", "-json", "texts"))
+    changed = [one for one in plan["resource_changes"] if one["change"]["actions"] == ["update"]]
+    assert sorted(one["address"].split(".")[1] for one in changed) == [
+        f"{solution}_pipeline[0]" for solution in SOLUTIONS
+    ]
+    for one in changed:
+        assert ".module.artifacts." in one["address"]
+        _, rule = one["change"]["after"]["rule"]
+        assert rule["expiration"][0]["days"] == 30
+        (filtered,) = rule["filter"][0]["and"]
+        assert (filtered["prefix"], filtered["tags"]) == ("runs/", {"content": "texts"})
 
 
 def test_an_update_of_the_endpoint_is_watched(aws: LocalAWS, applied: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ _RUNS = {"s3:GetObject", "s3:PutObject", "s3:ListBucket"}
 _INTAKE = {
     *_RUNS,
     "s3:GetObjectVersion",
+    "s3:PutObjectTagging",
     "iam:PassRole",
     "sns:Publish",
     "states:StartExecution",
@@ -120,6 +121,8 @@ def actions(service: str, operation: str, request: dict[str, Any]) -> set[str]:
     needed = {f"{prefix}:{_ACTIONS.get(operation, operation)}"}
     if "VersionId" in request:
         needed.add(f"{prefix}:GetObjectVersion")
+    if "Tagging" in request:
+        needed.add(f"{prefix}:PutObjectTagging")
     if request.get("Tags"):
         needed.add("comprehend:TagResource" if service == "comprehend" else f"{prefix}:AddTags")
     if "DeploymentConfig" in request:  # it names alarms

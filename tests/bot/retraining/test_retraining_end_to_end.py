@@ -17,7 +17,7 @@ from bot.retraining.registry import Registry, Run, Status, run_id
 from bot.retraining.settings import Settings
 from localaws import LocalAWS
 from tests.support import ROOT
-from tests.support.retraining_harness import TIME_SCALE, Pipeline, dataset, examples
+from tests.support.retraining_harness import STRICT, TIME_SCALE, Pipeline, dataset, examples
 
 DEFINITIONS = ROOT / "infra/terraform/modules/retraining"
 FUNCTIONS = ("start_training", "check_model_status", "create_endpoint")
@@ -35,7 +35,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[LocalAWS]:
-    with LocalAWS(time_scale=TIME_SCALE) as aws:
+    with LocalAWS(time_scale=TIME_SCALE, **STRICT) as aws:
         yield aws
 
 
