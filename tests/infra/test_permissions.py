@@ -177,6 +177,10 @@ def deployed(pipeline: Pipeline) -> str:
     version = pipeline.put(dataset(), "datasets/first.json")
     identity = run_id(pipeline.datasets, "datasets/first.json", version)
     assert pipeline.ended(identity) == "SUCCEEDED", pipeline.record(identity)
+    # From here on the functions are called by the tests alone.
+    pipeline.s3.put_bucket_notification_configuration(
+        Bucket=pipeline.datasets, NotificationConfiguration={}
+    )
     return identity
 
 
