@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actions.cards import expert_list, label, level_list
+from actions.cards import expert_list, label, level_list, told_apart
 from actions.conversation import Context, Memory
 from actions.directory import Collaborator
 
@@ -20,10 +20,12 @@ def tell_alike(context: Context, memory: Memory, person: Collaborator) -> Memory
     if not found.people:
         reply("utter_alike_nobody", name=name)
         return memory.with_(collaborator_id=person.id, pending=None)
-    people = "\n".join(
+    everybody = [listed.collaborator for listed in found.people]
+    lines = [
         f"• {p.collaborator.full_name} — {p.collaborator.agency} — {level_list(p.levels)}"
         for p in found.people
-    )
+    ]
+    people = "\n".join(told_apart(reply, lines, everybody))
     reply("utter_alike", name=name, people=people, payload=expert_list(reply, found))
     ids = tuple(listed.collaborator.id for listed in found.people)
     return memory.with_(person=None, collaborator_id=None, candidates=ids, pending=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import logging
 import os
 import threading
 from collections.abc import Iterable, Mapping
@@ -14,6 +15,8 @@ from typing import Any
 
 from actions.caller import Caller
 from common.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 AUDIT_VARIABLE = "AUDIT_LOG"
 AUDIT_DAYS_VARIABLE = "AUDIT_DAYS"
@@ -29,7 +32,8 @@ class AuditLog:
 
     Several processes may write to one folder. Fields: ``at`` (UTC), ``caller`` (the token's
     subject, or null), ``conversation``, ``trace_id``, ``action``, ``people`` (ids), ``hidden``
-    (fields that were withheld), ``refused`` (ids that were withheld by the quota, if so).
+    (fields that were withheld), ``refused`` (ids that were withheld by the quota, if so), ``named``
+    (ids of whom no more than the name was shown, which the quota does not count).
 
     Args:
         folder: made if it is not there, for the owner alone to read.
@@ -164,6 +168,23 @@ def quota() -> Quota:
     if not (text.isascii() and text.isdigit() and 0 < len(text) < 10 and int(text)):
         raise UserError(f"{QUOTA_VARIABLE} must be a number of people above 0, not {text[:20]!r}.")
     return Quota(int(text), audit_log())
+
+
+def admit(caller: Caller, action: str, people: list[str]) -> bool:
+    """Record that ``caller`` is shown ``people``, or that the quota refuses it: whether it admits.
+
+    Raises:
+        OSError: it could not be recorded.
+    """
+    admitted = not people or quota().admits(caller, people)
+    if not admitted:
+        logger.warning("%s: a user was shown as many people today as may be.", action)
+    if (log := audit_log()) is not None and people:
+        if admitted:
+            log.record(caller, action, people)
+        else:
+            log.record(caller, action, [], refused=people)
+    return admitted
 
 
 def people_shown(messages: Iterable[Mapping[str, Any]]) -> list[str]:

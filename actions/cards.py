@@ -11,6 +11,9 @@ from actions.directory import Collaborator, Found
 from actions.query import MAX_LIMIT, SKILL_KINDS, Constraint, Query
 from actions.reply import MISSING, Reply
 
+# Skills that tell people apart.
+_OWN_SKILLS = 3
+
 
 def format_date(day: date | None) -> str:
     """Return ``day`` as French people write it, ``23/11/2026``."""
@@ -53,6 +56,39 @@ def _available(reply: Reply, constraint: Constraint) -> str:
     if constraint.until is None:
         return reply.phrase("utter_label_available_after", date=after)
     return reply.phrase("utter_label_available_between", first=after, last=until)
+
+
+def told_apart(reply: Reply, labels: Sequence[str], people: Sequence[Collaborator]) -> list[str]:
+    """Return the ``labels`` of people, with what differs where several have the same.
+
+    That is the first of skills, availability, e-mail address and telephone number in which they all
+    differ, else their id.
+    """
+    result = list(labels)
+    for label in {label for label in labels if labels.count(label) > 1}:
+        places = [place for place, other in enumerate(labels) if other == label]
+        signs = _differences(reply, [people[place] for place in places])
+        for place, sign in zip(places, signs, strict=True):
+            result[place] = f"{label} — {sign}"
+    return result
+
+
+def _differences(reply: Reply, people: Sequence[Collaborator]) -> list[str]:
+    common = set(people[0].skills).intersection(*(person.skills for person in people))
+
+    def skills(person: Collaborator) -> str:
+        own = [skill for skill in person.skills if skill not in common]
+        return level_list({skill.name: skill.level for skill in own[:_OWN_SKILLS]})
+
+    def available(person: Collaborator) -> str:
+        day = person.available_from
+        return reply.phrase("utter_label_available", date=format_date(day)) if day else ""
+
+    for sign in (skills, available, lambda p: p.email or "", lambda p: p.phone or ""):
+        signs = list(map(sign, people))
+        if all(signs) and len(set(signs)) == len(signs):
+            return signs
+    return [person.id for person in people]
 
 
 def level_list(levels: Mapping[str, int]) -> str:

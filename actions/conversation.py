@@ -24,7 +24,7 @@ from rasa_sdk.events import EventType, SlotSet
 from rasa_sdk.executor import CollectingDispatcher
 from rasa_sdk.types import DomainDict
 
-from actions.audit import audit_log, people_shown, quota
+from actions.audit import admit, people_shown, quota
 from actions.caller import Caller, CallerDirectory, traceparent_of
 from actions.cards import label
 from actions.directory import Directory, DirectoryError
@@ -273,16 +273,10 @@ class Question(Action, ABC):
         context = Context(turn, memory, directory, reply, today(), self.intent)
         after = self.answer(context)
         _name_the_rest(context)
-        log, people = audit_log(), people_shown(reply.messages)
-        if people and not quota().admits(caller, people):
-            logger.warning("%s: a user was shown as many people today as may be.", self.name())
-            if log is not None:
-                log.record(caller, self.name(), [], refused=people)
+        if not admit(caller, self.name(), people_shown(reply.messages)):
             reply.messages.clear()
             reply("utter_quota", people=quota().limit)
             return memory
-        if log is not None and people:
-            log.record(caller, self.name(), people)
         return after
 
 

@@ -15,6 +15,7 @@ from actions.cards import (
     next_offset,
     query_parts,
     query_payload,
+    told_apart,
 )
 from actions.conversation import Context, Memory, Pending
 from actions.directory import Found, Listed
@@ -212,7 +213,9 @@ def _say_list(context: Context, found: Found) -> None:
         return
     what = ", ".join(part["label"] for part in query_parts(reply, query))
     technology = " + ".join(query.technologies)
-    people = "\n".join(_line(query, listed) for listed in found.people)
+    lines = [_line(query, listed) for listed in found.people]
+    everybody = [listed.collaborator for listed in found.people]
+    people = "\n".join(told_apart(reply, lines, everybody))
     updated, card = format_date(found.updated_at), expert_list(reply, found)
     first, last = query.offset + 1, query.offset + len(found.people)
     if query.offset:

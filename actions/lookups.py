@@ -3,6 +3,8 @@
 ``POST /webhook/completions``, ``/webhook/people``, ``/webhook/examples`` of the action server, for
 its bot alone: ``{"conversation": …, "metadata": …}`` as of a message, and the fields of the
 question. The caller sees what an answer would show them, and whom they were shown is recorded.
+People count for the quota (:class:`~actions.audit.Quota`): 429 where it is used up. Those who are
+named alone do not, or typing would use it up.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from sanic import Sanic
 from sanic.request import Request
 from sanic.response import HTTPResponse, json
 
-from actions.audit import audit_log
+from actions.audit import admit, audit_log
 from actions.caller import Caller, CallerDirectory
 from actions.cards import person_fields
 from actions.conversation import directory_timeout, shared_directory
@@ -81,17 +83,21 @@ def _route(name: str, lookup: Lookup) -> Callable[[Request], Any]:
             return json({"error": "send conversation, metadata, and text or ids"}, status=400)
         caller = Caller.from_metadata(str(body.get("conversation")), body["metadata"])
 
-        def look_up() -> dict[str, Any]:
+        def look_up() -> dict[str, Any] | None:
             answered, shown = lookup(CallerDirectory(shared_directory(), caller), body)
-            log = audit_log()
-            if log is not None and shown:
-                log.record(caller, name, shown)
+            if lookup is people:
+                return answered if admit(caller, name, shown) else None
+            if shown and (log := audit_log()) is not None:
+                log.record(caller, name, [], named=shown)
             return answered
 
         try:
-            return json(await asyncio.wait_for(asyncio.to_thread(look_up), directory_timeout()))
+            answered = await asyncio.wait_for(asyncio.to_thread(look_up), directory_timeout())
         except (DirectoryError, asyncio.TimeoutError) as error:
             logger.error("%s: %s", name, describe(error))
             return json({"error": "the directory does not answer"}, status=503)
+        if answered is None:
+            return json({"error": "as many people were shown today as may be"}, status=429)
+        return json(answered)
 
     return answer

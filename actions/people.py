@@ -6,11 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from actions.alike import tell_alike
-from actions.cards import card_payload, format_date, intent_payload, label, person_fields
+from actions.cards import (
+    card_payload,
+    format_date,
+    intent_payload,
+    label,
+    person_fields,
+    told_apart,
+)
 from actions.conversation import Asked, Context, Memory, Pending
 from actions.directory import Collaborator, Skill
 from actions.query import HEAD_KINDS, Constraint, Query, Term
-from actions.reply import MISSING
+from actions.reply import MISSING, Reply
 
 # People offered at once, and skills on a card.
 MAX_CHOICES = 5
@@ -187,7 +194,11 @@ def _tell_by_rank(context: Context, rank: int, asked: Asked) -> Memory:
     if 1 <= place <= len(memory.candidates):
         return _tell_id(context, memory.candidates[place - 1], asked)
     people = candidates(context)
-    context.reply("utter_person_rank_unknown", count=len(people), **_choice(people, asked, "which"))
+    context.reply(
+        "utter_person_rank_unknown",
+        count=len(people),
+        **_choice(context.reply, people, asked, "which"),
+    )
     return _waiting(memory, people, asked)
 
 
@@ -215,7 +226,11 @@ def _tell_by_property(context: Context, asked: Asked) -> Memory:
     what = ", ".join(label(context.reply, constraint) for constraint in wanted.constraints)
     people = candidates(context)
     if people:
-        context.reply("utter_person_none_of_these", what=what, **_choice(people, asked, "which"))
+        context.reply(
+            "utter_person_none_of_these",
+            what=what,
+            **_choice(context.reply, people, asked, "which"),
+        )
         return _waiting(memory, people, asked)
     if turn.agency:
         context.reply(
@@ -240,7 +255,7 @@ def _ask_which(
 ) -> Memory:
     """Ask which of the namesakes ``people`` is meant, the first of ``total``."""
     name = memory.person or MISSING
-    choice = _choice(people, asked, "namesakes", name=name, total=total)
+    choice = _choice(context.reply, people, asked, "namesakes", name=name, total=total)
     if total > len(people):
         context.reply(
             "utter_person_choice_first", name=name, total=total, shown=len(people), **choice
@@ -257,7 +272,7 @@ def choose(context: Context, people: Sequence[Collaborator], asked: Asked) -> Me
     if not people:  # all have left the directory meanwhile
         context.reply("utter_person_gone")
         return context.memory.with_(candidates=(), pending=None)
-    context.reply("utter_person_which", **_choice(people, asked, "which"))
+    context.reply("utter_person_which", **_choice(context.reply, people, asked, "which"))
     return _waiting(context.memory, people, asked)
 
 
@@ -270,7 +285,7 @@ def _say_nobody(
         context.reply("utter_person_unknown", name=name)
         context.reply("utter_suggest_search")
         return memory.with_(candidates=(), pending=None)
-    choice = _choice(near, asked, "near", name=name, total=len(near))
+    choice = _choice(context.reply, near, asked, "near", name=name, total=len(near))
     if len(near) == 1:
         context.reply("utter_person_near_one", name=name, **choice)
     else:
@@ -279,6 +294,7 @@ def _say_nobody(
 
 
 def _choice(
+    reply: Reply,
     people: Sequence[Collaborator],
     asked: Asked,
     reason: str,
@@ -288,10 +304,11 @@ def _choice(
 ) -> dict[str, Any]:
     """Return the buttons, one a person, and the payload of a question « which one? »."""
     payloads = [_button_payload(person, asked) for person in people]
+    titles = [f"{p.full_name} — {p.job_title}, {p.agency}" for p in people]
     return {
         "buttons": [
-            {"title": f"{p.full_name} — {p.job_title}, {p.agency}", "payload": payload}
-            for p, payload in zip(people, payloads, strict=True)
+            {"title": title, "payload": payload}
+            for title, payload in zip(told_apart(reply, titles, people), payloads, strict=True)
         ],
         "payload": card_payload(
             "person_choice",

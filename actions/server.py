@@ -48,6 +48,8 @@ logger = logging.getLogger(__name__)
 HEALTH_PATH, READY_PATH = "/health", "/ready"
 CALL_PATH = "/webhook"
 READY_SECONDS = 2.0
+# So often it is looked whether the directory has changed.
+IMPORT_SECONDS = 1.0
 # What rasa_sdk and the actions read of a call, and of the conversation in it.
 CALL = {"next_action": str, "sender_id": str, "tracker": dict, "domain": dict, "version": str}
 TRACKER = {
@@ -209,15 +211,32 @@ async def _passes(check: Callable[[], object]) -> bool:
     return True
 
 
-async def open_directory(*_: object) -> None:
-    """Connect to the directory before the first question, which would wait for it.
+async def _prepare_directory(problem: str | None = None) -> str | None:
+    """Read what answers need into memory; return the trouble, told unless it is ``problem``.
 
-    One that is down is no reason not to start: each question tries again.
+    A directory that is down is no reason not to start: each question tries again.
     """
     try:
-        await asyncio.to_thread(lambda: shared_directory().open())
+        await asyncio.to_thread(lambda: shared_directory().prepare())
     except DirectoryError as error:
-        logger.error("%s", error)
+        if str(error) != problem:
+            logger.error("%s", error)
+        return str(error)
+    return None
+
+
+async def _follow_directory() -> None:
+    """Notice each import before a question does, which would wait."""
+    problem = None
+    while True:
+        await asyncio.sleep(IMPORT_SECONDS)
+        problem = await _prepare_directory(problem)
+
+
+async def open_directory(app: Sanic, *_: object) -> None:
+    """Make the directory ready before the first question, and after each import."""
+    await _prepare_directory()
+    app.add_task(_follow_directory())
 
 
 def make_app() -> Sanic:

@@ -49,7 +49,6 @@ class Picture:
     def inline(self) -> str:
         """Return an SVG element for a page: in the page's colours, no name used twice."""
         element = self.svg[self.svg.index("<svg") :]
-        element = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", element, flags=re.DOTALL)
         element = re.sub(r' xmlns(:xlink)?="[^"]*"', "", element).replace("xlink:href", "href")
         element = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{self.name}-", element)
         element = element.replace(INK, "currentColor").replace(f"fill: {PAPER}", "fill: none")
@@ -100,7 +99,14 @@ def save(
         figure.savefig(folder / f"{name}.png", dpi=150, metadata={"Title": alternative})
         vector = folder / f"{name}.svg"
         figure.savefig(vector, metadata={"Date": None, "Title": alternative})
-    return Picture(name, alternative, vector.read_text(encoding="utf-8"))
+    text = vector.read_text(encoding="utf-8")
+    text = re.sub(
+        r"\s*(<metadata>.*?</metadata>|<!--.*?-->|<!DOCTYPE.*?>)", "", text, flags=re.DOTALL
+    )
+    # A path in one line.
+    text = re.sub(r'="[^"]*"', lambda found: " ".join(found[0].split()), text)
+    vector.write_text(text, encoding="utf-8")
+    return Picture(name, alternative, text)
 
 
 def styles(names: Sequence[str]) -> dict[str, Style]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import Field, validator
 
 from common import config
-from common.config import Rule, number, one_of, text, unknown_name
+from common.config import unknown_name
 from common.errors import UserError
+from common.schema import Schema, parse
 
 DEFAULT = Path(__file__).with_name("prices.yml")
 ANYWHERE = "any"
@@ -36,28 +37,32 @@ UNITS = {
 }
 
 
-@dataclass(frozen=True)
-class Price:
-    """What one unit of something costs.
+def _as_date(value: Any) -> str:
+    """Return a day, a month or a year as text; YAML reads them as date, text and number."""
+    written = str(value)
+    if not re.fullmatch(r"20\d\d(-(0[1-9]|1[0-2]))?", written):
+        try:
+            datetime.date.fromisoformat(written)
+        except ValueError:
+            words = "it must be a day, month or year such as 2026-11-23, 2026-11 or 2026"
+            raise ValueError(words) from None
+    return written
 
-    Attributes:
-        key: One of :data:`UNITS`.
-        price: In ``currency``, for one ``unit``.
-        region: The AWS region that it was seen for, or ``any``.
-        date: When it was seen: a day, a month or a year.
-        source: Where it was seen.
-        instance: The instance type, where the unit is an instance-hour.
-    """
 
-    key: str
-    price: float
+class Price(Schema):
+    """What one unit of something costs."""
+
+    key: Literal[tuple(UNITS)]  # type: ignore[valid-type]
+    price: float = Field(gt=0, le=1e6)  # in `currency`
     currency: str
     unit: str
-    region: str
-    date: str
-    source: str
-    instance: str = ""
+    region: str  # the AWS region that it was seen for, or « any »
+    date: Any  # when it was seen
+    source: str  # and where
+    instance: str = ""  # its type, where the unit is an instance-hour
     note: str = ""
+
+    _date = validator("date", allow_reuse=True)(_as_date)
 
     @property
     def name(self) -> str:
@@ -65,14 +70,21 @@ class Price:
         return f"{self.key} {self.instance}".rstrip()
 
 
-@dataclass(frozen=True)
-class ExchangeRate:
+class ExchangeRate(Schema):
     """Dollars for one unit of a currency."""
 
     currency: str
-    rate: float
-    date: str
+    rate: float = Field(gt=0, le=1e6)
+    date: Any
     source: str
+
+    _date = validator("date", allow_reuse=True)(_as_date)
+
+
+class _File(Schema):
+    region: str
+    exchange_rates: list[ExchangeRate] = Field(min_items=1)
+    prices: list[Price] = Field(min_items=1)
 
 
 @dataclass(frozen=True)
@@ -131,16 +143,16 @@ class Prices:
 
     def _rate(self, currency: str) -> ExchangeRate:
         if currency == USD:
-            return ExchangeRate(USD, 1.0, "", "")
+            return ExchangeRate.construct(rate=1.0)
         return next(one for one in self.exchange_rates if one.currency == currency)
 
     def to_json(self) -> dict[str, Any]:
         """Return the prices in use, with their sources."""
         return {
             "region": self.region,
-            "exchange_rate": dataclasses.asdict(self.euro),
+            "exchange_rate": self.euro.dict(),
             "prices": [
-                {key: value for key, value in dataclasses.asdict(one).items() if value != ""}
+                {key: value for key, value in one.dict().items() if value != ""}
                 for one in self.chosen()
             ],
         }
@@ -159,20 +171,13 @@ def read(path: Path = DEFAULT, region: str | None = None) -> Prices:
     Raises:
         UserError: It cannot be read or something in it is wrong; every fault is named.
     """
-    document = config.read_yaml(path)
-    config.refuse(path, config.faults("the file", document, _FILE, required=tuple(_FILE)))
-    found: list[str] = []
-    rates = _entries(document["exchange_rates"], "exchange_rates", _RATE, tuple(_RATE), found)
-    required = [key for key in _PRICE if key not in ("instance", "note")]
-    prices = _entries(document["prices"], "prices", _PRICE, required, found)
-    config.refuse(path, found)
-    config.refuse(path, [*_conflicts(prices, {USD, *(one["currency"] for one in rates)})])
-    if not any(one["currency"] == EUR for one in rates):
+    document = parse(_File, config.read_yaml(path), path, "the file")
+    currencies = {USD, *(one.currency for one in document.exchange_rates)}
+    config.refuse(path, _conflicts(document.prices, currencies))
+    if EUR not in currencies:
         raise UserError(f"{path}: exchange_rates: there is none for {EUR}.")
     result = Prices(
-        region or document["region"],
-        tuple(Price(**{**one, "date": str(one["date"])}) for one in prices),
-        tuple(ExchangeRate(**{**one, "date": str(one["date"])}) for one in rates),
+        region or document.region, tuple(document.prices), tuple(document.exchange_rates)
     )
     seen = sorted({one.region for one in result.prices} - {ANYWHERE})
     if region and region not in seen:
@@ -182,61 +187,21 @@ def read(path: Path = DEFAULT, region: str | None = None) -> Prices:
     return result
 
 
-def _entries(
-    items: list[Any], name: str, rules: Mapping[str, Rule], required: Any, found: list[str]
-) -> list[dict[str, Any]]:
-    """Return the items, and append what is wrong with them to ``found``."""
-    for index, item in enumerate(items):
-        found.extend(config.faults(f"{name}[{index}]", item, rules, required))
-    return items
-
-
-def _conflicts(prices: list[dict[str, Any]], currencies: set[str]) -> list[str]:
+def _conflicts(prices: list[Price], currencies: set[str]) -> list[str]:
     """Return what is wrong with prices whose values are all right by themselves."""
     found: list[str] = []
-    seen: set[tuple[str, str, str]] = set()
+    seen: set[tuple[str, str]] = set()
     for index, one in enumerate(prices):
-        where, key, instance = f"prices[{index}]", one["key"], one.get("instance", "")
-        if one["unit"] != UNITS[key]:
-            found.append(f"{where}: the unit of '{key}' must be '{UNITS[key]}'.")
-        if one["currency"] not in currencies:
-            found.append(f"{where}: exchange_rates has none for {one['currency']}.")
-        if (UNITS[key] == "instance-hour") != bool(instance):
-            verb = "needs" if not instance else "has no use for"
-            found.append(f"{where}: '{key}' {verb} an 'instance'.")
-        if (key, instance, one["region"]) in seen:
-            found.append(f"{where}: '{key} {instance}' is there twice for {one['region']}.")
-        seen.add((key, instance, one["region"]))
-    missing = set(UNITS) - {one["key"] for one in prices}
+        where = f"prices[{index}]"
+        if one.unit != UNITS[one.key]:
+            found.append(f"{where}: the unit of '{one.key}' must be '{UNITS[one.key]}'.")
+        if one.currency not in currencies:
+            found.append(f"{where}: exchange_rates has none for {one.currency}.")
+        if (one.unit == "instance-hour") != bool(one.instance):
+            verb = "needs" if not one.instance else "has no use for"
+            found.append(f"{where}: '{one.key}' {verb} an 'instance'.")
+        if (one.name, one.region) in seen:
+            found.append(f"{where}: '{one.name}' is there twice for {one.region}.")
+        seen.add((one.name, one.region))
+    missing = set(UNITS) - {one.key for one in prices}
     return found + [f"prices: '{key}' is missing." for key in sorted(missing)]
-
-
-def _is_date(value: Any) -> bool:
-    """Whether it is a day, a month or a year; YAML reads them as date, text and number."""
-    if isinstance(value, datetime.date):
-        return True
-    written = str(value)
-    if re.fullmatch(r"20\d\d(-(0[1-9]|1[0-2]))?", written):
-        return True
-    try:
-        return bool(datetime.date.fromisoformat(written))
-    except ValueError:
-        return False
-
-
-_DATE = Rule("a day, month or year such as 2026-11-23, 2026-11 or 2026", _is_date)
-_POSITIVE = number(0, 1e6, above=True)
-_LIST = Rule("a list that is not empty", lambda value: isinstance(value, list) and bool(value))
-_FILE = {"region": text(), "exchange_rates": _LIST, "prices": _LIST}
-_RATE = {"currency": text(), "rate": _POSITIVE, "date": _DATE, "source": text()}
-_PRICE = {
-    "key": one_of(*UNITS),
-    "price": _POSITIVE,
-    "currency": text(),
-    "unit": text(),
-    "region": text(),
-    "date": _DATE,
-    "source": text(),
-    "instance": text(),
-    "note": text(),
-}

@@ -28,19 +28,13 @@ class Classifier(Protocol):
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a trained model beside its answers.
+    """What is known of a trained model beside its answers."""
 
-    Attributes:
-        seconds: What the training took.
-        model_bytes: Size of what it wrote.
-        encoder: The pretrained encoder that was really used; None where there is none.
-        notes: What a reader of the figures must know.
-    """
-
-    seconds: float
-    model_bytes: int
+    seconds: float  # what the training took
+    model_bytes: int  # size of what it wrote
+    # The pretrained encoder that was really used; None where there is none.
     encoder: str | None = None
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what a reader of the figures must know
 
 
 def prepare(spec: Spec) -> None:
@@ -60,18 +54,32 @@ def fit(spec: Spec, examples: Labelled, seed: int, folder: Path) -> Facts:
     Raises:
         Exception: Whatever the training raises.
     """
+    arguments = spec.model, examples.texts, examples.intents, seed, folder
+    encoders: list[tuple[str, str]] = []  # asked for, used
     if spec.kind == "transformers":
         from comparison import torch_pipeline
 
         begin = time.perf_counter()
-        used = torch_pipeline.fit(spec.model, examples.texts, examples.intents, seed, folder)
+        encoder = torch_pipeline.fit(*arguments)
         seconds = time.perf_counter() - begin
-        return Facts(seconds, _size(folder), used.used, _encoder_notes(used.name, used.used))
-    from comparison import rasa_pipeline
+        encoders.append((encoder.name, encoder.used))
+    else:
+        from comparison import rasa_pipeline
+        from components.camembert.served_model import read_metadata
 
-    begin = time.perf_counter()
-    rasa_pipeline.fit(spec.model, examples.texts, examples.intents, seed, folder)
-    return _pipeline_facts(time.perf_counter() - begin, folder)
+        begin = time.perf_counter()
+        rasa_pipeline.fit(*arguments)
+        seconds = time.perf_counter() - begin
+        for model in served_models(folder):
+            metadata = read_metadata(model).encoder
+            encoders.append((metadata["name"], metadata["used"]))
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    notes = [
+        ENCODER_STANDS_IN.format(used=used, asked=asked)
+        for asked, used in encoders
+        if used != asked
+    ]
+    return Facts(seconds, size, encoders[-1][1] if encoders else None, notes)
 
 
 def load(spec: Spec, folder: Path, threads: int) -> Classifier:
@@ -109,25 +117,3 @@ def rank_all(classifier: Classifier, spec: Spec, texts: Sequence[str]) -> list[R
 def served_models(folder: Path) -> list[Path]:
     """Return the folders below ``folder`` that hold a served CamemBERT."""
     return sorted(path.parent for path in folder.rglob("model.onnx"))
-
-
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def _pipeline_facts(seconds: float, folder: Path) -> Facts:
-    from components.camembert.served_model import read_metadata
-
-    encoder: str | None = None
-    notes: list[str] = []
-    for model in served_models(folder):
-        metadata = read_metadata(model)
-        encoder = metadata.encoder["used"]
-        notes += _encoder_notes(metadata.encoder["name"], encoder)
-    return Facts(seconds, _size(folder), encoder, notes)
-
-
-def _encoder_notes(asked: str, used: str) -> list[str]:
-    if used == asked:
-        return []
-    return [ENCODER_STANDS_IN.format(used=used, asked=asked)]

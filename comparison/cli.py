@@ -1,4 +1,4 @@
-"""``bot compare``."""
+"""``bot compare`` and ``bot cost``."""
 
 from __future__ import annotations
 
@@ -96,7 +96,6 @@ def compare(
     or of a part of the measurements; where nothing is measured, of the published ones. Exit
     status 1 if a measurement failed.
     """
-
     from rich.console import Console
 
     from bot.processes import stopping_on_signals
@@ -104,18 +103,18 @@ def compare(
     from common import prices
     from common.errors import UserError
     from comparison import (
-        assessment,
-        cost_report,
         decision,
         one_page,
         report_page,
         report_tables,
         runner,
+        scoring,
         settings,
         summary,
     )
     from comparison import report as reports
     from comparison import results as figures
+    from comparison.cost import Costs
     from comparison.splits import load
     from comparison.usage import Profile
 
@@ -136,9 +135,9 @@ def compare(
         else decision.weights_of(chosen.weights, f"{config}, weights")
     )
     usage = Profile().changed(chosen.profile, f"{config}, profile")
-    costs = cost_report.work_out(prices.read(), usage)
-    assessment.check({key: spec.definition for key, spec in chosen.candidates.items()}, costs)
-    data = load(chosen.train, chosen.held_out, chosen.held_out_share, chosen.folds)
+    costs = Costs.of(prices.read(), usage)
+    scoring.check(chosen.candidates, costs)
+    data = load(chosen.material, chosen.splits.folds)
     options = runner.Options(
         quick=quick,
         real_aws=real_aws,
@@ -175,15 +174,14 @@ def compare(
             )
             raise typer.Exit(130) from None
     results = published or summary.results(comparison)
-    files = [figures.write(results, out)]
     made = reports.build(results, costs, importance)
-    files += report_page.write(made, out)
+    files = [figures.write(results, out), *report_page.write(made, out)]
     if publish:
-        files[4:4] = report_page.publish(out, publish)[:1]
-    console.print(report_tables.matrix_grid(made).to_rich())
+        files.append(report_page.publish(out, publish))
+    console.print(report_tables.matrix(made).to_rich())
     for paragraph in one_page.paragraphs(made, "en"):
         console.print(paragraph.replace("**", "").replace("`", ""), markup=False)
-    for path in files[: 5 if publish else 4]:
+    for path in files:
         console.print(str(path))
     failures = [
         f"{one.name}, {failure.cell}: {failure.error}"
@@ -196,6 +194,88 @@ def compare(
             console.print(f"  {line}", markup=False)
         console.print(f"Where: {out / figures.FILE}; the same command tries them again.")
         raise typer.Exit(1)
+
+
+def cost(
+    prices: Annotated[
+        Path | None, typer.Option(help="Price file. Default: common/prices.yml.")
+    ] = None,
+    profile: Annotated[
+        Path | None, typer.Option(help="Usage profile (YAML); docs/cost.md lists the keys.")
+    ] = None,
+    region: Annotated[
+        str | None, typer.Option(help="AWS region. Default: what the price file says.")
+    ] = None,
+    questions_per_minute: Annotated[
+        float | None, typer.Option(help="Questions a minute in the hours of use [10].")
+    ] = None,
+    hours_per_day: Annotated[float | None, typer.Option(help="Hours of use a day [10].")] = None,
+    days_per_month: Annotated[
+        float | None, typer.Option(help="Days of use a month of 30 days [22].")
+    ] = None,
+    mean_characters: Annotated[
+        float | None, typer.Option(help="Mean length of a question [38].")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables as such.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for cost.json, cost.md and the curves as SVG and PNG."),
+    ] = None,
+) -> None:
+    """What each way to serve the classifier costs in a month, and where one overtakes another.
+
+    Options go before the profile file, the file before the defaults.
+    """
+    import json
+
+    from rich.console import Console
+
+    from common import config
+    from common import prices as price_file
+    from common.errors import UserError
+    from comparison.cost import Costs
+    from comparison.usage import Profile
+
+    if as_json and markdown:
+        raise UserError("Give either --json or --markdown.")
+    usage = Profile()
+    if profile:
+        usage = usage.changed(config.read_yaml(profile), str(profile))
+    options = {
+        "questions_per_minute": questions_per_minute,
+        "hours_per_day": hours_per_day,
+        "days_per_month": days_per_month,
+        "mean_characters": mean_characters,
+    }
+    given = {key: value for key, value in options.items() if value is not None}
+    usage = usage.changed(given, "options")
+    result = Costs.of(price_file.read(prices or price_file.DEFAULT, region), usage)
+    tables = result.tables()
+    as_text = "\n".join(table.to_markdown() for table in tables)
+    if as_json or out:
+        figures = json.dumps(result.to_json(), ensure_ascii=False, indent=2)
+    if as_json:
+        typer.echo(figures)
+    elif markdown:
+        typer.echo(as_text)
+    else:
+        console = Console()
+        for table in tables[:-1]:
+            console.print(table.to_rich())
+            for note in table.notes:
+                console.print(note, markup=False, highlight=False)
+            console.print()
+        console.print(f"{result.price_sentence()} --markdown lists them.", highlight=False)
+    if out:
+        from comparison import charts
+
+        drawn = charts.draw_costs(result, out)
+        page = f"# Cost\n\n![{drawn.alternative}]({drawn.name}.svg)\n\n{as_text}"
+        (out / "cost.json").write_text(f"{figures}\n", encoding="utf-8")
+        (out / "cost.md").write_text(page, encoding="utf-8")
+        for name in ("cost.json", "cost.md", f"{drawn.name}.svg", f"{drawn.name}.png"):
+            typer.echo(str(out / name), err=True)
 
 
 def _numbers(text: str | None) -> list[int] | None:

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, create_model
 
 from common import config
-from common.config import number
 from common.errors import UserError
-from comparison.criteria import CRITERIA, DEFAULT_WEIGHTS
+from common.schema import Schema, parse
+from comparison.scoring import CRITERIA, DEFAULT_WEIGHTS
 
 SAMPLES = 10_000
 SEED = 20_220
@@ -32,6 +33,12 @@ ORIGINAL_MARKS: dict[str, dict[str, float]] = {
 
 # --- weights ----------------------------------------------------------------------------------
 
+_Weights = create_model(  # type: ignore[call-overload]
+    "_Weights",
+    __base__=Schema,
+    **{one.key: (float, Field(one.weight, ge=0, le=100)) for one in CRITERIA},
+)
+
 
 def weights_of(values: Any, where: str) -> dict[str, float]:
     """Return the weights of all criteria: those of ``values``, a mapping, and defaults.
@@ -39,9 +46,7 @@ def weights_of(values: Any, where: str) -> dict[str, float]:
     Raises:
         UserError: A criterion is unknown, a weight is no number from 0 to 100, or all are 0.
     """
-    rules = dict.fromkeys(DEFAULT_WEIGHTS, number(0, 100))
-    config.refuse(where, config.faults("the weights", values, rules))
-    weights = {**DEFAULT_WEIGHTS, **values}
+    weights: dict[str, float] = parse(_Weights, values, where, "the weights").dict()
     if not any(weights.values()):
         raise UserError(f"{where}: at least one weight must be above 0.")
     return weights
@@ -64,40 +69,25 @@ def read_weights(path: Path) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Ranked:
-    """A candidate's place.
+    """A candidate's place."""
 
-    Attributes:
-        candidate: Its name.
-        marks: From 1 to 5 by criterion.
-        total: The weighted sum of the marks.
-        rank: 1 is best; equal sums have the same rank, and the next rank is skipped.
-    """
-
-    candidate: str
-    marks: Mapping[str, float]
-    total: float
-    rank: int
+    candidate: str  # its name
+    marks: Mapping[str, float]  # from 1 to 5 by criterion
+    total: float  # the weighted sum of the marks
+    rank: int  # 1 is best; equal sums have the same rank, and the next rank is skipped
 
 
 @dataclass(frozen=True)
 class Decision:
-    """The decision matrix.
+    """The decision matrix."""
 
-    Attributes:
-        weights: By criterion.
-        ranking: The best first; equal ones by name.
-        unranked: Candidates without a mark in a criterion that counts, with the reason.
-        near: Share of the weightings around ``weights`` that each candidate wins.
-        anywhere: The same among all weightings that there can be.
-        winner_holds: For each criterion, from which weight up to which one (the others as they
-            are) the winner stays first; no upper end is infinity. Empty without a single winner.
-    """
-
-    weights: Mapping[str, float]
-    ranking: tuple[Ranked, ...]
-    unranked: Mapping[str, str]
-    near: Mapping[str, float]
-    anywhere: Mapping[str, float]
+    weights: Mapping[str, float]  # by criterion
+    ranking: tuple[Ranked, ...]  # the best first; equal ones by name
+    unranked: Mapping[str, str]  # those without a mark in a criterion that counts, and why
+    near: Mapping[str, float]  # share of the weightings around `weights` that each wins
+    anywhere: Mapping[str, float]  # the same among all weightings that there can be
+    # For each criterion, from which weight up to which one (the others as they are) the winner
+    # stays first; no upper end is infinity. Empty without a single winner.
     winner_holds: Mapping[str, tuple[float, float]]
 
     @property

@@ -1,32 +1,26 @@
 """How fast a candidate answers, measured in a process of its own.
 
-``measure`` starts that process and is all that others need. In it, :func:`main` loads the
-candidate and asks it by the original experiment's protocol (4 series of 10 questions one second
-apart, then 10 back to back) and under sustained loads.
+It is asked by the original experiment's protocol (4 series of 10 questions one second apart, then
+10 back to back) and under sustained loads.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import os
-import pickle
 import resource
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from comparison.results import ColdStart, Latency, Load, Speed
 from comparison.settings import Spec
-from comparison.worker import WorkerError, environment
 
 SERIES, QUESTIONS = 4, 10
 _WARM_UP = 10
@@ -37,70 +31,19 @@ Ask = Callable[[str], bool]
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure.
+    """What to measure."""
 
-    Attributes:
-        spec: The candidate.
-        folder: Where it was trained.
-        questions: Asked in turn.
-        threads: Threads that its libraries may use.
-        clients: Clients at once of each sustained load.
-        load_seconds: Length of each.
-        pause: Seconds between questions that are not back to back.
-    """
-
-    spec: Spec
-    folder: Path
-    questions: list[str]
-    threads: int
-    clients: list[int]
-    load_seconds: float
-    pause: float
+    spec: Spec  # the candidate
+    folder: Path  # where it was trained
+    questions: list[str]  # asked in turn
+    threads: int  # threads that its libraries may use
+    clients: list[int]  # clients at once of each sustained load
+    load_seconds: float  # length of each
+    pause: float  # seconds between questions that are not back to back
 
 
-def measure(plan: Plan, environ: Mapping[str, str | None], log: Path) -> Speed:
-    """Measure in a new process.
-
-    Args:
-        plan: What to measure.
-        environ: Environment variables for the process; None unsets one.
-        log: File that its messages are appended to.
-
-    Raises:
-        WorkerError: It ended by itself; with the end of its messages.
-    """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as scratch, log.open("ab") as messages:
-        path, answer = Path(scratch) / "plan.pickle", Path(scratch) / "speed.json"
-        path.write_bytes(pickle.dumps(plan))
-        process = subprocess.Popen(
-            # The clock is the system's, the same for both processes.
-            [sys.executable, "-m", __name__, str(path), str(answer), str(time.monotonic())],
-            env=environment(environ),
-            stdin=subprocess.DEVNULL,
-            stdout=messages,
-            stderr=messages,
-        )
-        try:
-            status = process.wait()
-        finally:
-            process.kill()
-        if status != 0:
-            tail = log.read_text(encoding="utf-8", errors="replace")[-4000:]
-            error = tail.strip().rpartition("\n")[2] if status > 0 else f"signal {-status}"
-            raise WorkerError(error, tail)
-        return _from_json(json.loads(answer.read_text()))
-
-
-def _from_json(content: Mapping[str, object]) -> Speed:
-    from pydantic import parse_obj_as
-
-    return parse_obj_as(Speed, content)
-
-
-def main(plan_path: Path, answer_path: Path, started: float) -> None:
+def measure(plan: Plan, started: float) -> dict[str, Speed]:
     """Measure in this process, started at ``started`` (seconds of the monotonic clock)."""
-    plan: Plan = pickle.loads(plan_path.read_bytes())
     from comparison import candidates
 
     candidates.prepare(plan.spec)
@@ -128,7 +71,7 @@ def main(plan_path: Path, answer_path: Path, started: float) -> None:
         ),
         threads=plan.threads,
     )
-    answer_path.write_text(json.dumps(asdict(speed)))
+    return {"speed": speed}
 
 
 # --- ways to ask ------------------------------------------------------------------------------
@@ -201,7 +144,3 @@ def resident_bytes() -> int:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
     return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]))

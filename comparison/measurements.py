@@ -31,21 +31,13 @@ _PACKAGES = ("rasa", "tensorflow", "torch", "transformers", "onnxruntime", "scik
 
 @dataclass(frozen=True)
 class Cell:
-    """One measurement of a candidate.
+    """One measurement of a candidate."""
 
-    Attributes:
-        candidate: Its key.
-        kind: One of :data:`KINDS`.
-        seed: Of the split, the subset and the training.
-        fold: Of a cross-validation.
-        size: Examples an intent, of a learning curve.
-    """
-
-    candidate: str
-    kind: str
-    seed: int = 0
-    fold: int | None = None
-    size: int | None = None
+    candidate: str  # its key
+    kind: str  # one of `KINDS`
+    seed: int = 0  # of the split, the subset and the training
+    fold: int | None = None  # of a cross-validation
+    size: int | None = None  # examples an intent, of a learning curve
 
     @property
     def title(self) -> str:
@@ -67,25 +59,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class Record:
-    """What a cell has measured, or how it failed.
+    """What a cell has measured, or how it failed."""
 
-    Attributes:
-        fingerprint: Of everything that decides the result; another one makes it worthless.
-        seconds: What it took, for the estimate of the time that remains.
-        date: Day of the measurement.
-        run: Answers of a trained model.
-        facts: What is known of that model.
-        speed: Times.
-        failure: What was raised.
-    """
-
-    fingerprint: str
-    seconds: float
-    date: str
-    run: Run | None = None
-    facts: Facts | None = None
-    speed: Speed | None = None
-    failure: Failure | None = None
+    fingerprint: str  # of everything that decides the result; another one makes it worthless
+    seconds: float  # what it took, for the estimate of the time that remains
+    date: str  # day of the measurement
+    run: Run | None = None  # answers of a trained model
+    facts: Facts | None = None  # what is known of that model
+    speed: Speed | None = None  # times
+    failure: Failure | None = None  # what was raised
 
 
 class Store:
@@ -133,17 +115,14 @@ def cells_of(spec: Spec, settings: Settings, sizes: list[int]) -> list[Cell]:
         settings: Seeds and folds.
         sizes: The points of the learning curve, without « all », which is the held-out cells.
     """
+    key, seeds, folds = spec.key, settings.splits.seeds, range(settings.splits.folds)
     if spec.service:
-        return [Cell(spec.key, HELD_OUT, settings.seeds[0]), Cell(spec.key, SPEED)]
+        return [Cell(key, HELD_OUT, seeds[0]), Cell(key, SPEED)]
     return [
-        *(Cell(spec.key, HELD_OUT, seed) for seed in settings.seeds),
-        Cell(spec.key, SPEED),
-        *(
-            Cell(spec.key, CROSS_VALIDATION, seed, fold)
-            for seed in settings.seeds
-            for fold in range(settings.folds)
-        ),
-        *(Cell(spec.key, LEARNING, seed, size=size) for size in sizes for seed in settings.seeds),
+        *(Cell(key, HELD_OUT, seed) for seed in seeds),
+        Cell(key, SPEED),
+        *(Cell(key, CROSS_VALIDATION, seed, fold) for seed in seeds for fold in folds),
+        *(Cell(key, LEARNING, seed, size=size) for size in sizes for seed in seeds),
     ]
 
 
@@ -156,7 +135,8 @@ def fingerprint(spec: Spec, candidates: Mapping[str, Spec], facts: Mapping[str, 
     digest = hashlib.sha256(json.dumps([_MEASUREMENT, facts], sort_keys=True).encode())
     for package in _PACKAGES:
         digest.update(f"{package} {version(package)}\n".encode())
-    encoders = sorted(str(path.relative_to(_ROOT)) for path in _encoder_folders())
+    found = (_ROOT / "models" / "encoders").rglob("config.json")
+    encoders = sorted(str(path.parent.relative_to(_ROOT)) for path in found)
     digest.update("\n".join(encoders).encode())
     chain: Spec | None = spec
     while chain is not None:
@@ -176,18 +156,12 @@ def version(package: str) -> str:
         return "none"
 
 
-def _encoder_folders() -> list[Path]:
-    return [path.parent for path in (_ROOT / "models" / "encoders").rglob("config.json")]
-
-
 def _sources(spec: Spec) -> list[Path]:
     """Return the modules beside those of our components in a pipeline, theirs included."""
-    if spec.kind != "pipeline":
-        return []
-    modules = [one["name"].split(".") for one in spec.model]
-    folders = {_ROOT.joinpath(*parts[:2]) for parts in modules if parts[0] == "components"}
-    return sorted(path for folder in folders for path in _python_files(folder))
-
-
-def _python_files(folder: Path) -> list[Path]:
-    return list(folder.glob("*.py")) if folder.is_dir() else [folder.with_suffix(".py")]
+    modules = [one["name"].split(".") for one in spec.pipeline or ()]
+    places = {_ROOT.joinpath(*parts[:2]) for parts in modules if parts[0] == "components"}
+    return sorted(
+        path
+        for place in places
+        for path in (place.glob("*.py") if place.is_dir() else [place.with_suffix(".py")])
+    )

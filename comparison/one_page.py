@@ -7,12 +7,11 @@ from typing import Any
 
 import yaml
 
-from comparison.assessment import Assessment
-from comparison.criteria import BEST, CRITERIA
 from comparison.decision import Ranked
 from comparison.report import Report
 from comparison.report_tables import duration, points
 from comparison.results import HELD_OUT
+from comparison.scoring import BEST, CRITERIA
 
 _PHRASES = yaml.safe_load(Path(__file__).with_suffix(".yml").read_text(encoding="utf-8"))
 TITLES = {language: phrases["title"] for language, phrases in _PHRASES.items()}
@@ -142,17 +141,17 @@ class _Writer:
     def _costs(self) -> str:
         costs, bills = self._report.costs, {}
         for one in self._report.assessments:
-            option = costs.option(one.bill)
-            name = self._phrases["in_process"] if option.key == "in-process" else option.name
-            bills[name] = self._number(f"{costs.prices.euros(option.dollars()):,.0f} €")
+            in_process = one.bill == "in-process"
+            name = self._phrases["in_process"] if in_process else costs.options[one.bill].name
+            bills[name] = self._number(f"{costs.euros(one.bill):,.0f} €")
         listed = "; ".join(f"{name} {euros}" for name, euros in bills.items())
         return self._say("cost", questions=f"{costs.profile.questions:,.0f}", bills=listed)
 
     def _advice(self) -> list[str]:
         ranking = self._report.decision.ranking
-        default = self._of_the_default()
-        ours = next((one for one in ranking if default and one.candidate == default.label), None)
-        if ours is None or default is None:
+        default = {one.label for one in self._report.assessments if one.candidate.is_default}
+        ours = next((one for one in ranking if one.candidate in default), None)
+        if ours is None:
             return []
         first = ranking[0]
         if ours.rank == 1:
@@ -168,6 +167,3 @@ class _Writer:
                 total=points(ours.total), gains=self._gains(first, ours),
             )
         ]  # fmt: skip
-
-    def _of_the_default(self) -> Assessment | None:
-        return next((one for one in self._report.assessments if one.candidate.is_default), None)

@@ -2,39 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from comparison import assessment, decision, effort
-from comparison.assessment import Assessment
-from comparison.cost_report import Costs
+from comparison import decision, scoring
+from comparison.cost import Costs
 from comparison.decision import Decision
 from comparison.results import Candidate, Performance, Results
+from comparison.scoring import Assessment
 
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that the report says.
+    """Everything that the report says."""
 
-    Attributes:
-        results: The raw figures.
-        costs: The bills of all ways to serve.
-        assessments: The candidates with their marks, in the order of the figures.
-        decision: The decision matrix, of all that no stand-in answers for; candidates go by
-            their label.
-    """
-
-    results: Results
-    costs: Costs
-    assessments: tuple[Assessment, ...]
-    decision: Decision
-
-    @property
-    def protocol(self) -> str:
-        """The protocol whose scores are marked and stand in the summary."""
-        return assessment.basis(self.results.candidates)
+    results: Results  # the raw figures
+    costs: Costs  # the bills of all ways to serve
+    protocol: str  # whose scores are marked and stand in the summary
+    assessments: tuple[Assessment, ...]  # the candidates with their marks, in the figures' order
+    decision: Decision  # of all that no stand-in answers for; candidates go by their label
 
     @property
     def chosen(self) -> list[Candidate]:
@@ -46,11 +33,15 @@ class Report:
         ]
 
     def scores(self, candidate: Candidate) -> Performance | None:
-        """Return a candidate's scores by that protocol."""
-        return assessment.performance(candidate, self.protocol)
+        """Return a candidate's scores by the protocol that is marked."""
+        return scoring.performance(candidate, self.protocol)
 
     def to_json(self) -> dict[str, Any]:
         """Return what follows from the raw figures: marks, facts, decision, cost."""
+
+        def plain(values: Mapping[str, Any]) -> dict[str, Any]:
+            return {key: asdict(value) for key, value in values.items()}
+
         return {
             "date": self.results.date,
             "protocol_marked": self.protocol,
@@ -61,9 +52,9 @@ class Report:
                     "stand_in": one.candidate.stand_in,
                     "served": one.route,
                     "bill": one.bill,
-                    "values": {key: dataclasses.asdict(value) for key, value in one.values.items()},
-                    "facts": {key: dataclasses.asdict(fact) for key, fact in one.facts.items()},
-                    "marks": {key: dataclasses.asdict(mark) for key, mark in one.marks.items()},
+                    "values": plain(one.values),
+                    "facts": plain(one.facts),
+                    "marks": plain(one.marks),
                 }
                 for one in self.assessments
             ],
@@ -72,24 +63,19 @@ class Report:
         }
 
 
-def build(
-    results: Results,
-    costs: Costs,
-    weights: dict[str, float] | None = None,
-    root: Path = effort.ROOT,
-) -> Report:
+def build(results: Results, costs: Costs, weights: dict[str, float] | None = None) -> Report:
     """Mark and rank the candidates.
 
     Args:
         results: The raw figures.
         costs: The bills of all ways to serve.
         weights: By criterion; the original's coefficients by default.
-        root: The repository that the facts of ease are counted in.
     """
-    assessments = assessment.assess(results.candidates, costs, root)
+    protocol = scoring.basis(results.candidates)
+    assessments = tuple(scoring.assess(one, protocol, costs) for one in results.candidates)
     marks = {
         one.label: {key: mark.value for key, mark in one.marks.items()}
         for one in assessments
         if not one.candidate.stand_in
     }
-    return Report(results, costs, tuple(assessments), decision.decide(marks, weights))
+    return Report(results, costs, protocol, assessments, decision.decide(marks, weights))

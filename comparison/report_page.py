@@ -1,4 +1,4 @@
-"""The report of a comparison as tables, pictures and pages: HTML, Markdown and JSON.
+"""The report of a comparison as files: HTML, Markdown, JSON and pictures.
 
 The same figures give the same bytes: nothing here asks for the time, and samples are seeded.
 """
@@ -6,17 +6,20 @@ The same figures give the same bytes: nothing here asks for the time, and sample
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from bot.charts import Picture
-from comparison import one_page, report_pictures
+from comparison import charts, one_page
 from comparison import report_tables as tables
-from comparison.criteria import CRITERIA
-from comparison.page import PICTURES, Block, Matrix, Page, Section, Text
+from comparison.charts import PICTURES
 from comparison.report import Report
 from comparison.results import CROSS_VALIDATION, FILE, HELD_OUT
-from comparison.tables import Grid
+from comparison.scoring import CRITERIA, Criterion
+from comparison.tables import Table
 
 TITLE = "Intent classifiers compared"
 _PROTOCOLS = {
@@ -25,29 +28,87 @@ _PROTOCOLS = {
 }
 
 
+@dataclass(frozen=True)
+class Sliders:
+    """Weights that a reader of the page can move, to weigh the decision matrix anew."""
+
+    criteria: Sequence[Criterion]  # in the order of the matrix's columns
+    weights: Mapping[str, float]  # by criterion
+    marks: Mapping[str, Mapping[str, float]]  # by candidate of the matrix, by criterion
+
+
+# A text is a paragraph; `**…**` in it is bold, a part between backquotes is code.
+Block = str | Table | Picture | Sliders
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the report under a heading of its own."""
+
+    key: str
+    title: str
+    blocks: Sequence[Block]
+
+
+@dataclass(frozen=True)
+class Page:
+    """A whole report."""
+
+    title: str
+    subtitle: str
+    sections: Sequence[Section]
+
+    def to_markdown(self) -> str:
+        """Return the report as Markdown; its pictures are expected in ``pictures/``."""
+        parts = [f"# {self.title}", self.subtitle]
+        for section in self.sections:
+            parts.append(f"## {section.title}")
+            parts.extend(map(_markdown, section.blocks))
+        return "\n\n".join(part.strip() for part in parts if part) + "\n"
+
+    def to_html(self) -> str:
+        """Return the report as one page that needs nothing else."""
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+        from markupsafe import Markup, escape
+
+        def emphasis(text: str) -> Markup:
+            bold = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", str(escape(text)))
+            return Markup(re.sub("`(.+?)`", r"<code>\1</code>", bold))
+
+        folder = Path(__file__).with_name("templates")
+        environment = Environment(
+            autoescape=True, loader=FileSystemLoader(folder), undefined=StrictUndefined,
+            keep_trailing_newline=True,
+        )  # fmt: skip
+        environment.filters |= {"emphasis": emphasis, "kind": lambda one: type(one).__name__}
+        return environment.get_template("report.html.j2").render(page=self)
+
+
+def _markdown(block: Block) -> str:
+    if isinstance(block, Picture):
+        return f"![{block.alternative}]({PICTURES}/{block.name}.svg)"
+    if isinstance(block, Table):
+        return block.to_markdown()
+    return block if isinstance(block, str) else ""
+
+
 def write(report: Report, folder: Path) -> list[Path]:
     """Write ``report.html``, ``report.md``, ``report.json`` and ``pictures/``; return the files."""
     # Those of an earlier report may be of candidates that are no more.
     shutil.rmtree(folder / PICTURES, ignore_errors=True)
-    drawn = report_pictures.draw(report, folder / PICTURES)
+    drawn = charts.draw(report, folder / PICTURES)
     page = compose(report, drawn)
     contents = {
         "report.html": page.to_html(),
         "report.md": page.to_markdown(),
         "report.json": json.dumps(report.to_json(), ensure_ascii=False, indent=2) + "\n",
     }
-    paths = []
     for name, content in contents.items():
-        paths.append(folder / name)
-        paths[-1].write_text(content, encoding="utf-8")
-    return paths + [
-        folder / PICTURES / f"{picture.name}.{suffix}"
-        for picture in drawn.values()
-        for suffix in ("svg", "png")
-    ]
+        (folder / name).write_text(content, encoding="utf-8")
+    return [folder / name for name in contents]
 
 
-def publish(folder: Path, target: Path) -> list[Path]:
+def publish(folder: Path, target: Path) -> Path:
     """Copy what a repository keeps of a report; what ``target`` had of an earlier one goes.
 
     Args:
@@ -55,131 +116,102 @@ def publish(folder: Path, target: Path) -> list[Path]:
         target: Gets ``report.md``, its pictures as SVG, ``report.html`` and the raw figures.
 
     Returns:
-        The files in ``target``.
+        The report in ``target``.
     """
-    pictures = target / PICTURES
-    shutil.rmtree(pictures, ignore_errors=True)
-    pictures.mkdir(parents=True)
-    names = ["report.md", "report.html", FILE]
-    names += [f"{PICTURES}/{path.name}" for path in sorted((folder / PICTURES).glob("*.svg"))]
-    return [Path(shutil.copy(folder / name, target / name)) for name in names]
+    shutil.rmtree(target / PICTURES, ignore_errors=True)
+    (target / PICTURES).mkdir(parents=True)
+    for path in [*(folder / PICTURES).glob("*.svg"), folder / "report.html", folder / FILE]:
+        shutil.copy(path, target / path.relative_to(folder))
+    return Path(shutil.copy(folder / "report.md", target))
 
 
 # --- the page ---------------------------------------------------------------------------------
 
 
 def compose(report: Report, drawn: dict[str, Picture]) -> Page:
-    """Put the report together."""
+    """Put the report together, with the pictures that were drawn."""
     machine, results = report.results.machine, report.results
     subtitle = (
         f"Measured on {results.date} on {machine.cores} cores of {machine.processor} with "
         f"{machine.memory_bytes / 2**30:.0f} GiB, {machine.system}, Python {machine.python}."
         + (" A quick run: shortened pauses and loads." if results.protocol.quick else "")
     )
+
+    def pictures(*names: str) -> list[Picture]:
+        return [drawn[name] for name in names if name in drawn]
+
+    first, *others = (
+        Section(key, title, one_page.paragraphs(report, key))
+        for key, title in one_page.TITLES.items()
+    )
+    failed = tables.failures(results)
+    spaced = "Four series of ten questions, one second apart"
     sections = [
-        *(
-            Section(key, title, [Text(one) for one in one_page.paragraphs(report, key)])
-            for key, title in one_page.TITLES.items()
-        ),
-        Section("result", "The result", _result_blocks(report, drawn)),
-        Section("performance", "Model performance", _performance_blocks(report, drawn)),
-        Section("speed", "Inference speed", _speed_blocks(report)),
-        Section("cost", "Cost", _cost_blocks(report, drawn)),
-        Section("ease", "Ease of creation and industrialisation", [tables.facts_grid(report)]),
-        Section("rules", "How marks are given", [_rules_text(report), tables.rules_grid()]),
-        Section("method", "How it was measured", _method_blocks(report)),
-    ]
-    if any(one.failures for one in results.candidates):
-        sections.insert(1, Section("failures", "What failed", [tables.failures_grid(results)]))
+        first,
+        *([Section("failures", "What failed", [failed])] if failed.rows else []),
+        *others,
+        Section("result", "The result", [
+            tables.summary(report),
+            *_with_rows(tables.stand_ins(report)),
+            *pictures("latency-accuracy"),
+            tables.matrix(report),
+            Sliders(CRITERIA, report.decision.weights,
+                    {one.candidate: one.marks for one in report.decision.ranking}),
+            tables.stability(report),
+            tables.original(),
+        ]),
+        Section("performance", "Model performance", [
+            *_with_rows(*(tables.scores(report, *one) for one in _PROTOCOLS.items())),
+            tables.significance(report),
+            *pictures("learning-curves", *map(charts.confusion_name, report.chosen)),
+            *(tables.intents(one, scores, report.protocol)
+              for one in report.chosen if (scores := report.scores(one))),
+        ]),
+        Section("speed", "Inference speed", [
+            tables.latency(report, spaced, "spaced"),
+            tables.latency(report, "Ten questions back to back", "back_to_back"),
+            tables.load(report),
+            tables.footprint(report),
+        ]),
+        Section("cost", "Cost", [
+            tables.bills(report),
+            report.costs.monthly(),
+            *pictures("break-even"),
+            f"{report.costs.price_sentence()} `bot cost --markdown` lists them.",
+        ]),
+        Section("ease", "Ease of creation and industrialisation", [tables.facts(report)]),
+        Section("rules", "How marks are given", [
+            "A criterion's mark is the mean of the marks of its measures, by their shares. "
+            f"Performance is marked by the {report.protocol} scores, which all candidates have.",
+            tables.rules(),
+        ]),
+        Section("method", "How it was measured", _method(report)),
+    ]  # fmt: skip
     return Page(TITLE, subtitle, sections)
 
 
-def _chosen(drawn: dict[str, Picture], *names: str) -> list[Picture]:
-    return [drawn[name] for name in names if name in drawn]
+def _with_rows(*found: Table) -> list[Table]:
+    return [one for one in found if one.rows]
 
 
-def _result_blocks(report: Report, drawn: dict[str, Picture]) -> list[Block]:
-    ranked = report.decision
-    marks = {one.candidate: dict(one.marks) for one in ranked.ranking}
-    titles = {one.key: (one.title, ranked.weights[one.key]) for one in CRITERIA}
-    apart = tables.stand_ins_grid(report)
-    return [
-        tables.summary_grid(report),
-        *([apart] if apart.rows else []),
-        *_chosen(drawn, "latency-accuracy"),
-        Matrix(tables.matrix_grid(report), marks, titles),
-        tables.stability_grid(report),
-        tables.original_grid(),
-    ]
-
-
-def _performance_blocks(report: Report, drawn: dict[str, Picture]) -> list[Block]:
-    blocks: list[Block] = []
-    for protocol, title in _PROTOCOLS.items():
-        grid = tables.scores_grid(report, protocol, title)
-        if grid.rows:
-            blocks.append(grid)
-    blocks.append(tables.significance_grid(report))
-    blocks += _chosen(drawn, "learning-curves")
-    blocks += _chosen(drawn, *map(report_pictures.confusion_name, report.chosen))
-    blocks += [
-        tables.intents_grid(one, scores, report.protocol)
-        for one in report.chosen
-        if (scores := report.scores(one))
-    ]
-    return blocks
-
-
-def _speed_blocks(report: Report) -> list[Block]:
-    return [
-        tables.latency_grid(report, "Four series of ten questions, one second apart", "spaced"),
-        tables.latency_grid(report, "Ten questions back to back", "back_to_back"),
-        tables.load_grid(report),
-        tables.footprint_grid(report),
-    ]
-
-
-def _cost_blocks(report: Report, drawn: dict[str, Picture]) -> list[Block]:
-    return [
-        tables.bills_grid(report),
-        report.costs.monthly_grid(),
-        *_chosen(drawn, "break-even"),
-        Text(f"{report.costs.price_sentence()} `bot cost --markdown` lists them."),
-    ]
-
-
-def _rules_text(report: Report) -> Text:
-    return Text(
-        "A criterion's mark is the mean of the marks of its measures, by their shares. Performance "
-        f"is marked by the {report.protocol} scores, which all candidates have."
-    )
-
-
-def _method_blocks(report: Report) -> list[Block]:
+def _method(report: Report) -> list[Block]:
     results, protocol = report.results, report.results.protocol
     materials = [
         (name, one.path, str(one.examples), str(len(one.intents)), one.digest[:12])
         for name, one in (("Training", results.train), (HELD_OUT.capitalize(), results.held_out))
     ]
-    machine = results.machine
-    versions = [(name, version) for name, version in sorted(machine.packages.items())]
-    seeds = ", ".join(map(str, protocol.seeds))
     text = (
-        f"{protocol.folds} folds for each of the seeds {seeds}. Learning curve: "
-        f"{', '.join(map(str, protocol.learning_sizes))} examples a class, and all. Off-topic: "
-        f"{protocol.off_topic or 'none in this material'}. AWS: "
+        f"{protocol.folds} folds for each of the seeds {', '.join(map(str, protocol.seeds))}. "
+        f"Learning curve: {', '.join(map(str, protocol.learning_sizes))} examples a class, and "
+        f"all. Off-topic: {protocol.off_topic or 'none in this material'}. AWS: "
         f"{'Amazon itself' if protocol.real_aws else 'a local stand-in, where it was needed'}."
     )
+    header = ("Set", "File", "Examples", "Intents", "SHA-256")
+    versions = sorted(results.machine.packages.items())
     return [
-        Text(text),
-        *(Text(note) for note in protocol.notes),
-        Grid(
-            "Material",
-            ("Set", "File", "Examples", "Intents", "SHA-256"),
-            materials,
-            (),
-            frozenset({1, 4}),
-        ),
-        tables.candidates_grid(results),
-        Grid("Versions", ("Package", "Version"), versions, (), frozenset({1})),
+        text,
+        *protocol.notes,
+        Table("Material", header, materials, (), {1, 4}),
+        tables.candidates(results),
+        Table("Versions", ("Package", "Version"), versions, (), {1}),
     ]

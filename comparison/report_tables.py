@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 
-from comparison import assessment, decision, effort
-from comparison.assessment import Assessment
-from comparison.criteria import CRITERIA, MEASURES, Measure
+from comparison import decision, scoring
+from comparison.cost import money
 from comparison.report import Report
 from comparison.results import Candidate, Interval, Latency, Performance, Results
-from comparison.tables import Footnotes, Grid
+from comparison.scoring import CRITERIA, MEASURES, Assessment, Measure, label
+from comparison.tables import Footnotes, Table
 
 NOTHING = "–"
 _UNANSWERED = (
@@ -42,13 +43,10 @@ def percents(interval: Interval | None) -> str:
     return f"{percent(interval.value)} ({interval.low * 100:.1f}–{interval.high * 100:.1f})"
 
 
-def plain(interval: Interval | None) -> str:
-    """Return a number with its interval: ``"0.21 (0.18–0.25)"``."""
-    if interval is None:
-        return NOTHING
-    if interval.low == interval.high:
-        return f"{interval.value:.3f}"
-    return f"{interval.value:.3f} ({interval.low:.3f}–{interval.high:.3f})"
+def plain(interval: Interval) -> str:
+    """Return a number with its interval: ``"0.210 (0.180–0.250)"``."""
+    spread = f" ({interval.low:.3f}–{interval.high:.3f})" if interval.low < interval.high else ""
+    return f"{interval.value:.3f}{spread}"
 
 
 def duration(seconds: float) -> str:
@@ -71,17 +69,15 @@ def points(total: float) -> str:
 # --- the result ---
 
 
-def summary_grid(report: Report) -> Grid:
+def summary(report: Report) -> Table:
     """Return one line a candidate that is ranked, the best first."""
     sums = {one.candidate: one for one in report.decision.ranking}
     own = [one for one in report.assessments if not one.candidate.stand_in]
-    order = {name: position for position, name in enumerate(sums)}
-    own.sort(key=lambda one: order.get(one.label, len(order)))
+    own.sort(key=lambda one: [*sums, one.label].index(one.label))
     rows = [
         (
             one.label,
-            str(sums[one.label].rank) if one.label in sums else NOTHING,
-            points(sums[one.label].total) if one.label in sums else NOTHING,
+            *((str(of.rank), points(of.total)) if (of := sums.get(one.label)) else [NOTHING] * 2),
             *_at_a_glance(report, one),
             one.candidate.why,
         )
@@ -93,27 +89,25 @@ def summary_grid(report: Report) -> Grid:
         "question a second. A month: marginal cost for "
         f"{report.costs.profile.questions:,.0f} questions."
     ]
-    winners = frozenset(
-        index for index, one in enumerate(own) if one.label in report.decision.winners
-    )
-    return Grid("At a glance", header, rows, notes, frozenset({7}), winners)
+    winners = {index for index, one in enumerate(own) if one.label in report.decision.winners}
+    return Table("At a glance", header, rows, notes, {7}, winners)
 
 
 _GLANCE = ("Right", "Answer, p95", "A month", "To go live")
 
 
 def _at_a_glance(report: Report, one: Assessment) -> tuple[str, str, str, str]:
-    scores, speed = report.scores(one.candidate), one.candidate.speed
+    of, speed = report.scores(one.candidate), one.candidate.speed
     live = one.facts.get("minutes_to_live")
     return (
-        percents(scores.accuracy) if scores else NOTHING,
+        percents(of.accuracy) if of else NOTHING,
         duration(speed.spaced.p95) if speed else NOTHING,
-        f"{report.costs.prices.euros(report.costs.option(one.bill).dollars()):,.0f} €",
+        f"{report.costs.euros(one.bill):,.0f} €",
         duration(live.value * 60) if live else NOTHING,
     )
 
 
-def stand_ins_grid(report: Report) -> Grid:
+def stand_ins(report: Report) -> Table:
     """Return what was measured of the services that a stand-in answers for: never ranked."""
     rows = [
         (one.label, *_at_a_glance(report, one), one.candidate.stand_in)
@@ -125,10 +119,10 @@ def stand_ins_grid(report: Report) -> Grid:
         "live, which the original measured (2022)."
     ]
     header = ("Answered by a stand-in", *_GLANCE, "What answered")
-    return Grid("Not ranked", header, rows, notes, frozenset({5}))
+    return Table("Not ranked", header, rows, notes, {5})
 
 
-def matrix_grid(report: Report) -> Grid:
+def matrix(report: Report) -> Table:
     """Return the decision matrix."""
     ranked = report.decision
     marks = {one.label: one.marks for one in report.assessments}
@@ -138,80 +132,59 @@ def matrix_grid(report: Report) -> Grid:
             str(one.rank),
             points(one.total),
             *(
-                marks[one.candidate][criterion.key].show()
-                if criterion.key in marks[one.candidate]
-                else NOTHING
+                mark.show() if (mark := marks[one.candidate].get(criterion.key)) else NOTHING
                 for criterion in CRITERIA
             ),
         )
         for one in ranked.ranking
     ]
-    header = (
-        "Candidate",
-        "Rank",
-        "Points",
-        *(f"{one.short} × {ranked.weights[one.key]:g}" for one in CRITERIA),
-    )
+    weighed = (f"{one.short} × {ranked.weights[one.key]:g}" for one in CRITERIA)
+    titles = {one.key: one.title.lower() for one in CRITERIA}
+    titles |= {one.key: one.title.lower() for one in MEASURES}
     notes = [
         "Marks from 1 to 5; in brackets at the ends of the 95 % intervals. Points: the sum of "
         "mark × weight.",
         *(f"Not ranked: {name}, {reason}." for name, reason in ranked.unranked.items()),
         *(
-            f"{one.label}, {criterion.title.lower()}: without "
-            f"{', '.join(_title(key).lower() for key in one.marks[criterion.key].missing)}."
+            f"{one.label}, {titles[key]}: without {', '.join(titles[x] for x in mark.missing)}."
             for one in report.assessments
-            for criterion in CRITERIA
-            if criterion.key in one.marks and one.marks[criterion.key].missing
+            for key, mark in one.marks.items()
+            if mark.missing
         ),
     ]
-    winners = frozenset(index for index, one in enumerate(ranked.ranking) if one.rank == 1)
-    return Grid("Decision matrix", header, rows, notes, emphasised=winners)
+    winners = {index for index, one in enumerate(ranked.ranking) if one.rank == 1}
+    header = ("Candidate", "Rank", "Points", *weighed)
+    return Table("Decision matrix", header, rows, notes, (), winners, identifier="matrix")
 
 
-def _title(key: str) -> str:
-    return next(one.title for one in MEASURES if one.key == key)
-
-
-def stability_grid(report: Report) -> Grid:
+def stability(report: Report) -> Table:
     """Return how often each candidate wins, and up to which weights the winner does."""
-    ranked = report.decision
+    ranked, bounds = report.decision, []
     rows = [
-        (
-            one.candidate,
-            percent(ranked.near[one.candidate]),
-            percent(ranked.anywhere[one.candidate]),
-        )
-        for one in ranked.ranking
+        (name, percent(ranked.near[name]), percent(ranked.anywhere[name]))
+        for name in (one.candidate for one in ranked.ranking)
     ]
     notes = [
         f"{decision.SAMPLES:,} weightings each, seed {decision.SEED}: from Dirichlet distributions "
         "with the chosen weights as parameters (their mean is the chosen weighting) and with all "
-        "parameters 1 (every weighting is as likely). A tie is split.",
-        *_holding(report),
+        "parameters 1 (every weighting is as likely). A tie is split."
     ]
-    header = ("Candidate", "Wins near the weights chosen", "Wins of any weights")
-    return Grid("How stable the ranking is", header, rows, notes)
-
-
-def _holding(report: Report) -> list[str]:
-    """Say for which weights the winner stays first."""
-    ranked = report.decision
-    if not ranked.winner_holds:
-        return []
-    bounds = []
     for criterion in CRITERIA:
-        low, high = ranked.winner_holds.get(criterion.key, (0, float("inf")))
+        low, high = ranked.winner_holds.get(criterion.key, (0, math.inf))
         if low > 0:
             bounds.append(f"{criterion.title.lower()} at least {low:.2g}")
-        if high < float("inf"):
+        if high < math.inf:
             bounds.append(f"{criterion.title.lower()} at most {high:.2g}")
-    winner = ranked.winners[0]
-    if not bounds:
-        return [f"{winner} stays first whatever a single weight is."]
-    return [f"{winner} stays first while each weight by itself is: {', '.join(bounds)}."]
+    if bounds:
+        each = "while each weight by itself is:"
+        notes.append(f"{ranked.winners[0]} stays first {each} {', '.join(bounds)}.")
+    elif ranked.winner_holds:
+        notes.append(f"{ranked.winners[0]} stays first whatever a single weight is.")
+    header = ("Candidate", "Wins near the weights chosen", "Wins of any weights")
+    return Table("How stable the ranking is", header, rows, notes)
 
 
-def original_grid() -> Grid:
+def original() -> Table:
     """Return the original's marks and sums."""
     ranked = decision.decide(decision.ORIGINAL_MARKS)
     rows = [
@@ -221,28 +194,27 @@ def original_grid() -> Grid:
     ]  # fmt: skip
     header = ("Solution", "Points", *(f"{one.short} × {one.weight:g}" for one in CRITERIA))
     notes = ["Its marks were given by hand, after two solutions on two different splits."]
-    return Grid("The original's matrix (2022)", header, rows, notes)
+    return Table("The original's matrix (2022)", header, rows, notes)
 
 
 # --- performance ------------------------------------------------------------------------------
 
 
-def scores_grid(report: Report, protocol: str, title: str) -> Grid:
+def scores(report: Report, protocol: str, title: str) -> Table:
     """Return the scores of all candidates by a protocol."""
     footnotes, rows = Footnotes(), []
     for one in report.results.candidates:
-        scores = assessment.performance(one, protocol)
-        if scores:
+        if of := scoring.performance(one, protocol):
             rows.append(
                 (
-                    footnotes.mark(assessment.label(one), one.notes),
-                    percents(scores.accuracy),
-                    percents(scores.macro_f1),
-                    plain(scores.log_loss),
-                    percents(scores.calibration_error),
-                    percents(scores.off_topic_auroc),
-                    percents(scores.false_accepts),
-                    f"{scores.runs} × {scores.train_examples:.0f} / {scores.test_examples:.0f}",
+                    footnotes.mark(label(one), one.notes),
+                    percents(of.accuracy),
+                    percents(of.macro_f1),
+                    plain(of.log_loss),
+                    percents(of.calibration_error),
+                    percents(of.off_topic_auroc),
+                    percents(of.false_accepts),
+                    f"{of.runs} × {of.train_examples:.0f} / {of.test_examples:.0f}",
                 )
             )
     header = ("Candidate", "Accuracy", "Macro-F1", "Log loss", "Calibration error",
@@ -251,12 +223,12 @@ def scores_grid(report: Report, protocol: str, title: str) -> Grid:
         "In brackets: 95 % intervals. False accepts: off-topic messages accepted where 95 % of the "
         "others are. The two protocols do not compare with each other."
     ]
-    return Grid(title, header, rows, [*notes, *footnotes.lines])
+    return Table(title, header, rows, [*notes, *footnotes.lines])
 
 
-def significance_grid(report: Report) -> Grid:
+def significance(report: Report) -> Table:
     """Return the paired tests between the first two candidates."""
-    names = {one.key: assessment.label(one) for one in report.results.candidates}
+    names = {one.key: label(one) for one in report.results.candidates}
     rows = [
         (
             f"{names[one.first]} against {names[one.second]}",
@@ -272,29 +244,23 @@ def significance_grid(report: Report) -> Grid:
     header = ("The first two", "Protocol", "Measure", "Difference", "p", "Significant (5 %)",
               "Test")  # fmt: skip
     notes = [] if rows else ["There were no two candidates to test."]
-    return Grid("Is the first really better?", header, rows, notes, frozenset({1, 2, 5, 6}))
+    return Table("Is the first really better?", header, rows, notes, {1, 2, 5, 6})
 
 
-def intents_grid(candidate: Candidate, scores: Performance, protocol: str) -> Grid:
+def intents(candidate: Candidate, of: Performance, protocol: str) -> Table:
     """Return precision and recall of each intent."""
     rows = [
         (intent, percents(one.precision), percents(one.recall), str(one.support))
-        for intent, one in sorted(scores.intents.items())
+        for intent, one in sorted(of.intents.items())
     ]
     header = ("Intent", "Precision", "Recall", "Examples")
-    return Grid(f"{assessment.label(candidate)}, {protocol}", header, rows)
+    return Table(f"{label(candidate)}, {protocol}", header, rows)
 
 
 # --- speed, cost, ease ------------------------------------------------------------------------
 
 
-def _spread(latency: Latency) -> tuple[str, str, str, str]:
-    """Return mean ± standard deviation, p50, p95 and p99."""
-    mean = f"{duration(latency.mean)} ± {duration(latency.sd)}"
-    return mean, duration(latency.p50), duration(latency.p95), duration(latency.p99)
-
-
-def latency_grid(report: Report, title: str, series: str) -> Grid:
+def latency(report: Report, title: str, series: str) -> Table:
     """Return the times of one of the original's two protocols, with the original's own below.
 
     Args:
@@ -305,9 +271,10 @@ def latency_grid(report: Report, title: str, series: str) -> Grid:
     rows: list[tuple[str, ...]] = []
     for one in report.results.candidates:
         if one.speed:
-            latency: Latency = getattr(one.speed, series)
-            unanswered = f"{latency.unanswered} of {latency.count}"
-            rows.append((assessment.label(one), *_spread(latency), unanswered))
+            times: Latency = getattr(one.speed, series)
+            mean = f"{duration(times.mean)} ± {duration(times.sd)}"
+            spread = map(duration, (times.p50, times.p95, times.p99))
+            rows.append((label(one), mean, *spread, f"{times.unanswered} of {times.count}"))
     rows += [
         (f"Original (2022): {name}", f"{mean} ms ± {sd} ms", NOTHING, NOTHING, NOTHING, NOTHING)
         for name, (mean, sd) in ORIGINAL_LATENCIES[series].items()
@@ -317,10 +284,10 @@ def latency_grid(report: Report, title: str, series: str) -> Grid:
         f"{_UNANSWERED} The time until then counts as well. Of its own times the original tells "
         "mean and deviation alone."
     ]
-    return Grid(title, header, rows, notes)
+    return Table(title, header, rows, notes)
 
 
-def load_grid(report: Report) -> Grid:
+def load(report: Report) -> Table:
     """Return the times under load."""
     measured = [(one, one.speed.load) for one in report.results.candidates if one.speed]
     clients = sorted({load.clients for _, series in measured for load in series})
@@ -329,7 +296,7 @@ def load_grid(report: Report) -> Grid:
         loads = {load.clients: load for load in series}
         rows.append(
             (
-                assessment.label(one),
+                label(one),
                 f"{max((load.throughput for load in loads.values()), default=0):,.0f}",
                 *(duration(loads[n].latency.p95) if n in loads else NOTHING for n in clients),
                 str(sum(load.latency.unanswered for load in loads.values())),
@@ -342,59 +309,54 @@ def load_grid(report: Report) -> Grid:
         "Each client asks again when it is answered. One question at a time, as Rasa's server "
         f"does; the wait in line is in the latency. {_UNANSWERED}"
     ]
-    return Grid("Sustained load", header, rows, notes)
+    return Table("Sustained load", header, rows, notes)
 
 
-def footprint_grid(report: Report) -> Grid:
+def footprint(report: Report) -> Table:
     """Return memory, cold start and training."""
     rows = []
     for one in report.results.candidates:
-        speed, training = one.speed, one.training
-        cold = speed.cold_start if speed else None
-        rows.append(
-            (
-                assessment.label(one),
-                size(speed.resident_bytes) if speed else NOTHING,
-                duration(cold.total) if cold else NOTHING,
-                (
-                    f"{duration(cold.imports)} + {duration(cold.loading)} + "
-                    f"{duration(cold.first_answer)}"
-                )
-                if cold
-                else NOTHING,
-                duration(training.seconds) if training else NOTHING,
-                size(training.model_bytes) if training else NOTHING,
+        cells = [NOTHING] * 5
+        if one.speed:
+            cold = one.speed.cold_start
+            parts = (cold.imports, cold.loading, cold.first_answer)
+            cells[:3] = (
+                size(one.speed.resident_bytes),
+                duration(cold.total),
+                " + ".join(map(duration, parts)),
             )
-        )
+        if one.training:
+            cells[3:] = duration(one.training.seconds), size(one.training.model_bytes)
+        rows.append((label(one), *cells))
     header = ("Candidate", "Memory", "Cold start", "Imports + loading + first answer",
               "Training", "Model")  # fmt: skip
     notes = ["Memory of the asking process alone where the answer comes from elsewhere."]
-    return Grid("Memory, cold start, training", header, rows, notes)
+    return Table("Memory, cold start, training", header, rows, notes)
 
 
-def bills_grid(report: Report) -> Grid:
+def bills(report: Report) -> Table:
     """Return the bill that each candidate is marked by."""
     costs = report.costs
-    rows = []
-    for one in report.assessments:
-        bill = costs.option(one.bill)
-        euros = costs.prices.euros(bill.dollars())
-        rows.append((one.label, bill.name, f"${bill.dollars():,.2f}", f"{euros:,.2f} €"))
+    rows = [
+        (one.label, bill.name, money(bill.dollars()), f"{costs.euros(one.bill):,.2f} €")
+        for one in report.assessments
+        for bill in [costs.options[one.bill]]
+    ]
     header = ("Candidate", "Served by", "Month", "Month, €")
     notes = [
         "Marked by a way to serve that answers at any hour, as the original did. In the bot's "
         "process there is no bill, but memory of its machine is taken: see the memory table."
     ]
-    return Grid("The bill of each candidate", header, rows, notes, frozenset({1}))
+    return Table("The bill of each candidate", header, rows, notes, {1})
 
 
-def facts_grid(report: Report) -> Grid:
+def facts(report: Report) -> Table:
     """Return the facts of both criteria of ease by way to serve, with their marks."""
     routes = list(dict.fromkeys(one.route for one in report.assessments))
     rows = [
         (measure.title, *(_fact_range(report, route, measure) for route in routes))
         for measure in MEASURES
-        if measure.criterion in effort.CRITERIA
+        if measure.criterion in scoring.EASE
     ]
     header = ("Fact", *(f"{route.capitalize()} → mark" for route in routes))
     notes = [
@@ -402,7 +364,7 @@ def facts_grid(report: Report) -> Grid:
         f"{', '.join(one.label for one in report.assessments if one.route == route)}."
         for route in routes
     ]
-    return Grid("What it takes", header, rows, notes)
+    return Table("What it takes", header, rows, notes)
 
 
 def _fact_range(report: Report, route: str, measure: Measure) -> str:
@@ -422,7 +384,7 @@ def _fact_range(report: Report, route: str, measure: Measure) -> str:
 # --- rules and method -------------------------------------------------------------------------
 
 
-def rules_grid() -> Grid:
+def rules() -> Table:
     """Return the rules that marks are given by."""
     titles = {one.key: one.title for one in CRITERIA}
     rows = [
@@ -430,26 +392,26 @@ def rules_grid() -> Grid:
         for one in MEASURES
     ]
     header = ("Criterion", "Measure", "Share", "Marks", "Where the thresholds come from")
-    return Grid("The rules", header, rows, (), frozenset({1, 3, 4}))
+    return Table("The rules", header, rows, (), {1, 3, 4})
 
 
-def failures_grid(results: Results) -> Grid:
+def failures(results: Results) -> Table:
     """Return what raised."""
     rows = [
-        (assessment.label(one), failure.cell, failure.error)
+        (label(one), failure.cell, failure.error)
         for one in results.candidates
         for failure in one.failures
     ]
     notes = ["A measurement that failed is missing in the tables; it is nowhere counted as 0."]
-    return Grid("Measurements that failed", ("Candidate", "Measurement", "Error"), rows, notes,
-                frozenset({1, 2}))  # fmt: skip
+    return Table("Measurements that failed", ("Candidate", "Measurement", "Error"), rows, notes,
+                {1, 2})  # fmt: skip
 
 
-def candidates_grid(results: Results) -> Grid:
+def candidates(results: Results) -> Table:
     """Return what each candidate is made of."""
     rows = [
         (
-            assessment.label(one),
+            label(one),
             one.encoder or NOTHING,
             json.dumps(one.definition, ensure_ascii=False, sort_keys=True),
             " ".join(one.notes),
@@ -457,4 +419,4 @@ def candidates_grid(results: Results) -> Grid:
         for one in results.candidates
     ]
     header = ("Candidate", "Encoder", "Definition", "To know")
-    return Grid("Candidates", header, rows, (), frozenset({1, 2, 3}))
+    return Table("Candidates", header, rows, (), {1, 2, 3})

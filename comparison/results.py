@@ -1,16 +1,16 @@
 """The raw figures of a comparison: what ``bot compare`` measures and the report reads.
 
-``results.json`` is :class:`Results`, field by field; :func:`json_schema` describes it. Times are
-in seconds, memory in bytes, shares from 0 to 1. What was not measured is null, never 0.
+``results.json`` is :class:`Results`, field by field. Times are in seconds, memory in
+bytes, shares from 0 to 1. What was not measured is null, never 0.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 from common.errors import UserError
 
@@ -24,82 +24,54 @@ ENCODER_STANDS_IN = "The encoder {used} stands in for {asked}, which was out of 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and its 95 % confidence interval.
+    """A mean and its 95 % confidence interval."""
 
-    Attributes:
-        value: The mean over the runs.
-        low: Lower bound; equal to ``value`` where a single run leaves no spread to estimate.
-        high: Upper bound.
-    """
-
-    value: float
-    low: float
-    high: float
+    value: float  # the mean over the runs
+    low: float  # lower bound; equal to `value` where a single run leaves no spread to estimate
+    high: float  # upper bound
 
 
 @dataclass(frozen=True)
 class IntentScores:
-    """How one intent is recognised.
+    """How one intent is recognised."""
 
-    Attributes:
-        precision: Share of the answers with this intent that are right; null where there are none.
-        recall: Share of the examples of this intent that are recognised.
-        support: Scored examples of this intent, over all runs.
-    """
-
+    # Share of the answers with this intent that are right; null where there are none.
     precision: Interval | None
-    recall: Interval | None
-    support: int
+    recall: Interval | None  # share of the examples of this intent that are recognised
+    support: int  # scored examples of this intent, over all runs
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """Counts summed over the runs.
+    """Counts summed over the runs."""
 
-    Attributes:
-        labels: Intents in the order of rows and columns; ``""`` is « no intent ».
-        counts: A row is the true intent, a column the predicted one.
-    """
-
-    labels: list[str]
-    counts: list[list[int]]
+    labels: list[str]  # intents in the order of rows and columns; `""` is « no intent »
+    counts: list[list[int]]  # A row is the true intent, a column the predicted one
 
 
 @dataclass(frozen=True)
 class Performance:
-    """How well a candidate classifies, by one protocol.
+    """How well a candidate classifies, by one protocol."""
 
-    Attributes:
-        protocol: ``cross-validation``: repeated stratified splits, intervals by Nadeau and
-            Bengio's corrected variance (2003, equation 9) with Student's t; ``held-out``: trained
-            on all examples, scored on the frozen set, intervals by bootstrap of its examples
-            (percentiles). The two must not be compared with each other.
-        runs: Trainings behind it.
-        train_examples: Mean number of examples of a training.
-        test_examples: Mean number of examples scored by a run.
-        accuracy: Share of examples whose first intent is right.
-        macro_f1: Mean F1 of the intents that occur.
-        log_loss: Mean negative natural logarithm of the probability given to the right intent,
-            which counts as 1e-15 at least.
-        calibration_error: Expected calibration error, 10 bins (Guo et al. 2017).
-        off_topic_auroc: Area under the ROC curve of off-topic detection, by 1 minus the highest
-            confidence in an intent that is ours; null where the material has no off-topic
-            examples.
-        false_accepts: Share of off-topic examples accepted at the threshold that accepts 95 % of
-            the others; null as above.
-        intents: Scores by intent.
-        confusion: Its confusion matrix.
-    """
-
+    # `cross-validation`: repeated stratified splits, intervals by Nadeau and Bengio's corrected
+    # variance (2003, equation 9) with Student's t; `held-out`: trained on all examples, scored on
+    # the frozen set, intervals by bootstrap of its examples (percentiles). The two must not be
+    # compared with each other.
     protocol: str
-    runs: int
-    train_examples: float
-    test_examples: float
-    accuracy: Interval
-    macro_f1: Interval
+    runs: int  # trainings behind it
+    train_examples: float  # mean number of examples of a training
+    test_examples: float  # mean number of examples scored by a run
+    accuracy: Interval  # share of examples whose first intent is right
+    macro_f1: Interval  # mean F1 of the intents that occur
+    # Mean negative natural logarithm of the probability given to the right intent, which counts as
+    # 1e-15 at least.
     log_loss: Interval
-    calibration_error: Interval
+    calibration_error: Interval  # expected calibration error, 10 bins (Guo et al. 2017)
+    # Area under the ROC curve of off-topic detection, by 1 minus the highest confidence in an
+    # intent that is ours; null where the material has no off-topic examples.
     off_topic_auroc: Interval | None
+    # Share of off-topic examples accepted at the threshold that accepts 95 % of the others; null as
+    # above.
     false_accepts: Interval | None
     intents: dict[str, IntentScores]
     confusion: Confusion
@@ -107,44 +79,26 @@ class Performance:
 
 @dataclass(frozen=True)
 class LearningPoint:
-    """What a candidate makes of a part of the training examples, on the held-out set.
+    """What a candidate makes of a part of the training examples, on the held-out set."""
 
-    Attributes:
-        examples_per_intent: Examples of each intent, as far as it has so many; null: all.
-        train_examples: Examples in all.
-        runs: Trainings behind it.
-        accuracy: As in :class:`Performance`; the bounds are those of the held-out protocol.
-        macro_f1: Likewise.
-    """
-
-    examples_per_intent: int | None
-    train_examples: int
-    runs: int
-    accuracy: Interval
-    macro_f1: Interval
+    examples_per_intent: int | None  # examples of each intent, as far as it has so many; null: all
+    train_examples: int  # examples in all
+    runs: int  # trainings behind it
+    accuracy: Interval  # as in :class:`Performance`; the bounds are those of the held-out protocol
+    macro_f1: Interval  # likewise
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Times from question to answer.
-
-    Attributes:
-        count: Questions.
-        unanswered: Of these, without an intent (a service that refused or was too slow).
-        mean: Mean.
-        sd: Standard deviation (n - 1).
-        p50: Median.
-        p95: 95th percentile.
-        p99: 99th percentile.
-    """
+    """Times from question to answer."""
 
     count: int
-    unanswered: int
+    unanswered: int  # of these, without an intent (a service that refused or was too slow)
     mean: float
-    sd: float
-    p50: float
-    p95: float
-    p99: float
+    sd: float  # standard deviation (n - 1)
+    p50: float  # median
+    p95: float  # 95th percentile
+    p99: float  # 99th percentile
 
 
 @dataclass(frozen=True)
@@ -153,128 +107,81 @@ class Load:
 
     One process answers one question at a time, as Rasa's server does; the others wait in line,
     and that is in the latency.
-
-    Attributes:
-        clients: Clients at once.
-        seconds: Length of the measurement.
-        throughput: Answers a second.
-        latency: As the clients see it.
     """
 
-    clients: int
-    seconds: float
-    throughput: float
-    latency: Latency
+    clients: int  # at once
+    seconds: float  # length of the measurement
+    throughput: float  # answers a second
+    latency: Latency  # as the clients see it
 
 
 @dataclass(frozen=True)
 class ColdStart:
-    """From the start of a process to its first answer, by parts.
+    """From the start of a process to its first answer, by parts."""
 
-    Attributes:
-        total: From the start of the process to the first answer.
-        imports: Of this, Python and the imports.
-        loading: Of this, reading the model.
-        first_answer: Of this, the first question.
-    """
-
-    total: float
-    imports: float
-    loading: float
-    first_answer: float
+    total: float  # from the start of the process to the first answer
+    imports: float  # of this, Python and the imports
+    loading: float  # of this, reading the model
+    first_answer: float  # of this, the first question
 
 
 @dataclass(frozen=True)
 class Speed:
-    """How fast a candidate answers, in a process of its own.
+    """How fast a candidate answers, in a process of its own."""
 
-    Attributes:
-        spaced: The original protocol: 4 series of 10 questions one second apart.
-        pause: Seconds between two of these questions (1, less with ``--quick``).
-        back_to_back: The original protocol: 10 questions without a pause.
-        load: Sustained loads, by rising number of clients.
-        resident_bytes: Resident memory of the process after the load. For a candidate that is
-            served elsewhere: of the asking side alone.
-        cold_start: Start of the process to first answer.
-        threads: Threads that the candidate's libraries may use.
-    """
-
-    spaced: Latency
-    pause: float
-    back_to_back: Latency
-    load: list[Load]
+    spaced: Latency  # the original protocol: 4 series of 10 questions one second apart
+    pause: float  # seconds between two of these questions (1, less with `--quick`)
+    back_to_back: Latency  # the original protocol: 10 questions without a pause
+    load: list[Load]  # sustained loads, by rising number of clients
+    # Resident memory of the process after the load. For a candidate that is served elsewhere: of
+    # the asking side alone.
     resident_bytes: int
-    cold_start: ColdStart
-    threads: int
+    cold_start: ColdStart  # start of the process to first answer
+    threads: int  # threads that the candidate's libraries may use
 
 
 @dataclass(frozen=True)
 class Training:
-    """What it takes to train on all examples.
+    """What it takes to train on all examples."""
 
-    Attributes:
-        seconds: Mean time of a training on all examples.
-        model_bytes: Size of the stored model; for one served elsewhere, of what the bot keeps.
-    """
-
-    seconds: float
-    model_bytes: int
+    seconds: float  # mean time of a training on all examples
+    model_bytes: int  # size of the stored model; for one served elsewhere, of what the bot keeps
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A measurement that raised.
+    """A measurement that raised."""
 
-    Attributes:
-        cell: Which one, such as ``cross-validation seed 1 fold 3``.
-        error: Type and message.
-        traceback: Where.
-    """
-
-    cell: str
-    error: str
-    traceback: str
+    cell: str  # which one, such as `cross-validation seed 1 fold 3`
+    error: str  # type and message
+    traceback: str  # where
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A candidate and what was measured of it; null where it was not, ``notes`` say why.
+    """A candidate and what was measured of it; null where it was not, ``notes`` say why."""
 
-    Attributes:
-        key: Its key in the configuration.
-        name: Its name in tables.
-        service: The AWS service that answers; null for those that answer in process.
-        stand_in: What stands in for Amazon's service where that was not asked; every table that
-            shows the candidate says so. Null: nothing does.
-        definition: Its lines in the configuration.
-        why: Why a reader wants to know about it.
-        is_default: Whether config.yml has it.
-        encoder: The pretrained encoder that was really used; null where there is none.
-        notes: What a reader of its figures must know.
-        cross_validation: Scores on the repeated splits; null for a fixed endpoint, which has seen
-            all training examples.
-        held_out: Scores on the frozen held-out set.
-        learning_curve: By rising number of examples.
-        speed: Times, memory.
-        training: Time and size.
-        failures: What raised.
-    """
-
-    key: str
-    name: str
-    service: str | None
+    key: str  # its key in the configuration
+    name: str  # its name in tables
+    service: str | None  # the AWS service that answers; null for those that answer in process
+    # What stands in for Amazon's service where that was not asked; every table that shows the
+    # candidate says so. Null: nothing does.
     stand_in: str | None
-    definition: dict[str, Any]
-    why: str = ""
-    is_default: bool = False
+    definition: dict[str, Any]  # its lines in the configuration
+    why: str = ""  # why a reader wants to know about it
+    is_default: bool = False  # whether config.yml has it
+    # The pretrained encoder that was really used; null where there is none.
     encoder: str | None = None
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what a reader of its figures must know
+    # Scores on the repeated splits; null for a fixed endpoint, which has seen all training
+    # examples.
     cross_validation: Performance | None = None
-    held_out: Performance | None = None
+    held_out: Performance | None = None  # scores on the frozen held-out set
+    # By rising number of examples.
     learning_curve: list[LearningPoint] = field(default_factory=list)
-    speed: Speed | None = None
-    training: Training | None = None
-    failures: list[Failure] = field(default_factory=list)
+    speed: Speed | None = None  # times, memory
+    training: Training | None = None  # time and size
+    failures: list[Failure] = field(default_factory=list)  # what raised
 
     @property
     def encoder_asked(self) -> str | None:
@@ -286,161 +193,77 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Significance:
-    """A paired test between the first two candidates by accuracy in a protocol.
+    """A paired test between the first two candidates by accuracy in a protocol."""
 
-    Attributes:
-        protocol: Of the scores that are paired.
-        test: Name and source of the test.
-        first: Key of the better candidate.
-        second: Key of the other.
-        measure: What is compared: ``accuracy`` or ``macro_f1``.
-        difference: First minus second, with its interval where the test has one.
-        statistic: The test's statistic: Student's t, or for McNemar's test the number of examples
-            that only the first one has right; null where the differences do not vary.
-        p_value: Two-sided.
-        pairs: Pairs: splits, or examples on which only one of the two is right.
-    """
-
-    protocol: str
-    test: str
-    first: str
-    second: str
-    measure: str
-    difference: Interval
+    protocol: str  # of the scores that are paired
+    test: str  # name and source of the test
+    first: str  # key of the better candidate
+    second: str  # key of the other
+    measure: str  # what is compared: `accuracy` or `macro_f1`
+    difference: Interval  # first minus second, with its interval where the test has one
+    # The test's statistic: Student's t, or for McNemar's test the number of examples that only the
+    # first one has right; null where the differences do not vary.
     statistic: float | None
-    p_value: float
-    pairs: int
+    p_value: float  # two-sided
+    pairs: int  # pairs: splits, or examples on which only one of the two is right
 
 
 @dataclass(frozen=True)
 class Material:
-    """Labelled examples that a comparison stands on.
+    """Labelled examples that a comparison stands on."""
 
-    Attributes:
-        path: The file.
-        examples: Number of examples.
-        intents: Examples by intent.
-        digest: SHA-256 over texts and intents, in hexadecimal.
-    """
-
-    path: str
-    examples: int
-    intents: dict[str, int]
-    digest: str
+    path: str  # the file
+    examples: int  # number of examples
+    intents: dict[str, int]  # examples by intent
+    digest: str  # SHA-256 over texts and intents, in hexadecimal
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """How it was measured.
+    """How it was measured."""
 
-    Attributes:
-        folds: Folds of a cross-validation.
-        seeds: A cross-validation and a training on all examples for each.
-        learning_sizes: Examples an intent of the learning curve, without « all ».
-        quick: Whether the pauses and the load were shortened.
-        off_topic: The off-topic intent; null where the material has none.
-        real_aws: Whether Amazon was asked, instead of the local AWS.
-        notes: Remarks on the material: intents left out, how the held-out set was made.
-    """
-
-    folds: int
-    seeds: list[int]
-    learning_sizes: list[int]
-    quick: bool
-    off_topic: str | None
-    real_aws: bool
+    folds: int  # folds of a cross-validation
+    seeds: list[int]  # A cross-validation and a training on all examples for each
+    learning_sizes: list[int]  # examples an intent of the learning curve, without « all »
+    quick: bool  # whether the pauses and the load were shortened
+    off_topic: str | None  # the off-topic intent; null where the material has none
+    real_aws: bool  # whether Amazon was asked, instead of the local AWS
+    # Remarks on the material: intents left out, how the held-out set was made.
     notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where it was measured, without naming the machine.
+    """Where it was measured, without naming the machine."""
 
-    Attributes:
-        processor: Model of the processor.
-        cores: Cores that the process may use.
-        memory_bytes: Main memory.
-        system: Operating system.
-        python: Version of Python.
-        packages: Versions of the packages that matter.
-    """
-
-    processor: str
-    cores: int
-    memory_bytes: int
-    system: str
-    python: str
-    packages: dict[str, str]
+    processor: str  # model of the processor
+    cores: int  # cores that the process may use
+    memory_bytes: int  # main memory
+    system: str  # operating system
+    python: str  # version of Python
+    packages: dict[str, str]  # versions of the packages that matter
 
 
 @dataclass(frozen=True)
 class Results:
-    """All figures of a comparison.
+    """All figures of a comparison."""
 
-    Attributes:
-        format_version: Of this file.
-        date: Day of the last measurement, ISO 8601.
-        machine: Where.
-        train: The training material.
-        held_out: The frozen held-out set.
-        protocol: How.
-        candidates: In the order of the configuration.
-        significance: Tests between the first two; empty where there are no two.
-    """
-
-    format_version: int
-    date: str
-    machine: Machine
-    train: Material
-    held_out: Material
-    protocol: Protocol
-    candidates: list[Candidate]
-    significance: list[Significance]
-
-
-_JSON_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean"}
-
-
-def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema (draft 7) of ``results.json``."""
-    definitions: dict[str, Any] = {}
-    reference = _schema(Results, definitions)
-    draft = "http://json-schema.org/draft-07/schema#"
-    return {"$schema": draft, **reference, "definitions": definitions}
-
-
-def _schema(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a type; those of dataclasses are put into ``definitions``."""
-    if kind is Any:
-        return {}
-    if kind in _JSON_TYPES:
-        return {"type": _JSON_TYPES[kind]}
-    if isinstance(kind, type) and is_dataclass(kind):
-        name = kind.__name__
-        if name not in definitions:
-            definitions[name] = {}  # for those that refer to it before it is complete
-            hints = get_type_hints(kind)
-            properties = {key: _schema(hint, definitions) for key, hint in hints.items()}
-            definitions[name] = {
-                "type": "object",
-                "properties": properties,
-                "required": sorted(properties),
-                "additionalProperties": False,
-            }
-        return {"$ref": f"#/definitions/{name}"}
-    origin, arguments = get_origin(kind), get_args(kind)
-    if origin is list:
-        return {"type": "array", "items": _schema(arguments[0], definitions)}
-    if origin is dict:
-        return {"type": "object", "additionalProperties": _schema(arguments[1], definitions)}
-    (present,) = (one for one in arguments if one is not type(None))  # X | None
-    return {"anyOf": [_schema(present, definitions), {"type": "null"}]}
+    format_version: int  # of this file
+    date: str  # day of the last measurement, ISO 8601
+    machine: Machine  # where
+    train: Material  # the training material
+    held_out: Material  # the frozen held-out set
+    protocol: Protocol  # how
+    candidates: list[Candidate]  # in the order of the configuration
+    significance: list[Significance]  # tests between the first two; empty where there are no two
 
 
 def write(results: Results, folder: Path) -> Path:
     """Write ``results.json`` into ``folder``; return the file."""
     path = folder / FILE
     text = json.dumps(asdict(results), ensure_ascii=False, indent=1)
+    # What holds nothing else in one line: an interval, a row of counts.
+    text = re.sub(r"[\[{][^\[\]{}]*[\]}]", lambda found: re.sub(r"\n *", " ", found[0]), text)
     path.write_text(text + "\n", encoding="utf-8")
     return path
 

@@ -1,4 +1,4 @@
-"""Runs what is not measured yet, keeps each result, and sums all up.
+"""Runs what is not measured yet, and keeps each result.
 
 A folder of results has ``cells/`` (one file a measurement, see :mod:`comparison.measurements`),
 ``models/`` (trained on all examples, to measure their speed), ``logs/`` and ``results.json``.
@@ -20,14 +20,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from bot.runtime.rasa_cli import project_environment
 from common.errors import UserError
-from comparison import candidates, jobs, latency, local_aws, measurements, splits
-from comparison.candidates import Facts
+from comparison import candidates, latency, local_aws, measurements, splits
 from comparison.measurements import SPEED, Cell, Record, Store
 from comparison.results import CROSS_VALIDATION, HELD_OUT, Failure
-from comparison.scores import Run
 from comparison.settings import Settings, Spec
 from comparison.splits import Data, Labelled
-from comparison.worker import Worker, WorkerError
+from comparison.worker import Job, Worker, WorkerError, train_and_score
 
 if TYPE_CHECKING:
     from localaws import LocalAWS
@@ -47,30 +45,22 @@ _THREAD_VARIABLES = (
     "TF_NUM_INTEROP_THREADS",
 )
 
-
 # The content of the record of a cell.
 _Content = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line adds to the configuration.
+    """What the command line adds to the configuration."""
 
-    Attributes:
-        quick: Shorter pauses and loads.
-        real_aws: Amazon answers, not the local AWS.
-        only: Keys of the candidates to measure; empty for all.
-        kinds: Kinds of cells to measure.
-        jobs: Trainings at once, where their time is not measured; they share the threads.
-        outdated: What was measured with other code, settings or libraries counts too, provided
-            that it was scored on the same examples; for a report alone.
-    """
-
-    quick: bool = False
-    real_aws: bool = False
-    only: Collection[str] = ()
-    kinds: Collection[str] = measurements.KINDS
+    quick: bool = False  # shorter pauses and loads
+    real_aws: bool = False  # Amazon answers, not the local AWS
+    only: Collection[str] = ()  # keys of the candidates to measure; empty for all
+    kinds: Collection[str] = measurements.KINDS  # of cells to measure
+    # Trainings at once, where their time is not measured; they share the threads.
     jobs: int = 1
+    # What was measured with other code, settings or libraries counts too, provided that it was
+    # scored on the same examples; for a report alone.
     outdated: bool = False
 
 
@@ -86,17 +76,11 @@ class Reporter(Protocol):
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is.
-
-    Attributes:
-        done: Finished cells of this run.
-        total: All cells of this run.
-        remaining: Estimated seconds for the rest; None where there is nothing to estimate from.
-    """
+    """How far a run is, in cells of this run."""
 
     done: int
     total: int
-    remaining: float | None
+    remaining: float | None  # estimated seconds; None where there is nothing to estimate from
 
 
 class Comparison:
@@ -127,35 +111,34 @@ class Comparison:
         self.data = data
         self.options = options
         self.out = out.resolve()  # for processes that may be elsewhere
-        self.off_topic = settings.off_topic if settings.off_topic in data.intents else None
-        self.sizes = splits.useful_sizes(data.train.intents, settings.learning_sizes)
-        self.records: dict[Cell, Record] = {}
-        self.outdated: set[Cell] = set()
-        self._deployed: set[str] = set()
-        self._fingerprints: dict[tuple[str, str], str] = {}
+        off_topic = settings.material.off_topic
+        self.off_topic = off_topic if off_topic in data.intents else None
+        self.sizes = splits.useful_sizes(data.train.intents, settings.splits.learning_sizes)
+        self._folds = {
+            seed: splits.folds(data.train.intents, settings.splits.folds, seed)
+            for seed in settings.splits.seeds
+        }
         self._store = Store(self.out / "cells")
         self._specs = settings.candidates
-        self._folds = {
-            seed: splits.folds(data.train.intents, settings.folds, seed) for seed in settings.seeds
-        }
+        self._fingerprints: dict[tuple[str, str], str] = {}
+        self._deployed: set[str] = set()
+        self.records: dict[Cell, Record] = {}
+        self.outdated: set[Cell] = set()
         for spec in self._specs.values():
-            self._take_kept(spec)
+            kept = {cell: self._store.get(cell) for cell in self.cells_of(spec)}
+            there = {cell: record for cell, record in kept.items() if record}
+            earlier = {
+                cell: record
+                for cell, record in there.items()
+                if record.fingerprint != self._fingerprint(cell)
+            }
+            self.outdated.update(earlier)
+            takes = options.outdated and all(self._fits(*one) for one in earlier.items())
+            self.records.update(
+                (cell, record) for cell, record in there.items() if takes or cell not in earlier
+            )
 
-    def _take_kept(self, spec: Spec) -> None:
-        """Count the kept records of a candidate, as far as they are of today's things."""
-        kept = {cell: self._store.get(cell) for cell in self.cells_of(spec)}
-        earlier: dict[Cell, Record] = {}
-        for cell, record in kept.items():
-            if record is not None:
-                is_current = record.fingerprint == self._fingerprint(cell)
-                (self.records if is_current else earlier)[cell] = record
-        self.outdated.update(earlier)
-        if self.options.outdated and all(
-            self._is_of_these_examples(cell, record) for cell, record in earlier.items()
-        ):
-            self.records.update(earlier)
-
-    def _is_of_these_examples(self, cell: Cell, record: Record) -> bool:
+    def _fits(self, cell: Cell, record: Record) -> bool:
         """Whether a record is of today's examples, as far as their intents tell.
 
         Of a service there is no telling who answered, of a failure what would happen today.
@@ -200,17 +183,16 @@ class Comparison:
             if not any(cell.candidate == spec.key for cell in pending):
                 continue
             # An endpoint of the local AWS ends with it.
-            lost = self._uses_stand_in(spec) or not self._has_model(spec.key)
-            if Cell(spec.key, SPEED) in pending and lost:
+            stand_in = self._uses_stand_in(spec)
+            if Cell(spec.key, SPEED) in pending and (stand_in or not self._has_model(spec.key)):
                 pending.add(self._model_cell(spec.key))
-            local = spec.local_model if self._uses_stand_in(spec) else None
-            if local and not self._has_model(local):
-                pending.add(self._model_cell(local))
+            if stand_in and spec.local_model and not self._has_model(spec.local_model):
+                pending.add(self._model_cell(spec.local_model))
         return pending
 
     def _model_cell(self, key: str) -> Cell:
         """Return the cell whose model is kept."""
-        return Cell(key, HELD_OUT, self.settings.seeds[0])
+        return Cell(key, HELD_OUT, self.settings.splits.seeds[0])
 
     def _has_model(self, key: str) -> bool:
         """Whether the kept model of a candidate is there, and still the one that it describes."""
@@ -230,34 +212,26 @@ class Comparison:
     def _model(self, key: str) -> Path:
         return self.out / "models" / key
 
+    def _log(self, spec: Spec) -> Path:
+        return self.out / "logs" / f"{spec.key}.log"
+
     def _fingerprint(self, cell: Cell) -> str:
-        key = cell.candidate, cell.kind
+        key, spec = (cell.candidate, cell.kind), self._specs[cell.candidate]
         if key not in self._fingerprints:
-            spec = self._specs[cell.candidate]
-            facts = self._facts(cell.kind, spec)
+            # What decides the figures of a kind beside the candidate itself.
+            facts: dict[str, Any] = {
+                "train": self.data.train.digest(),
+                "test": self.data.held_out.digest(),
+                "off_topic": self.off_topic,
+            }
+            if cell.kind == CROSS_VALIDATION:
+                facts["folds"] = self.settings.splits.folds
+            if cell.kind == SPEED:
+                facts |= {"quick": self.options.quick, **self.settings.speed.dict()}
+            if spec.service:
+                facts["real_aws"] = self.options.real_aws
             self._fingerprints[key] = measurements.fingerprint(spec, self._specs, facts)
         return self._fingerprints[key]
-
-    def _facts(self, kind: str, spec: Spec) -> dict[str, Any]:
-        """Return what decides the figures of a kind beside the candidate itself."""
-        settings = self.settings
-        facts: dict[str, Any] = {
-            "train": self.data.train.digest(),
-            "test": self.data.held_out.digest(),
-            "off_topic": self.off_topic,
-        }
-        if kind == CROSS_VALIDATION:
-            facts["folds"] = settings.folds
-        if kind == SPEED:
-            facts |= {
-                "quick": self.options.quick,
-                "threads": settings.threads,
-                "clients": settings.clients,
-                "load_seconds": settings.load_seconds,
-            }
-        if spec.service:
-            facts["real_aws"] = self.options.real_aws
-        return facts
 
     # --- the run ------------------------------------------------------------------------------
 
@@ -268,7 +242,7 @@ class Comparison:
             UserError: The local AWS is needed and not there.
         """
         planned = self.plan()
-        timed = [cell for cell in planned if cell.kind in _TIMED]
+        timed = deque(cell for cell in planned if cell.kind in _TIMED)
         others = deque(cell for cell in planned if cell.kind not in _TIMED)
         pending = dict.fromkeys(planned)
 
@@ -283,104 +257,91 @@ class Comparison:
 
         with contextlib.ExitStack() as stack:
             aws = self._start_aws(planned, stack)
-            environ = self._environment(aws, self.settings.threads)
-            workers = stack.enter_context(_Workers(self.out / "logs", environ))
-            for cell in timed:
-                reporter.begins(cell)
-                begin = time.monotonic()
-                if cell.kind == SPEED:
-                    workers.close()  # nothing else shall run beside it
-                    content = self._measure_speed(cell, aws, environ)
-                else:
-                    content = self._train(cell, workers, aws)
-                finish(cell, content, time.monotonic() - begin)
-            workers.close()
-            self._train_side_by_side(others, reporter, finish)
+            # Nothing runs beside what is timed, and no service is asked beside something else.
+            self._measure(timed, 1, aws, reporter, finish)
+        self._measure(others, min(self.options.jobs, len(others)), None, reporter, finish)
 
-    def _train_side_by_side(
+    def _measure(
         self,
         planned: deque[Cell],
+        count: int,
+        aws: LocalAWS | None,
         reporter: Reporter,
         finish: Callable[[Cell, _Content, float], None],
     ) -> None:
-        """Train and score, several at once if so asked; none of a service, none whose time counts.
+        """Measure cells, ``count`` at once, which share the threads.
 
         Arithmetic on one thread each is faster in all than one after the other on several.
         """
-        count = min(self.options.jobs, len(planned))
-        threads = max(1, self.settings.threads // max(1, count))
-        environ = self._environment(None, threads)
+        threads = max(1, self.settings.speed.threads // max(1, count))
+        environ = {
+            **project_environment(),
+            **dict.fromkeys(_THREAD_VARIABLES, str(threads)),
+            **(local_aws.environment(aws) if aws else {}),
+        }
         with contextlib.ExitStack() as stack:
-            free = [stack.enter_context(_Workers(self.out / "logs", environ)) for _ in range(count)]
+            free = [stack.enter_context(_Workers(self._log, environ)) for _ in range(count)]
             running: dict[Worker, tuple[Cell, _Workers, float]] = {}
 
             def end(cell: Cell, workers: _Workers, begin: float, content: _Content) -> None:
+                if cell.kind == SPEED:
+                    workers.close()
                 finish(cell, content, (time.monotonic() - begin) / count)
                 free.append(workers)
 
             while planned or running:
                 while planned and free:
-                    cell, workers = planned.popleft(), free.pop()
+                    cell, workers, begin = planned.popleft(), free.pop(), time.monotonic()
                     reporter.begins(cell)
-                    begin = time.monotonic()
                     try:
-                        worker = workers.of(self._specs[cell.candidate])
+                        running[self._begin(cell, workers, aws, threads)] = cell, workers, begin
                     except WorkerError as error:
                         end(cell, workers, begin, _failed(cell, error))
-                    else:
-                        worker.begin(jobs.run, self._job(cell, threads))
-                        running[worker] = cell, workers, begin
                 # Of nobody, select would wait for ever.
                 for worker in select.select([*running], [], [])[0] if running else []:
                     cell, workers, begin = running.pop(worker)
                     try:
-                        content = _scored(worker.result())
+                        content = worker.result()
                     except WorkerError as error:
                         content = _failed(cell, error)
                     end(cell, workers, begin, content)
 
+    def _begin(self, cell: Cell, workers: _Workers, aws: LocalAWS | None, threads: int) -> Worker:
+        """Let a worker begin a measurement, whose result is the content of the record.
+
+        Raises:
+            WorkerError: It cannot.
+        """
+        spec = self._specs[cell.candidate]
+        if cell.kind == SPEED:
+            plan = self._plan_of_speed(spec)
+            self._prepare_service(spec, aws, limited=True)
+            workers.close()
+            worker = workers.of(spec, prepare=False)
+            worker.begin(latency.measure, plan, worker.started)
+            return worker
+        job = self._job(cell, threads)  # first, since it removes the models of earlier
+        self._prepare_service(spec, aws, limited=False)
+        worker = workers.of(spec)
+        worker.begin(train_and_score, job)
+        return worker
+
     def _start_aws(self, planned: Sequence[Cell], stack: contextlib.ExitStack) -> LocalAWS | None:
         asked = dict.fromkeys(cell.candidate for cell in planned)
         specs = [self._specs[key] for key in asked if self._uses_stand_in(self._specs[key])]
-        if not specs:
-            return None
         log = self.out / "logs" / "local-aws.log"
-        return stack.enter_context(local_aws.started(specs, log))
+        return stack.enter_context(local_aws.started(specs, log)) if specs else None
 
-    def _environment(self, aws: LocalAWS | None, threads: int) -> dict[str, str | None]:
-        """Return the environment variables of the processes that train and answer."""
-        return {
-            **project_environment(),
-            **dict.fromkeys(_THREAD_VARIABLES, str(threads)),
-            **(local_aws.environment(aws) if aws else {}),
-        }
-
-    def _train(self, cell: Cell, workers: _Workers, aws: LocalAWS | None) -> _Content:
-        """Train and score; return the content of the record."""
-        # First, since it removes the models of earlier, whatever fails then.
-        job, spec = self._job(cell, self.settings.threads), self._specs[cell.candidate]
-        try:
-            self._prepare_service(spec, aws, limited=False)
-            return _scored(workers.of(spec).call(jobs.run, job))
-        except WorkerError as error:
-            return _failed(cell, error)
-
-    def _job(self, cell: Cell, threads: int) -> jobs.Job:
+    def _job(self, cell: Cell, threads: int) -> Job:
         """Return what a worker is told; a model to be kept again is removed first."""
         train, test = self._examples(cell)
         keep = self._model(cell.candidate) if cell == self._model_cell(cell.candidate) else None
         if keep:  # lest an older one be taken for it when the training fails
             shutil.rmtree(keep, ignore_errors=True)
-        return jobs.Job(
-            spec=self._specs[cell.candidate],
-            train=train,
-            test=test,
-            seed=cell.seed,
-            intents=self.data.intents,
-            off_topic=self.off_topic,
-            threads=threads,
-            keep=keep,
-        )
+        return Job(
+            self._specs[cell.candidate], train, test, cell.seed, self.data.intents,
+            self.off_topic, threads, keep,
+        )  # fmt: skip
 
     def _examples(self, cell: Cell) -> tuple[Labelled, Labelled]:
         """Return what to train on and what to score."""
@@ -392,33 +353,17 @@ class Comparison:
             train = train.take(splits.subset(train.intents, cell.size, cell.seed))
         return train, self.data.held_out
 
-    def _measure_speed(
-        self, cell: Cell, aws: LocalAWS | None, environ: dict[str, str | None]
-    ) -> _Content:
-        settings, options, spec = self.settings, self.options, self._specs[cell.candidate]
+    def _plan_of_speed(self, spec: Spec) -> latency.Plan:
+        folder, speed = self._model(spec.key), self.settings.speed
+        if not folder.is_dir():
+            raise WorkerError("There is no trained model: its training has failed.", "")
         questions = list(self.data.held_out.texts)
         random.Random(_QUESTIONS_SEED).shuffle(questions)
-        plan = latency.Plan(
-            spec=spec,
-            folder=self._model(spec.key),
-            questions=questions,
-            threads=settings.threads,
-            clients=settings.clients,
-            load_seconds=min(settings.load_seconds, QUICK_LOAD)
-            if options.quick
-            else settings.load_seconds,
-            pause=self._pause,
+        quick = self.options.quick
+        seconds = min(speed.load_seconds, QUICK_LOAD) if quick else speed.load_seconds
+        return latency.Plan(
+            spec, folder, questions, speed.threads, speed.clients, seconds, self._pause
         )
-        try:
-            if not plan.folder.is_dir():
-                raise WorkerError("There is no trained model: its training has failed.", "")
-            self._prepare_service(spec, aws, limited=True)
-            return {"speed": latency.measure(plan, environ, self._log(spec))}
-        except WorkerError as error:
-            return _failed(cell, error)
-
-    def _log(self, spec: Spec) -> Path:
-        return self.out / "logs" / f"{spec.key}.log"
 
     def _prepare_service(self, spec: Spec, aws: LocalAWS | None, *, limited: bool) -> None:
         """Have the local AWS serve a candidate, with Comprehend's rate limited or not.
@@ -445,20 +390,21 @@ class Comparison:
 class _Workers:
     """One worker at a time: that of the candidate whose turn it is."""
 
-    def __init__(self, logs: Path, environ: dict[str, str | None]) -> None:
-        self._logs = logs
+    def __init__(self, log: Callable[[Spec], Path], environ: dict[str, str | None]) -> None:
+        self._log = log
         self._environ = environ
         self._worker: Worker | None = None
         self._key = ""
 
-    def of(self, spec: Spec) -> Worker:
+    def of(self, spec: Spec, *, prepare: bool = True) -> Worker:
         """Return the worker of a candidate; it is started where there is none, or it has died."""
         if self._worker and (self._key != spec.key or not self._worker.is_alive):
             self.close()
         if self._worker is None:
-            self._worker = Worker(self._logs / f"{spec.key}.log", self._environ)
+            self._worker = Worker(self._log(spec), self._environ)
             self._key = spec.key
-            self._worker.call(candidates.prepare, spec)
+            if prepare:
+                self._worker.call(candidates.prepare, spec)
         return self._worker
 
     def close(self) -> None:
@@ -474,11 +420,6 @@ class _Workers:
         self.close()
 
 
-def _scored(outcome: tuple[Run, Facts]) -> _Content:
-    run, facts = outcome
-    return {"run": run, "facts": facts}
-
-
 def _failed(cell: Cell, error: WorkerError) -> _Content:
     return {"failure": Failure(cell.title, error.error, error.traceback)}
 
@@ -487,19 +428,17 @@ def _remaining(pending: Sequence[Cell], records: dict[Cell, Record]) -> float | 
     """Estimate the seconds that ``pending`` cells take.
 
     From the mean of the same candidate's cells of the same kind, else of its others, else of those
-    of the same kind, else of all.
+    of the same kind, else of all; None where there are none.
     """
-    if not pending:
-        return 0.0
+
+    def keys(cell: Cell) -> list[tuple[str, str]]:
+        return [(cell.candidate, cell.kind), (cell.candidate, ""), ("", cell.kind), ("", "")]
+
     seconds: dict[tuple[str, str], list[float]] = defaultdict(list)
     for cell, record in records.items():
-        for key in (cell.candidate, cell.kind), (cell.candidate, ""), ("", cell.kind), ("", ""):
+        for key in keys(cell):
             seconds[key].append(record.seconds)
-    if not seconds:
+    if pending and not seconds:
         return None
     means = {key: statistics.fmean(values) for key, values in seconds.items()}
-    total = 0.0
-    for cell in pending:
-        keys = (cell.candidate, cell.kind), (cell.candidate, ""), ("", cell.kind), ("", "")
-        total += next(means[key] for key in keys if key in means)
-    return total
+    return sum(next(means[key] for key in keys(cell) if key in means) for cell in pending)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,28 +42,21 @@ T_TEST = "corrected resampled t-test (Nadeau and Bengio 2003, Bouckaert and Fran
 MCNEMAR = "McNemar's test, exact (McNemar 1947); the interval is a paired bootstrap"
 
 Floats = NDArray[np.float64]
+_Rows = NDArray[np.int64] | slice
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one trained model says of examples; lists of the same length, in the same order.
+    """What one trained model says of examples; lists of the same length, in the same order."""
 
-    Attributes:
-        expected: The right intents.
-        answered: The first intents; off-topic where there is none and the material knows
-            off-topic, since a user gets the same answer to both; else ``""``.
-        probability: Given to the right intent.
-        confidence: Given to the first intent; 0 where there is none.
-        off_topic: 1 minus the highest confidence in an intent that is ours.
-        train_examples: Examples that it was trained on.
-    """
-
-    expected: list[str]
+    expected: list[str]  # the right intents
+    # The first intents; off-topic where there is none and the material knows off-topic, since a
+    # user gets the same answer to both; else `""`.
     answered: list[str]
-    probability: list[float]
-    confidence: list[float]
-    off_topic: list[float]
-    train_examples: int
+    probability: list[float]  # given to the right intent
+    confidence: list[float]  # given to the first intent; 0 where there is none
+    off_topic: list[float]  # 1 minus the highest confidence in an intent that is ours
+    train_examples: int  # examples that it was trained on
 
 
 def score(
@@ -135,7 +128,7 @@ class _Arrays:
     of each intent; not a number where a figure is not defined.
     """
 
-    SINGLE = 6
+    LOSS, SINGLE = 2, 6
 
     def __init__(self, run: Run, intents: Sequence[str], off_topic: str | None) -> None:
         position = {intent: index for index, intent in enumerate(intents)}
@@ -148,7 +141,7 @@ class _Arrays:
         self.off_topic = np.asarray(run.off_topic)
         self.is_off_topic = self.expected == position.get(off_topic or "", -1)
 
-    def counts(self, rows: NDArray[np.int64]) -> tuple[Floats, Floats, Floats]:
+    def counts(self, rows: _Rows) -> tuple[Floats, Floats, Floats]:
         """Return right answers, examples and answers by intent."""
         expected, answered = self.expected[rows], self.answered[rows]
         size = self.intents + 1
@@ -158,14 +151,14 @@ class _Arrays:
         )
         return right, examples, answers
 
-    def basic(self, rows: NDArray[np.int64]) -> Floats:
+    def basic(self, rows: _Rows = slice(None)) -> Floats:
         """Return accuracy and macro-F1."""
         right, examples, answers = self.counts(rows)
         there = examples > 0
         f1 = 2 * right[there] / (examples[there] + answers[there])
-        return np.array([right.sum() / len(rows), f1.mean()])
+        return np.array([right.sum() / len(self.expected[rows]), f1.mean()])
 
-    def all(self, rows: NDArray[np.int64]) -> Floats:
+    def all(self, rows: _Rows = slice(None)) -> Floats:
         """Return every figure."""
         right, examples, answers = self.counts(rows)
         is_right = (self.expected == self.answered)[rows]
@@ -178,10 +171,6 @@ class _Arrays:
             false_accepts(self.is_off_topic[rows], self.off_topic[rows]),
         ]
         return np.concatenate([self.basic(rows), single, *by_intent])
-
-
-def _rows(run: _Arrays) -> NDArray[np.int64]:
-    return np.arange(len(run.expected))
 
 
 # --- intervals --------------------------------------------------------------------------------
@@ -197,18 +186,13 @@ def corrected_interval(values: Sequence[float], ratio: float) -> Interval | None
     numbers = [value for value in values if not math.isnan(value)]
     if not numbers:
         return None
-    mean = float(np.mean(numbers))
-    half = _half_width(numbers, ratio)
-    return Interval(mean, mean - half, mean + half)
-
-
-def _half_width(values: Sequence[float], ratio: float) -> float:
     from scipy.stats import t
 
-    if len(values) < 2:
-        return 0.0
-    quantile = t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)
-    return float(quantile * _corrected_deviation(values, ratio))
+    mean, half = float(np.mean(numbers)), 0.0
+    if len(numbers) > 1:
+        quantile = t.ppf((1 + CONFIDENCE) / 2, len(numbers) - 1)
+        half = float(quantile * _corrected_deviation(numbers, ratio))
+    return Interval(mean, mean - half, mean + half)
 
 
 def _corrected_deviation(values: Sequence[float], ratio: float) -> float:
@@ -232,11 +216,6 @@ def _bootstrap(count: int) -> list[NDArray[np.int64]]:
     return [generator.integers(0, count, count) for _ in range(_RESAMPLES)]
 
 
-def _within(interval: Interval, low: float, high: float) -> Interval:
-    """Return the interval without what cannot be."""
-    return Interval(interval.value, max(low, interval.low), min(high, interval.high))
-
-
 # --- figures of a candidate -------------------------------------------------------------------
 
 
@@ -245,7 +224,7 @@ def cross_validated(
 ) -> Performance:
     """Sum up the runs of repeated splits."""
     arrays = [_Arrays(run, intents, off_topic) for run in runs]
-    figures = np.array([one.all(_rows(one)) for one in arrays])
+    figures = np.array([one.all() for one in arrays])
     ratio = _mean_examples(runs) / _mean_trained(runs)
     intervals = [corrected_interval(column.tolist(), ratio) for column in figures.T]
     return _performance(CROSS_VALIDATION, runs, intents, intervals)
@@ -254,27 +233,26 @@ def cross_validated(
 def held_out(runs: Sequence[Run], intents: Sequence[str], off_topic: str | None) -> Performance:
     """Sum up models that were trained on all examples and scored on the same held-out set."""
     arrays = [_Arrays(run, intents, off_topic) for run in runs]
-    values = _mean([one.all(_rows(one)) for one in arrays])
-    draws = _bootstrap(len(runs[0].expected))
-    samples = np.array([_mean([one.all(rows) for one in arrays]) for rows in draws])
-    intervals = [
-        _percentiles(float(value), column) for value, column in zip(values, samples.T, strict=True)
-    ]
-    return _performance(HELD_OUT, runs, intents, intervals)
+    return _performance(HELD_OUT, runs, intents, _bootstrapped([one.all for one in arrays], runs))
 
 
 def learning_point(runs: Sequence[Run], intents: Sequence[str], size: int | None) -> LearningPoint:
     """Sum up models that were trained on ``size`` examples an intent (None: all)."""
     arrays = [_Arrays(run, intents, None) for run in runs]
-    values = _mean([one.basic(_rows(one)) for one in arrays])
-    draws = _bootstrap(len(runs[0].expected))
-    samples = np.array([_mean([one.basic(rows) for one in arrays]) for rows in draws])
-    accuracy, macro_f1 = (
-        _percentiles(float(value), column) for value, column in zip(values, samples.T, strict=True)
-    )
-    assert accuracy is not None
-    assert macro_f1 is not None
+    accuracy, macro_f1 = _bootstrapped([one.basic for one in arrays], runs)
+    assert accuracy
+    assert macro_f1
     return LearningPoint(size, round(_mean_trained(runs)), len(runs), accuracy, macro_f1)
+
+
+def _bootstrapped(
+    figures: Sequence[Callable[..., Floats]], runs: Sequence[Run]
+) -> list[Interval | None]:
+    """Return the mean figures of runs on the same examples, with intervals from draws of these."""
+    count = len(runs[0].expected)
+    values = _mean([one() for one in figures])
+    samples = np.array([_mean([one(rows) for one in figures]) for rows in _bootstrap(count)])
+    return [_percentiles(float(one), column) for one, column in zip(values, samples.T, strict=True)]
 
 
 def _mean(vectors: Sequence[Floats]) -> Floats:
@@ -300,15 +278,16 @@ def _performance(
     intents: Sequence[str],
     intervals: Sequence[Interval | None],
 ) -> Performance:
-    shares = [one and _within(one, 0, 1) for one in intervals]
-    accuracy, macro_f1, _, calibration, area, accepts = shares[: _Arrays.SINGLE]
-    loss = intervals[2]
-    assert accuracy is not None
-    assert macro_f1 is not None
-    assert calibration is not None
-    assert loss is not None
-    precisions = shares[_Arrays.SINGLE : _Arrays.SINGLE + len(intents)]
-    recalls = shares[_Arrays.SINGLE + len(intents) :]
+    # Within what can be: shares up to 1, the loss without end.
+    limits = [math.inf if index == _Arrays.LOSS else 1 for index in range(len(intervals))]
+    within = [
+        one and Interval(one.value, max(0, one.low), min(limit, one.high))
+        for one, limit in zip(intervals, limits, strict=True)
+    ]
+    accuracy, macro_f1, loss, calibration, area, accepts = within[: _Arrays.SINGLE]
+    assert accuracy and macro_f1 and loss and calibration  # noqa: PT018
+    precisions = within[_Arrays.SINGLE : _Arrays.SINGLE + len(intents)]
+    recalls = within[_Arrays.SINGLE + len(intents) :]
     expected = [one for run in runs for one in run.expected]
     answered = [one for run in runs for one in run.answered]
     support = Counter(expected)
@@ -320,7 +299,7 @@ def _performance(
         test_examples=_mean_examples(runs),
         accuracy=accuracy,
         macro_f1=macro_f1,
-        log_loss=_within(loss, 0, math.inf),
+        log_loss=loss,
         calibration_error=calibration,
         off_topic_auroc=area,
         false_accepts=accepts,
@@ -349,7 +328,7 @@ def compare_splits(
 
     ratio = _mean_examples(first[1]) / _mean_trained(first[1])
     figures = [
-        np.array([one.basic(_rows(one)) for one in (_Arrays(run, intents, None) for run in runs)])
+        np.array([one.basic() for one in (_Arrays(run, intents, None) for run in runs)])
         for _, runs in (first, second)
     ]
     results = []
@@ -367,17 +346,10 @@ def compare_splits(
             p_value = 0.0 if interval.value and len(differences) > 1 else 1.0
         results.append(
             Significance(
-                CROSS_VALIDATION,
-                T_TEST,
-                first[0],
-                second[0],
-                measure,
-                interval,
-                statistic,
-                p_value,
-                len(differences),
+                CROSS_VALIDATION, T_TEST, first[0], second[0], measure, interval, statistic,
+                p_value, len(differences),
             )
-        )
+        )  # fmt: skip
     return results
 
 

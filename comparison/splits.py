@@ -14,6 +14,7 @@ from pathlib import Path
 from bot import dataset
 from common.errors import UserError
 from comparison.results import Material
+from comparison.settings import MaterialSettings
 
 # The held-out set of a dataset that comes without one is always drawn with this seed.
 _HELD_OUT_SEED = 0
@@ -45,21 +46,13 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Data:
-    """What candidates are trained and scored on.
+    """What candidates are trained and scored on."""
 
-    Attributes:
-        train: To train on, and to cross-validate on.
-        held_out: Never trained on.
-        train_path: Where it comes from, in words.
-        held_out_path: Likewise.
-        notes: What was changed before anything was measured.
-    """
-
-    train: Labelled
-    held_out: Labelled
-    train_path: str
-    held_out_path: str
-    notes: list[str] = field(default_factory=list)
+    train: Labelled  # to train on, and to cross-validate on
+    held_out: Labelled  # never trained on
+    train_path: str  # where it comes from, in words
+    held_out_path: str  # likewise
+    notes: list[str] = field(default_factory=list)  # what was changed before anything was measured
 
     @property
     def intents(self) -> list[str]:
@@ -82,7 +75,7 @@ class Split:
     test: list[int]
 
 
-def load(path: Path, held_out: Path | None, share: float, least: int) -> Data:
+def load(material: MaterialSettings, least: int) -> Data:
     """Read the material and make it comparable; whatever is changed is noted.
 
     A sentence that stands twice with one intent counts once, one that stands in the held-out set
@@ -90,14 +83,13 @@ def load(path: Path, held_out: Path | None, share: float, least: int) -> Data:
     figures are about the same intents.
 
     Args:
-        path: Examples: JSON, CSV or Rasa's YAML.
-        held_out: Examples that are never trained on; None puts a part of ``path`` aside.
-        share: Share of that part.
+        material: JSON, CSV or Rasa's YAML.
         least: Examples that an intent needs, which is the number of folds.
 
     Raises:
         UserError: A file cannot be read, or fewer than two intents remain.
     """
+    path = Path(material.train)
     notes: list[str] = []
     train = _without_repetitions(_read(path), path, notes)
     train = _without_rare(train, least, notes)
@@ -106,16 +98,17 @@ def load(path: Path, held_out: Path | None, share: float, least: int) -> Data:
             f"{path}: a comparison needs at least two intents with {least} examples (one for each "
             f"fold). {' '.join(notes)}"
         )
-    if held_out is None:
-        train, aside = _put_aside(train, share)
+    if material.held_out is None:
+        train, aside = _put_aside(train, material.held_out_share)
         place = f"a part of {path}"
         notes.append(
-            f"No held-out file was given: {share:.0%} of each intent, {len(aside)} sentences, were "
-            "put aside once, before any training."
+            f"No held-out file was given: {material.held_out_share:.0%} of each intent, "
+            f"{len(aside)} sentences, were put aside once, before any training."
         )
     else:
-        place = str(held_out)
-        aside = _without_unknown(_read(held_out), set(train.intents), held_out, notes)
+        place = material.held_out
+        known = set(train.intents)
+        aside = _without_unknown(_read(Path(place)), known, place, notes)
         train = _without_texts(train, set(aside.texts), notes)
     return Data(train, aside, str(path), place, notes)
 
@@ -217,7 +210,7 @@ def _without_rare(examples: Labelled, least: int, notes: list[str]) -> Labelled:
 
 
 def _without_unknown(
-    examples: Labelled, intents: Collection[str], path: Path, notes: list[str]
+    examples: Labelled, intents: Collection[str], path: str, notes: list[str]
 ) -> Labelled:
     unknown = Counter(intent for intent in examples.intents if intent not in intents)
     if unknown:

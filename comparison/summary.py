@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import statistics
@@ -54,33 +55,29 @@ def results(comparison: Comparison) -> Results:
         if any(cell in comparison.records for cell in comparison.cells_of(spec))
     ]
     train, held_out = comparison.data.materials()
+    notes = list(comparison.data.notes)
+    if comparison.off_topic is None:
+        notes.append("The material has no off-topic intent: there are no figures for off-topic.")
     return Results(
         format_version=FORMAT_VERSION,
         date=max(
             (record.date for record in comparison.records.values()), default=measurements.today()
         ),
-        machine=machine(),
+        machine=_machine(),
         train=train,
         held_out=held_out,
         protocol=Protocol(
-            folds=settings.folds,
-            seeds=settings.seeds,
+            folds=settings.splits.folds,
+            seeds=settings.splits.seeds,
             learning_sizes=comparison.sizes,
             quick=options.quick,
             off_topic=comparison.off_topic,
             real_aws=options.real_aws,
-            notes=_notes(comparison),
+            notes=notes,
         ),
         candidates=[_candidate(comparison, spec) for spec in measured],
         significance=_significance(comparison, measured),
     )
-
-
-def _notes(comparison: Comparison) -> list[str]:
-    notes = list(comparison.data.notes)
-    if comparison.off_topic is None:
-        notes.append("The material has no off-topic intent: there are no figures for off-topic.")
-    return notes
 
 
 def _candidate(comparison: Comparison, spec: Spec) -> Candidate:
@@ -104,7 +101,7 @@ def _candidate(comparison: Comparison, spec: Spec) -> Candidate:
         ),
         definition=spec.definition,
         why=spec.why,
-        is_default=spec.is_default,
+        is_default=spec.default,
         encoder=next((one.encoder for one in facts), None),
         notes=list(notes),
         cross_validation=scores.cross_validated(splits, intents, off_topic) if splits else None,
@@ -174,19 +171,15 @@ def _training(comparison: Comparison, spec: Spec) -> Training | None:
     """Return time and size of a training on all examples; not of what a stand-in trains."""
     if spec.service and not comparison.options.real_aws:
         return None
-    records = [
-        record
+    facts = [
+        record.facts
         for cell, record in comparison.records.items()
-        if (cell.candidate, cell.kind) == (spec.key, HELD_OUT)
+        if (cell.candidate, cell.kind) == (spec.key, HELD_OUT) and record.facts
     ]
-    facts = [record.facts for record in records if record.facts]
     if not facts:
         return None
     # The median: the first training of a process imports the libraries as well.
-    return Training(
-        seconds=statistics.median(one.seconds for one in facts),
-        model_bytes=facts[0].model_bytes,
-    )
+    return Training(statistics.median(one.seconds for one in facts), facts[0].model_bytes)
 
 
 def _significance(comparison: Comparison, specs: list[Spec]) -> list[Significance]:
@@ -228,13 +221,12 @@ def _accuracy(runs: list[Run]) -> float:
     )
 
 
-def machine() -> Machine:
+def _machine() -> Machine:
     """Describe this machine, without naming it."""
+    has_affinity = hasattr(os, "sched_getaffinity")  # not on macOS
     return Machine(
         processor=_processor(),
-        cores=len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count() or 1,
+        cores=len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1,
         memory_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         system=f"{platform.system()} {platform.machine()}",
         python=platform.python_version(),
@@ -243,9 +235,8 @@ def machine() -> Machine:
 
 
 def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or "unknown"
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or "unknown"

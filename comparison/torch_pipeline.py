@@ -23,7 +23,7 @@ def fit(
     """Fine-tune every weight with AdamW, as the library's own text-classification example does.
 
     Args:
-        settings: See ``comparison.settings.TRANSFORMERS_DEFAULTS``.
+        settings: See ``comparison.settings.Transformers``.
         texts: Training sentences.
         intents: The intent of each.
         seed: Of the head and of the order of the sentences.

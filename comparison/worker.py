@@ -1,20 +1,33 @@
-"""A child process that trains and scores, so that a crash ends one measurement and not the run."""
+"""A child process that trains, scores and measures, so that a crash ends one measurement alone.
+
+Not a :class:`concurrent.futures.ProcessPoolExecutor`: that can neither end a training that it has
+begun, when the run is interrupted, nor give each child an environment and a log of its own.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import time
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bot.runtime.rasa_cli import PROJECT_ROOT
+if TYPE_CHECKING:
+    from comparison.candidates import Facts
+    from comparison.scores import Run
+    from comparison.settings import Spec
+    from comparison.splits import Labelled
 
+_ROOT = Path(__file__).resolve().parents[1]
 _SECONDS_TO_END = 10.0
 
 
@@ -32,15 +45,11 @@ class WorkerError(Exception):
         self.traceback = traceback
 
 
-def environment(changes: Mapping[str, str | None]) -> dict[str, str]:
-    """Return the environment of a child: ours, changed (None unsets), with our modules at hand."""
-    path = os.pathsep.join(filter(None, [str(PROJECT_ROOT), os.environ.get("PYTHONPATH")]))
-    changed = {**os.environ, "PYTHONPATH": path, **changes}
-    return {name: value for name, value in changed.items() if value is not None}
-
-
 class Worker:
     """A process of its own, kept from call to call so that libraries are imported once.
+
+    Attributes:
+        started: When it was started, in seconds of the system's monotonic clock.
 
     Args:
         log: File that its output is appended to.
@@ -50,14 +59,20 @@ class Worker:
     def __init__(self, log: Path, environ: Mapping[str, str | None]) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         self._log = log
+        path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
+        changed = {**os.environ, "PYTHONPATH": path, **environ}
+        self.started = time.monotonic()
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", __name__],
-                env=environment(environ),
+                env={name: value for name, value in changed.items() if value is not None},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,
             )
+        assert self._process.stdin
+        assert self._process.stdout
+        self._calls, self._answers = self._process.stdin, self._process.stdout
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Return what a module's function returns there.
@@ -70,25 +85,18 @@ class Worker:
 
     def begin(self, function: Callable[..., Any], *arguments: Any) -> None:
         """Begin a call, whose :meth:`result` must be taken before the next."""
-        assert self._process.stdin is not None
         with contextlib.suppress(OSError):  # the result will tell
-            pickle.dump((function, arguments), self._process.stdin)
-            self._process.stdin.flush()
+            pickle.dump((function, arguments), self._calls)
+            self._calls.flush()
 
     def fileno(self) -> int:
         """Return what ``select`` waits for: readable as soon as there is a result."""
-        assert self._process.stdout is not None
-        return self._process.stdout.fileno()
+        return self._answers.fileno()
 
     def result(self) -> Any:
-        """Wait for what the call that was begun returns.
-
-        Raises:
-            WorkerError: As of :meth:`call`.
-        """
-        assert self._process.stdout is not None
+        """Wait for what the call that was begun returns; raises as :meth:`call` does."""
         try:
-            succeeded, value = pickle.load(self._process.stdout)
+            succeeded, value = pickle.load(self._answers)
         except (EOFError, OSError, pickle.UnpicklingError):
             code = self._process.wait()
             reason = f"signal {-code}" if code < 0 else f"exit status {code}"
@@ -110,6 +118,42 @@ class Worker:
             self._process.wait(_SECONDS_TO_END)
         self._process.kill()
         self._process.communicate()
+
+
+# --- in the child -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training, and what is scored of it."""
+
+    spec: Spec
+    train: Labelled
+    test: Labelled
+    seed: int
+    intents: list[str]  # all of the material
+    off_topic: str | None  # the off-topic intent, where there is one
+    threads: int  # that the libraries may use
+    keep: Path | None  # where the model is to stay; None: nowhere
+
+
+def train_and_score(job: Job) -> dict[str, Run | Facts]:
+    """Train, score, and keep the model if so asked."""
+    from comparison import candidates, scores
+
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / job.spec.key
+        folder.mkdir()
+        facts = candidates.fit(job.spec, job.train, job.seed, folder)
+        classifier = candidates.load(job.spec, folder, job.threads)
+        rankings = candidates.rank_all(classifier, job.spec, job.test.texts)
+        run = scores.score(rankings, job.test.intents, job.intents, job.off_topic, len(job.train))
+        if job.keep:  # what is half copied is never taken for a model
+            part = job.keep.with_name(f"{job.keep.name}.part")
+            shutil.rmtree(part, ignore_errors=True)
+            shutil.copytree(folder, part)
+            part.rename(job.keep)
+    return {"run": run, "facts": facts}
 
 
 def _serve() -> None:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 
+import numpy as np
 from sqlalchemy import func, select
 from sqlalchemy.engine import Connection
 
-from actions.directory import matching, tables
+from actions.directory import matching, skills, tables
+from actions.directory.index import PeopleIndex
 from actions.directory.model import Completion
 
 # A name or a title may have so many words; fewer characters say too little.
 _MAX_WORDS, _MIN_CHARACTERS = 3, 2
 # Of each kind, so that none crowds the others out.
 _MAX_OF_KIND = 4
-_MAX_TOKENS, _MAX_TITLES = 24, 200
+_MAX_TOKENS = 24
 # They begin questions, and are not being completed. Folded.
 # fmt: off
 _ORDINARY = frozenset((
@@ -50,65 +53,50 @@ def _beginning(
 ) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     """Give what begins with ``typed``: kind, text, and the ids of the people whose name it is."""
     count = tables.skill_count.c
-    skills = (
+    found = (
         select(tables.skill.c.name)
         .join(tables.skill_count, count.skill_id == tables.skill.c.id)
-        .where(tables.skill.c.key.startswith(matching.skill_key(typed), autoescape=True))
+        .where(tables.beginning(tables.skill.c.key, matching.skill_key(typed)))
         .group_by(tables.skill.c.id, tables.skill.c.name)
         .order_by(func.sum(count.people).desc(), tables.skill.c.name)
     )
-    for name in connection.execute(skills.limit(_MAX_OF_KIND)).scalars():
+    for name in connection.execute(found.limit(_MAX_OF_KIND)).scalars():
         yield "technology", name, ()
     agency = tables.agency.c
-    agencies = select(agency.name).where(
-        agency.key.startswith(matching.agency_key(typed), autoescape=True)
-    )
+    agencies = select(agency.name).where(tables.beginning(agency.key, matching.agency_key(typed)))
     for name in connection.execute(agencies.order_by(agency.key).limit(_MAX_OF_KIND)).scalars():
         yield "agency", name, ()
-    yield from (("job_title", title, ()) for title in _titles(connection, words))
-    yield from _people(connection, words)
+    index = skills.vocabulary(connection).people(connection)
+    start = " ".join(words)
+    titles = (title for known, title in index.titles(connection) if known.startswith(start))
+    yield from (("job_title", title, ()) for title in islice(titles, _MAX_OF_KIND))
+    yield from _people(connection, index, words)
 
 
-def _titles(connection: Connection, words: list[str]) -> list[str]:
-    """Job titles that begin with ``words``, the most frequent first."""
-    person, index = tables.collaborator.c, tables.collaborator_word.c
-    # The index has stems, which differ from what is typed in their last letters only.
-    begins = index.word.startswith(words[0][: max(_MIN_CHARACTERS, len(words[0]) - 3)])
-    bearers = select(index.collaborator_pk).where(begins, index.field == matching.TITLE)
-    query = (
-        select(person.job_title)
-        .where(person.pk.in_(bearers.limit(_MAX_TITLES)))
-        .group_by(person.job_title)
-        .order_by(func.count().desc(), person.job_title)
-    )
-    typed = " ".join(words)
-    titles = connection.execute(query).scalars()
-    return [t for t in titles if " ".join(matching.words(t)).startswith(typed)][:_MAX_OF_KIND]
-
-
-def _people(connection: Connection, words: list[str]) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+def _people(
+    connection: Connection, index: PeopleIndex, words: list[str]
+) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     """Give the people one of whose names begins with the last word, and who bear the others."""
-    token, posted = tables.name_token.c, tables.collaborator_token.c
-    person = tables.collaborator.c
+    token, person = tables.name_token.c, tables.collaborator.c
     *others, last = words
     typed = " ".join(words)
-    begins = select(token.id).where(token.text.startswith(last, autoescape=True))
+    begins = select(token.id).where(tables.beginning(token.text, last))
     begins = begins.order_by(token.people.desc(), token.text).limit(_MAX_TOKENS)
-    query = (
-        select(person.id, person.first_name, person.last_name)
-        .join(tables.collaborator_token, posted.collaborator_pk == person.pk)
-        .where(posted.token_id.in_(connection.execute(begins).scalars().all()))
-        .order_by(posted.role, posted.name_order, person.id)
-    )
+    last_names, first_names = index.bearers(connection, connection.execute(begins).scalars().all())
+    bears_all = ~index.nobody()
     for word in (word for word in others if word not in matching.PARTICLES):
-        mate = tables.collaborator_token.alias()
-        bears = select(mate.c.collaborator_pk).join(tables.name_token, token.id == mate.c.token_id)
-        query = query.where(person.pk.in_(bears.where(token.text == word)))
+        same = connection.execute(select(token.id).where(token.text == word)).scalars().all()
+        bears_all &= np.logical_or(*index.bearers(connection, same))
+    masks = last_names & bears_all, first_names & bears_all & ~last_names
+    places = np.concatenate([np.flatnonzero(mask)[: 2 * _MAX_OF_KIND] for mask in masks])
+    pks = index.pks[places[: 2 * _MAX_OF_KIND]].tolist()
+    query = select(person.pk, person.id, person.first_name, person.last_name)
+    rows = {row.pk: row for row in connection.execute(query.where(person.pk.in_(pks)))}
     names: dict[str, list[str]] = {}
-    for row in connection.execute(query.limit(_MAX_OF_KIND * 2)):
+    for row in (rows[pk] for pk in pks):
         name = f"{row.first_name} {row.last_name}"
         # « de Zer » may be « … de Zeroual »; « Le Ga » is the beginning of a name.
         if words[0] not in matching.PARTICLES or typed in " ".join(matching.words(name)):
             names.setdefault(name, []).append(row.id)
     for name, identifiers in list(names.items())[:_MAX_OF_KIND]:
-        yield "person", name, tuple(dict.fromkeys(identifiers))
+        yield "person", name, tuple(identifiers)

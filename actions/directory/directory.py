@@ -53,6 +53,14 @@ class Directory:
         """Connect and run pending migrations now, to hear of trouble early."""
         self.database.open()
 
+    def prepare(self) -> None:
+        """Read what answers need into memory, where the directory has changed since.
+
+        The next question would do it otherwise.
+        """
+        with self.database.read(patient=True) as connection:
+            skills.vocabulary(connection).people(connection).load(connection)
+
     def close(self) -> None:
         """Close all connections; the next call opens new ones."""
         self.database.close()
@@ -243,18 +251,26 @@ class Directory:
         """
         return undo_import(self.database, confirm=confirm)
 
-    def take_synonyms(self, path: str | Path) -> int:
+    def take_synonyms(self, path: str | Path, columns: Mapping[str, str] | None = None) -> int:
         """Make the names of a file (``synonym,skill``) the company's own; returns how many.
 
-        They count from the next question on, instead of those taken before.
+        They count from the next question on, instead of those taken before. ``columns`` are as of
+        :func:`reach.read_synonyms`.
 
         Raises:
             InvalidFileError: nothing was changed; ``problems`` names every wrong line.
         """
-        names = reach.read_synonyms(Path(path))
+        names = reach.read_synonyms(Path(path), columns)
         with self.database.write() as connection:
             skills.replace_synonyms(connection, names)
         return len(names)
+
+    def take_families(self, path: str | Path, columns: Mapping[str, str] | None = None) -> int:
+        """Make the families of a file (``family,skill,title``) the company's own, alike."""
+        members = reach.read_families(Path(path), columns)
+        with self.database.write() as connection:
+            skills.replace_families(connection, members)
+        return len({family for family, *_ in members})
 
     def unreached(self) -> list[reach.Unreached]:
         """The skills that users cannot reach by a name that they would type."""

@@ -1,39 +1,44 @@
-"""Lists of people under constraints (:mod:`actions.query`), as one SQL statement."""
+"""Lists of people under constraints (:mod:`actions.query`)."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
-from sqlalchemy import and_, case, false, func, literal, not_, or_, select, union_all
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import func, select
 from sqlalchemy.engine import Connection
-from sqlalchemy.sql import ColumnElement, FromClause, Select
 
 from actions.directory import matching, search, skills, tables, vocabulary
-from actions.directory.importer import NAME_BITS
-from actions.directory.model import Expert, ExpertsFound, Found, Listed, Relaxed
+from actions.directory.index import Mask
+from actions.directory.model import (
+    MAX_LEVEL,
+    MIN_LEVEL,
+    Expert,
+    ExpertsFound,
+    Found,
+    Listed,
+    Relaxed,
+)
 from actions.directory.skills import Meant, Vocabulary
 from actions.query import MAX_OFFSET, PAGE_SIZE, Constraint, Query, Term
 
-_person = tables.collaborator.c
 _held = tables.collaborator_skill.c
-_word = tables.collaborator_word.c
 _count = tables.skill_count.c
 
 # Skills that an inexact name may stand for, and people that an excluded name may mean.
 _MAX_SKILLS = 20
 _MAX_NAMESAKES = 100
-# Rows of the lists of several skills that are merged for a page; more are sorted by the engine.
-_MAX_MERGED = 500
 # Constraints of a query that are dropped in pairs, where nobody fits.
 _MAX_PAIRED = 6
-# Somebody's best skills that another must share to be like them, and holders compared for each.
+# Somebody's best skills that another must share to be like them.
 _MAIN_SKILLS = 6
-_MAX_COMPARED = 200
 
 
 # --- what the terms of a constraint mean in this directory ----------------------------------------
@@ -128,7 +133,7 @@ def _skills(
     for, the skills that have all its words (Spring: Spring Boot), the title of that name.
     """
     meant = known.meaning(term.value)
-    family = vocabulary.family(term.value)
+    family = known.family(term.value)
     if family is not None and not (meant.exact and term.kind == "technology"):
         others = (i for name in family.skills for i in known.meaning(name).ids)
         ids = tuple(matching.unique((*meant.ids, *others)))
@@ -144,230 +149,75 @@ def _skills(
     return Term("technology", meant.name or term.value), meant, titles
 
 
-# --- conditions -----------------------------------------------------------------------------------
+# --- who fits -------------------------------------------------------------------------------------
 
 
-def _level(meaning: _Meaning, level: ColumnElement[int]) -> list[ColumnElement[bool]]:
-    lowest, highest = meaning.constraint.minimum, meaning.constraint.maximum
-    conditions = []
-    if lowest is not None:
-        conditions.append(level >= lowest)
-    if highest is not None:
-        conditions.append(level <= highest)
-    return conditions
+class _Selection:
+    """People whom all of ``meanings`` fit.
 
-
-def _having_words(field: int, stems: Sequence[str]) -> Select:
-    """Primary keys of those who have all of ``stems`` in a field."""
-    first, *others = stems
-    query = select(_word.collaborator_pk).where(_word.word == first, _word.field == field)
-    return query.where(_word.collaborator_pk.in_(_having_words(field, others))) if others else query
-
-
-def _matching(meaning: _Meaning, pk: ColumnElement[int]) -> ColumnElement[bool]:
-    """Whether the person ``pk`` is one of those whom the constraint's terms name."""
-    alternatives: list[ColumnElement[bool]] = []
-    if meaning.skills:
-        skilled = [_held.skill_id.in_(meaning.skills), *_level(meaning, _held.level)]
-        alternatives.append(pk.in_(select(_held.collaborator_pk).where(*skilled)))
-    if not meaning.constraint.has_level:
-        alternatives += [pk.in_(_having_words(*words)) for words in meaning.words]
-    if meaning.people:
-        alternatives.append(pk.in_(meaning.people))
-    return or_(*alternatives) if alternatives else false()
-
-
-def _available(constraint: Constraint) -> ColumnElement[bool]:
-    day = _person.available_from
-    conditions = []
-    if constraint.until is not None:
-        conditions.append(day <= constraint.until)
-    if constraint.after is not None:
-        conditions.append(day > constraint.after)
-    wanted = and_(day.isnot(None), *conditions)
-    return or_(day.is_(None), not_(wanted)) if constraint.excluded else wanted
-
-
-# --- the statement --------------------------------------------------------------------------------
-
-
-class _Statement:
-    """People whom all of ``meanings`` fit: where they come from, and how they are ordered."""
-
-    def __init__(self, meanings: Sequence[_Meaning], order: str, within: Sequence[int] | None):
-        self.conditions: list[ColumnElement[bool]] = []
-        # Kept beside each skill: fewer rows to group.
-        self.places = [
-            m.agencies
-            for m in meanings
-            if m.constraint.kind == "agency" and not m.constraint.excluded
-        ]
-        sources: list[FromClause] = []
-        for meaning in meanings:
-            if meaning.constraint.is_skill:
-                sources.append(self._source(meaning, first=not sources))
-        held = [source for source in sources if "rank" in source.c]
-        base = held[0] if held else tables.collaborator
-        self.pk = base.c.collaborator_pk if held else base.c.pk
-        self.agency = base.c.agency_id
-        self.source: Any = base
-        for other in sources:
-            if other is not base:
-                self.source = self.source.join(other, other.c.collaborator_pk == self.pk)
-        needs_person = order == "availability" or any(
-            m.constraint.kind == "availability" for m in meanings
-        )
-        if held and needs_person:
-            self.source = self.source.join(tables.collaborator, _person.pk == self.pk)
-        for meaning in meanings:
-            if not meaning.constraint.is_skill:
-                self.conditions.append(self._condition(meaning))
-        if within is not None:
-            self.conditions.append(self.pk.in_(within))
-        self._order(order, sources, held)
-
-    def _source(self, meaning: _Meaning, first: bool) -> FromClause:
-        """Whom a wanted skill brings, with the level: rows of the table, or the best of several.
-
-        The engine goes through the ``first`` one, and looks the people up in the others.
-        """
-        if len(meaning.skills) == 1 and (meaning.constraint.has_level or not meaning.words):
-            held = tables.collaborator_skill.alias()
-            # "+ 0" keeps the skill out of the index: a person's few skills are read and compared,
-            # instead of the many people who have it.
-            skill_id = held.c.skill_id if first else held.c.skill_id + 0
-            self.conditions.append(skill_id == meaning.skills[0])
-            self.conditions += _level(meaning, held.c.level)
-            return held
-        # The level in the very version that is asked for: whoever has that comes first.
-        exact = case((_held.skill_id.in_(meaning.exact), _held.level), else_=0).label("exact")
-        parts = [
-            select(_held.collaborator_pk, _held.level, exact).where(
-                _held.skill_id.in_(meaning.skills),
-                *_level(meaning, _held.level),
-                *(_held.agency_id.in_(agencies) for agencies in self.places),
-            )
-        ]
-        if not meaning.constraint.has_level:
-            for field, stems in meaning.words:
-                named = _having_words(field, stems).subquery()
-                parts.append(select(named.c.collaborator_pk, literal(0).label("level"), literal(0)))
-        every = (union_all(*parts) if len(parts) > 1 else parts[0]).subquery()
-        best = [func.max(every.c.level).label("level"), func.max(every.c.exact).label("exact")]
-        return select(every.c.collaborator_pk, *best).group_by(every.c.collaborator_pk).subquery()
-
-    def _condition(self, meaning: _Meaning) -> ColumnElement[bool]:
-        constraint = meaning.constraint
-        if constraint.kind == "availability":
-            return _available(constraint)
-        fits = (
-            self.agency.in_(meaning.agencies)
-            if constraint.kind == "agency"
-            else _matching(meaning, self.pk)
-        )
-        return not_(fits) if constraint.excluded else fits
-
-    def _order(self, order: str, sources: Sequence[FromClause], held: Sequence[FromClause]) -> None:
-        name = held[0].c.rank.op("&")(2**NAME_BITS - 1) if held else _person.name_order
-        levels = [source.c.level for source in sources]
-        best: list[Any] = [name]
-        if len(levels) == 1 and held:
-            best = [held[0].c.rank]
-        elif levels:
-            lowest = levels[0]
-            for level in levels[1:]:
-                lowest = case((level < lowest, level), else_=lowest)
-            best = [lowest.desc(), sum(levels[1:], levels[0]).desc(), name]
-        best = [*(source.c.exact.desc() for source in sources if "exact" in source.c), *best]
-        if order == "name":
-            best = [name]
-        elif order == "agency":
-            place = tables.agency
-            self.source = self.source.join(place, place.c.id == self.agency)
-            best = [place.c.key, *best]
-        elif order == "availability":
-            day = _person.available_from
-            best = [case((day.is_(None), 1), else_=0), day, *best]
-        self.order = [*best, self.pk]
-
-    def page(self, limit: int, offset: int, counted: bool = False) -> Select:
-        """Primary keys of a page; unless they are ``counted``, each with the number of all."""
-        query = select(self.pk, *([] if counted else [func.count().over()]))
-        query = query.select_from(self.source).where(*self.conditions)
-        return query.order_by(*self.order).limit(limit).offset(offset)
-
-    def count(self) -> Select:
-        """How many there are."""
-        return select(func.count()).select_from(self.source).where(*self.conditions)
-
-    def by_agency(self) -> Select:
-        """How many there are of each agency, by id."""
-        query = select(self.agency, func.count()).select_from(self.source)
-        return query.where(*self.conditions).group_by(self.agency)
-
-
-def _rarest_first(connection: Connection, meanings: Sequence[_Meaning]) -> list[_Meaning]:
-    """Skills that few have first: the engine goes through these, and looks the others up."""
-    ids = [i for meaning in meanings for i in meaning.skills]
-    query = select(_count.skill_id, func.sum(_count.people)).where(_count.skill_id.in_(ids))
-    holders: dict[int, int] = {}
-    if len([m for m in meanings if m.constraint.is_skill]) > 1:
-        holders = {row[0]: row[1] for row in connection.execute(query.group_by(_count.skill_id))}
-    return sorted(meanings, key=lambda m: sum(holders.get(i, 0) for i in m.skills))
-
-
-def _is_counted(meanings: Sequence[_Meaning]) -> bool:
-    """Whether they are counted without going through them: one skill, perhaps in an agency."""
-    skilled = [m for m in meanings if m.constraint.is_skill]
-    return (
-        len(skilled) == 1
-        and bool(skilled[0].skills)
-        and not skilled[0].words
-        and all(m.constraint.is_plain for m in meanings)
-    )
-
-
-def _holders(connection: Connection, ids: tuple[int, ...]) -> Mapping[int, int]:
-    """How many people of each agency (id) have one of the skills ``ids``."""
-    if len(ids) == 1:
-        query = select(_count.agency_id, _count.people).where(_count.skill_id == ids[0])
-        return {row[0]: row[1] for row in connection.execute(query)}
-    counts = skills.vocabulary(connection).counts
-    if ids not in counts:
-        people = func.count(_held.collaborator_pk.distinct())
-        query = select(_held.agency_id, people).where(_held.skill_id.in_(ids))
-        rows = connection.execute(query.group_by(_held.agency_id))
-        counts[ids] = {row[0]: row[1] for row in rows}
-    return counts[ids]
-
-
-def _first_holders(connection: Connection, meanings: Sequence[_Meaning], end: int) -> list[int]:
-    """The first ``end`` of those who are :func:`_is_counted`, from the head of each skill's list.
-
-    Whoever is among the first of all is among the first of their best skill.
+    ``found`` are their places in ``index``, in the order of names; ``levels`` those of everybody in
+    each skill wanted, ``exact`` in the very version that was asked for.
     """
-    meant = next(m for m in meanings if m.constraint.is_skill)
-    query = select(_held.collaborator_pk, _held.rank)
-    for meaning in meanings:
-        if not meaning.constraint.is_skill:
-            query = query.where(_held.agency_id.in_(meaning.agencies))
-    query = query.order_by(_held.rank, _held.collaborator_pk).limit(end)
-    best: dict[int, tuple[bool, int, int]] = {}
-    for skill_id in meant.skills:
-        other = skill_id not in meant.exact
-        for pk, rank in connection.execute(query.where(_held.skill_id == skill_id)):
-            best[pk] = min(best.get(pk, (True, rank, pk)), (other, rank, pk))
-    return sorted(best, key=best.__getitem__)[:end]
 
+    def __init__(
+        self,
+        connection: Connection,
+        meanings: Sequence[_Meaning],
+        within: Iterable[int] | None = None,
+    ) -> None:
+        self.connection = connection
+        self.index = skills.vocabulary(connection).people(connection)
+        self.levels: list[NDArray[np.int8]] = []
+        self.exact: list[NDArray[np.int8]] = []
+        fits = ~self.index.nobody()
+        for meaning in meanings:
+            named = self._named(meaning)
+            fits &= ~named if meaning.constraint.excluded else named
+        if within is not None:
+            seen = self.index.nobody()
+            seen[self.index.places(within)] = True
+            fits &= seen
+        self.found = np.flatnonzero(fits)
 
-def _count_people(
-    connection: Connection, meanings: Sequence[_Meaning], within: Sequence[int] | None = None
-) -> int:
-    if within is None and _is_counted(meanings):
-        people = _holders(connection, next(m for m in meanings if m.constraint.is_skill).skills)
-        places = [m.agencies for m in meanings if not m.constraint.is_skill]
-        return sum(n for place, n in people.items() if all(place in some for some in places))
-    return int(connection.execute(_Statement(meanings, "name", within).count()).scalar_one())
+    def _named(self, meaning: _Meaning) -> Mask:
+        """Whom the terms of a constraint name."""
+        index, constraint = self.index, meaning.constraint
+        if constraint.kind == "availability":
+            return index.available(self.connection, constraint.after, constraint.until)
+        bounds = constraint.minimum or MIN_LEVEL, constraint.maximum or MAX_LEVEL
+        levels = index.levels(self.connection, meaning.skills, *bounds)
+        if constraint.is_skill:
+            self.levels.append(levels)
+            if meaning.exact:
+                self.exact.append(index.levels(self.connection, meaning.exact, *bounds))
+        named = levels > 0
+        for field, stems in () if constraint.has_level else meaning.words:
+            named |= index.with_words(self.connection, field, stems)
+        for agency in meaning.agencies:
+            named |= index.agencies == agency
+        named[index.places(meaning.people)] = True
+        return named
+
+    def page(self, order: str, limit: int, offset: int) -> list[int]:
+        """Primary keys of a page."""
+        found, keys = self.found, []
+        if self.levels and order != "name":
+            levels = np.stack([level[found] for level in self.levels])
+            keys = [-levels.sum(axis=0), -levels.min(axis=0)]
+            keys += [-level[found] for level in reversed(self.exact)]
+        if order == "agency":
+            agency = tables.agency.c
+            ids = self.connection.execute(select(agency.id).order_by(agency.key)).scalars().all()
+            rank = np.zeros(max(ids, default=0) + 1, np.int32)
+            rank[ids] = np.arange(len(ids))
+            keys.append(rank[self.index.agencies[found]])
+        elif order == "availability":
+            days = self.index.days(self.connection)[found]
+            keys.append(np.where(days, days, date.max.toordinal()))
+        if keys:
+            found = found[np.lexsort(keys)]
+        pks: list[int] = self.index.pks[found[offset : offset + limit]].tolist()
+        return pks
 
 
 # --- answers --------------------------------------------------------------------------------------
@@ -381,24 +231,11 @@ def find(connection: Connection, query: Query, within: Sequence[str] | None = No
     if within is not None:
         looked_up = (search.pk_of(connection, identifier) for identifier in within)
         pks = [pk for pk in looked_up if pk is not None]
-    ordered = _rarest_first(connection, meanings)
     total, rows = 0, []
     if not any(_is_impossible(meaning) for meaning in meanings):
-        limit, offset = query.limit or PAGE_SIZE, query.offset
-        statement = _Statement(ordered, query.order, pks)
-        if _is_counted(ordered) and pks is None:
-            total = _count_people(connection, ordered)
-            if query.order == "level" and offset <= _MAX_MERGED:
-                rows = _first_holders(connection, ordered, offset + limit)[offset:]
-            else:
-                page = statement.page(limit, offset, counted=True)
-                rows = list(connection.execute(page).scalars())
-        else:
-            found = connection.execute(statement.page(limit, offset)).all()
-            rows = [row[0] for row in found]
-            total = found[0][1] if found else 0
-            if offset and not found:
-                total = _count_people(connection, ordered, pks)
+        fitting = _Selection(connection, meanings, pks)
+        total = len(fitting.found)
+        rows = fitting.page(query.order, query.limit or PAGE_SIZE, query.offset)
     relaxed = [] if total else _relaxed(connection, spelled, meanings, pks)
     people = search.load(connection, rows)
     return Found(
@@ -423,7 +260,7 @@ def _relaxed(
     def weigh(dropped: Sequence[_Meaning], weaker: Sequence[_Meaning] = ()) -> None:
         left = [*(m for m in meanings if m not in dropped), *weaker]
         if left and not any(map(_is_impossible, left)):
-            total = _count_people(connection, _rarest_first(connection, left), within)
+            total = len(_Selection(connection, left, within).found)
             if total:
                 constraints = tuple(meaning.constraint for meaning in left)
                 gone = tuple(meaning.constraint for meaning in dropped)
@@ -463,8 +300,8 @@ def count_by_agency(connection: Connection, query: Query) -> dict[str, int]:
     meanings = _meanings(connection, query.constraints)
     if any(_is_impossible(meaning) for meaning in meanings):
         return {}
-    rows = connection.execute(_Statement(meanings, "name", None).by_agency())
-    numbers = {row[0]: row[1] for row in rows}
+    fitting = _Selection(connection, meanings)
+    numbers = Counter(fitting.index.agencies[fitting.found].tolist())
     agency = tables.agency.c
     named = connection.execute(select(agency.id, agency.name).order_by(agency.key))
     return {row.name: numbers[row.id] for row in named if row.id in numbers}
@@ -493,33 +330,23 @@ def alike(
         .order_by(_held.level.desc(), _held.position)
         .limit(_MAIN_SKILLS)
     )
-    shared: Counter[int] = Counter()
-    levels: Counter[int] = Counter()
-    names = []
-    for skill_id, name in connection.execute(main).all():
-        names.append(name)
-        holders = (
-            select(_held.collaborator_pk, _held.level)
-            .where(_held.skill_id == skill_id)
-            .order_by(_held.rank)
-            .limit(_MAX_COMPARED)
-        )
-        for row in connection.execute(holders):
-            shared[row.collaborator_pk] += 1
-            levels[row.collaborator_pk] += row.level
-    del shared[pk or 0]
+    mine = connection.execute(main).all()
+    names = [row.name for row in mine]
     meanings = _meanings(connection, constraints)
-    if any(_is_impossible(meaning) for meaning in meanings):
-        shared.clear()
-    fitting = set(shared)
-    if meanings and shared:
-        page = _Statement(meanings, "name", list(shared)).page(len(shared), 0, counted=True)
-        fitting = set(connection.execute(page).scalars())
-    # One skill in common is no likeness, unless nobody has more.
-    enough = min(2, max((shared[other] for other in fitting), default=0))
-    fitting = {other for other in fitting if shared[other] >= enough}
-    best = sorted(fitting, key=lambda other: (-shared[other], -levels[other], other))
-    people = search.load(connection, best[:limit])
+    best: list[int] = []
+    if mine and not any(_is_impossible(meaning) for meaning in meanings):
+        fitting = _Selection(connection, meanings)
+        index = fitting.index
+        levels = np.stack([index.levels(connection, (row.skill_id,)) for row in mine])
+        levels = levels[:, fitting.found]
+        shared, sums = (levels > 0).sum(axis=0), levels.sum(axis=0)
+        shared[fitting.found == index.places([pk or 0])] = 0
+        # One skill in common is no likeness, unless nobody has more.
+        [enough] = np.nonzero(shared >= max(1, min(2, shared.max(initial=0))))
+        likeness = shared[enough] * MAX_LEVEL * _MAIN_SKILLS + sums[enough]
+        order = np.argsort(-likeness.astype(np.int16), kind="stable")[:limit]
+        best = index.pks[fitting.found[enough[order]]].tolist()
+    people = search.load(connection, best)
     return Found(
         Query(tuple(meaning.constraint for meaning in meanings)),
         tuple(Listed(p, {s.name: s.level for s in p.skills if s.name in names}) for p in people),
@@ -532,9 +359,10 @@ def find_experts(
 ) -> ExpertsFound:
     """See :meth:`actions.directory.Directory.find_experts`."""
     meant = search.meaning(connection, typed)
-    if not meant.ids:
+    if not (meant.ids or skills.vocabulary(connection).family(typed)):
         return ExpertsFound(related=search.related(connection, typed, agency))
-    wanted = Query((Constraint((Term("technology", meant.name),)),))
+    name = meant.name or typed
+    wanted = Query((Constraint((Term("technology", name),)),))
     place = () if agency is None else (Constraint((Term("agency", agency),)),)
     found = find(
         connection,
@@ -546,8 +374,8 @@ def find_experts(
     )
     everywhere = find(connection, wanted.with_(limit=1)).total if place else found.total
     return ExpertsFound(
-        meant.name,
-        tuple(Expert(p.collaborator, max(p.levels.values())) for p in found.people),
+        name,
+        tuple(Expert(p.collaborator, max(p.levels.values(), default=0)) for p in found.people),
         found.total,
         () if found.total else search.related(connection, typed, agency),
         everywhere - found.total,

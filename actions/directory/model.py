@@ -90,7 +90,7 @@ class Completion:
 
 @dataclass(frozen=True)
 class Expert:
-    """Somebody who has the skill asked for, and how well (1 to 5)."""
+    """Somebody who has the skill asked for, and how well (1 to 5; 0 where a title says it)."""
 
     collaborator: Collaborator
     level: int

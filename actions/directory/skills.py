@@ -15,6 +15,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from weakref import WeakKeyDictionary
 
 import yaml
@@ -23,6 +24,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.engine import Row as DatabaseRow
 
 from actions.directory import matching, tables
+from actions.directory.index import PeopleIndex
 from actions.directory.matching import (
     loose_key,
     skill_key,
@@ -31,6 +33,8 @@ from actions.directory.matching import (
     unique,
     without_version,
 )
+from actions.directory.vocabulary import Family
+from actions.directory.vocabulary import family as shared_family
 
 LOOKUPS_PATH = Path(__file__).resolve().parents[2] / "data" / "lookups.yml"
 
@@ -163,9 +167,15 @@ class Meant:
 class Vocabulary:
     """The skills of a directory, by every key."""
 
-    def __init__(self, rows: Iterable[DatabaseRow], synonyms: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        rows: Iterable[DatabaseRow],
+        synonyms: Mapping[str, str],
+        families: Mapping[str, Family] = MappingProxyType({}),
+    ) -> None:
         shared = lookups()
         self.synonyms = synonyms
+        self.families = families
         # A company's own word stands for what it stands for elsewhere.
         own = {key: shared.get(_squashed(name), name) for key, name in synonyms.items()}
         targets = {_squashed(name): name for name in own.values()}
@@ -182,11 +192,22 @@ class Vocabulary:
             bases = filter(None, map(self.naming.base, (name, *parts)))
             for key in unique(k for part in (*parts, *bases) for k in self.naming.keys(part)):
                 self._others.setdefault(key, []).append(identifier)
-        # Counts of several skills together, by agency; filled by those who count.
-        self.counts: dict[tuple[int, ...], dict[int, int]] = {}
+        self._people: PeopleIndex | None = None
+        self._lock = threading.Lock()
+
+    def people(self, connection: Connection) -> PeopleIndex:
+        """Who has what; ``connection`` must be the one that this vocabulary came by."""
+        with self._lock:
+            if self._people is None:
+                self._people = PeopleIndex(connection)
+            return self._people
 
     def __contains__(self, key: str) -> bool:
-        return key in self._exact or key in self._others
+        return key in self._exact or key in self._others or key in self.families
+
+    def family(self, name: str) -> Family | None:
+        """The family of that name: the company's own, else everybody's."""
+        return self.families.get(_squashed(matching.clean(name))) or shared_family(name)
 
     def meaning(self, typed: str) -> Meant:
         """The skills that ``typed`` stands for; none where it is no name of any."""
@@ -237,24 +258,44 @@ _lock = threading.Lock()
 
 def vocabulary(connection: Connection) -> Vocabulary:
     """The vocabulary of the directory as it is now, from memory while nothing has changed."""
-    number = connection.execute(select(tables.generation.c.number)).scalar() or 0
+    number = connection.execute(select(tables.generation.c.number)).scalar_one()
     with _lock:
         cached = _cache.get(connection.engine)
-    if cached is not None and cached[0] == number and number:
+    if cached is not None and cached[0] == number:
         return cached[1]
     skill, synonym = tables.skill.c, tables.synonym.c
     rows = connection.execute(select(skill.id, skill.name).order_by(skill.id)).all()
     pairs = connection.execute(select(synonym.key, synonym.name))
-    found = Vocabulary(rows, {row.key: row.name for row in pairs})
+    found = Vocabulary(rows, {row.key: row.name for row in pairs}, _families(connection))
     with _lock:
         _cache[connection.engine] = number, found
     return found
 
 
+def _families(connection: Connection) -> dict[str, Family]:
+    """The company's own families by squashed name; the name itself may be a skill."""
+    members: dict[str, dict[str, list[str]]] = {}
+    family = tables.family.c
+    for row in connection.execute(select(family.name, family.kind, family.member)):
+        members.setdefault(row.name, {"skill": [row.name], "title": []})[row.kind].append(
+            row.member
+        )
+    return {_squashed(n): Family.of(found["skill"], found["title"]) for n, found in members.items()}
+
+
 def renew(connection: Connection) -> None:
-    """Say that skills or synonyms have changed, to every process."""
+    """Say that the directory has changed, to every process."""
     connection.execute(delete(tables.generation))
     connection.execute(insert(tables.generation).values(number=secrets.randbits(62) + 1))
+
+
+def replace_families(connection: Connection, members: Iterable[tuple[str, str, str]]) -> None:
+    """Make ``members`` (family, ``skill`` or ``title``, its name) the company's families."""
+    connection.execute(delete(tables.family))
+    rows = [{"name": f, "kind": k, "member": m} for f, k, m in dict.fromkeys(members)]
+    if rows:
+        connection.execute(insert(tables.family), rows)
+    renew(connection)
 
 
 def replace_synonyms(connection: Connection, names: Mapping[str, str]) -> None:

@@ -19,9 +19,21 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    and_,
 )
+from sqlalchemy.sql import ColumnElement
 
 metadata = MetaData()
+
+
+def beginning(column: ColumnElement[str], text: str) -> ColumnElement[bool]:
+    """Whether a word begins with ``text``, out of the index.
+
+    PostgreSQL keeps the columns that are asked so in the order of their characters, as SQLite does
+    (``COLLATE "C"``, migration 0005).
+    """
+    return and_(column >= text, column < f"{text}\U0010ffff")
+
 
 agency = Table(
     "agency",
@@ -63,8 +75,7 @@ skill = Table(
 Index("ix_skill_squashed", skill.c.squashed)
 
 # `rank` orders the holders of a skill: (5 - level) in the high bits, then the name's sort key.
-# The primary key answers "who knows X", the second index "who knows X in agency Y": both are read
-# in the order of the answer, so a page costs its own rows only.
+# The primary key answers "who knows X" in that order.
 collaborator_skill = Table(
     "collaborator_skill",
     metadata,
@@ -81,13 +92,6 @@ collaborator_skill = Table(
     Column("level", SmallInteger, nullable=False),
     Column("position", SmallInteger, nullable=False),  # among the person's skills, as in the file
     sqlite_with_rowid=False,
-)
-Index(
-    "ix_collaborator_skill_agency",
-    collaborator_skill.c.skill_id,
-    collaborator_skill.c.agency_id,
-    collaborator_skill.c.rank,
-    collaborator_skill.c.collaborator_pk,
 )
 Index(
     "ix_collaborator_skill_person",
@@ -167,8 +171,17 @@ synonym = Table(
     sqlite_with_rowid=False,
 )
 
-# One row, another number after each change of skills or synonyms: what is derived from them and
-# held in memory is then out of date.
+# The company's own families: skills, and titles of jobs (`kind`), by the family's name.
+family = Table(
+    "family",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("kind", String(10), primary_key=True),
+    Column("member", String(200), primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+# One row, another number after each change: what is held in memory is then out of date.
 generation = Table(
     "generation",
     metadata,

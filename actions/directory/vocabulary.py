@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,10 +15,15 @@ from actions.directory import matching
 
 @dataclass(frozen=True)
 class Family:
-    """A field of work: squashed names of it and its skills; stems of job titles, all of one."""
+    """A field of work: names of it and its skills; stems of job titles, all of one."""
 
     skills: tuple[str, ...]
     titles: tuple[tuple[str, ...], ...]
+
+    @classmethod
+    def of(cls, skills: Iterable[str], titles: Iterable[str]) -> Family:
+        """The family of whoever has one of the skills, or all words of a title."""
+        return cls(tuple(skills), tuple(tuple(matching.stems(title)) for title in titles))
 
 
 def _squashed(name: object) -> str:
@@ -47,16 +53,14 @@ def known_technologies() -> frozenset[str]:
 def _families() -> dict[str, Family]:
     found = {}
     for name, entry in _file()["families"].items():
-        family = Family(
-            tuple(map(_squashed, (name, *entry.get("also", ()), *entry["skills"]))),
-            tuple(tuple(matching.stems(str(title))) for title in entry["titles"]),
-        )
+        names = map(_squashed, (name, *entry.get("also", ()), *entry["skills"]))
+        family = Family.of(names, map(str, entry["titles"]))
         found.update({_squashed(known): family for known in (name, *entry.get("also", ()))})
     return found
 
 
 def family(name: str) -> Family | None:
-    """The family of that name, whatever its case, accents and hyphens."""
+    """The family of that name in ``families.yml``, whatever its case, accents and hyphens."""
     return _families().get(_squashed(name))
 
 

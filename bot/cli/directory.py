@@ -122,21 +122,44 @@ def sync(
 @app.command()
 def synonyms(
     file: Annotated[Path, typer.Argument(help="CSV or .xlsx with the columns synonym,skill.")],
+    columns: _Columns = None,
 ) -> None:
     """Take the company's own names of skills, instead of those taken before; live at once."""
+    _take("synonyms", file, columns, lambda directory, *given: directory.take_synonyms(*given))
+
+
+@app.command()
+def families(
+    file: Annotated[
+        Path, typer.Argument(help="CSV or .xlsx with the columns family,skill and perhaps title.")
+    ],
+    columns: _Columns = None,
+) -> None:
+    """Take the company's own families of skills, instead of those taken before; live at once."""
+    _take("families", file, columns, lambda directory, *given: directory.take_families(*given))
+
+
+def _take(
+    what: str,
+    file: Path,
+    columns: list[str] | None,
+    take: Callable[[Directory, Path, dict[str, str]], int],
+) -> None:
+    """Have the directory take a file of the company's own words, and say how many."""
     from actions.directory import Directory, InvalidFileError
     from common.errors import UserError
 
+    chosen = dict(item.rpartition("=")[::2] for item in columns or ())
     directory = Directory()
     try:
-        count = directory.take_synonyms(file)
+        count = take(directory, file, chosen)
     except InvalidFileError as error:
         for problem in error.problems[:_SHOWN]:
             typer.echo(problem, err=True)
         raise UserError(error.summary) from None
     finally:
         directory.close()
-    typer.echo(f"{count} synonyms taken in {directory.database.name}")
+    typer.echo(f"{count} {what} taken in {directory.database.name}")
 
 
 @app.command()
@@ -329,7 +352,7 @@ def search(
             for expert in experts.experts:
                 person = expert.collaborator
                 cells = (person.full_name, person.agency, person.job_title, person.id)
-                table.add_row(str(expert.level), *map(_plain, cells))
+                table.add_row(str(expert.level or ""), *map(_plain, cells))
             if experts.total:
                 console.print(table)
                 note = f"{len(experts.experts)} of {experts.total} people with {experts.skill}"

@@ -57,7 +57,7 @@ SETTINGS = {
     'include = ["common*", "components*", "actions*", "bot*", '
     '"comparison*", "localaws*", "infra*"]': f'include = ["{NAME}*"]',
     '[project.entry-points."bot.commands"]\ncompare = "comparison.cli:compare"\n'
-    'cost = "comparison.cost_cli:cost"\n': "",
+    'cost = "comparison.cli:cost"\n': "",
 }
 
 

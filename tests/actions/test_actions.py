@@ -17,6 +17,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from actions.directory import Directory
 from bot.processes import free_port
 from tests.support import HOST, ROOT
 from tests.support.action_server import (
@@ -159,6 +160,35 @@ def test_namesakes_and_a_button(talk: Conversation) -> None:
     assert talk.said == ["utter_person_card"]
     assert talk.responses[0]["agency"] == "Lyon"
     assert talk.slots["pending"] is None
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (("SQL:3;Java:5,", "SQL:3;C:2,"), ("Java 5/5", "C 2/5")),
+        (("SQL:3,2027-01-04", "SQL:3,2027-02-01"), ("dispo au 04/01/2027", "dispo au 01/02/2027")),
+        (("SQL:3,2027-01-04", "SQL:3,"), ("X1", "X2")),
+    ],
+)
+def test_namesakes_of_one_agency_and_title_are_told_apart(
+    tmp_path: Path, more: tuple[str, str], told: tuple[str, str]
+) -> None:
+    url, path = f"sqlite:///{tmp_path / 'directory.db'}", tmp_path / "people.csv"
+    header = "id,first_name,last_name,agency,job_title,email,phone,skills,available_from"
+    rows = [f"X{n},Ada,Byron,Lyon,Dev,,,{rest}" for n, rest in enumerate(more, 1)]
+    path.write_text("\n".join((header, *rows)))
+    directory = Directory(url)
+    directory.import_(path)
+    directory.close()
+    for server in start_action_server(url, tmp_path):
+        talk = Conversation(server)
+        talk.who_is("Qui est Ada Byron ?", person="Ada Byron")
+        titles = [button["title"] for button in talk.buttons]
+        assert titles == [f"Ada Byron — Dev, Lyon — {sign}" for sign in told]
+        talk = Conversation(server)
+        talk.who_knows("Qui connaît SQL ?", technology="SQL")
+        lines = talk.responses[0]["people"].splitlines()
+        assert lines == [f"• Ada Byron — Lyon — 3/5 — {sign}" for sign in told]
 
 
 @pytest.mark.parametrize("action", ["who_is", "who_knows"])

@@ -3,7 +3,6 @@ intents."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import random
 from collections.abc import Sequence
@@ -14,9 +13,10 @@ import pytest
 import yaml
 
 from common.errors import UserError
-from comparison import candidates, jobs, scores
+from comparison import candidates, scores
 from comparison.settings import Settings, Spec, read
 from comparison.splits import Labelled
+from comparison.worker import Job, train_and_score
 from components.remote import Ranking
 from tests.support.tiny_encoder import build_tiny_encoder
 
@@ -38,8 +38,8 @@ COUNTED = [
 ]
 
 
-def spec(kind: str, model: Any, key: str = "one") -> Spec:
-    return Spec(key, key, kind, model, None, None, {})
+def spec(kind: str, model: Any, service: str | None = None) -> Spec:
+    return Spec(name="one", service=service, **{kind: model}).copy(update={"key": "one"})
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_the_seed_reaches_components_that_have_a_key_for_it(tmp_path: Path) -> N
 
 def test_what_is_kept_answers_as_what_was_scored(encoder: str, tmp_path: Path) -> None:
     one, keep = spec("pipeline", camembert(encoder)), tmp_path / "kept"
-    run, facts = jobs.run(jobs.Job(one, EXAMPLES, EXAMPLES, 1, INTENTS, "off", 1, keep))
+    run, facts = train_and_score(Job(one, EXAMPLES, EXAMPLES, 1, INTENTS, "off", 1, keep)).values()
     assert facts.encoder == encoder
     loaded = candidates.load(one, keep, 1)
     again = scores.score(loaded.rank(EXAMPLES.texts), EXAMPLES.intents, INTENTS, "off", 18)
@@ -149,7 +149,7 @@ def test_sixty_intents_of_ten_thousand_sentences() -> None:
     )
     cut = 8000
     train, test = Labelled(texts[:cut], labels[:cut]), Labelled(texts[cut:], labels[cut:])
-    run, _ = jobs.run(jobs.Job(one, train, test, 0, intents, None, 1, None))
+    run = train_and_score(Job(one, train, test, 0, intents, None, 1, None))["run"]
     found = scores.held_out([run], intents, None)
     assert found.accuracy.value > 0.9
     assert len(found.intents) == len(found.confusion.labels) == 60
@@ -173,7 +173,7 @@ def test_a_service_is_asked_again_for_what_it_has_not_answered(
 ) -> None:
     monkeypatch.setattr(candidates, "_PAUSE", 0.0)
     service = Limited()
-    asked = dataclasses.replace(spec("pipeline", []), service="comprehend")
+    asked = spec("pipeline", COUNTED, service="comprehend")
     assert candidates.rank_all(service, asked, ["a", "b"]) == [[("who", 1.0)]] * 2
     assert service.asked == 6
 
@@ -190,14 +190,14 @@ def read_text(tmp_path: Path, text: str) -> Settings:
 def test_the_configuration_of_the_project_says_why_each_candidate_is_there() -> None:
     found = read(Path("compare.yml"))
     assert all(one.why for one in found.candidates.values())
-    assert [key for key, one in found.candidates.items() if one.is_default] == ["camembert-int8"]
-    assert (found.folds, found.seeds) == (5, [0, 1, 2])
+    assert [key for key, one in found.candidates.items() if one.default] == ["camembert-int8"]
+    assert (found.splits.folds, found.splits.seeds) == (5, [0, 1, 2])
     assert found.candidates["comprehend"].service == "comprehend"
 
 
 def test_the_default_is_that_of_the_bot() -> None:
     pipeline = yaml.safe_load(Path("config.yml").read_text(encoding="utf-8"))["pipeline"]
-    (default,) = (one for one in read(Path("compare.yml")).candidates.values() if one.is_default)
+    (default,) = (one for one in read(Path("compare.yml")).candidates.values() if one.default)
     (measured,) = default.model
     (ours,) = (one for one in pipeline if one["name"] == measured["name"])
     shared = {key: value for key, value in ours.items() if key in measured}
@@ -219,8 +219,8 @@ def test_a_candidate_is_a_few_lines_and_the_rest_has_defaults(tmp_path: Path) ->
         tmp_path, "candidates: {x: {name: X, pipeline: [{name: KeywordIntentClassifier}]}}"
     )
     assert found.candidates["x"].model == [{"name": "KeywordIntentClassifier"}]
-    assert found.folds == 5
-    assert found.held_out == Path("tests/data/heldout.yml")
+    assert found.splits.folds == 5
+    assert found.material.held_out == "tests/data/heldout.yml"
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,10 @@ def test_a_candidate_is_a_few_lines_and_the_rest_has_defaults(tmp_path: Path) ->
         ("{}", "'candidates' is missing"),
         ("candidates: {}", "there is none"),
         ("candidates: {x: {name: X}}", "exactly one of"),
-        ("candidates: {x: {name: X, pipeline: []}}", "a list of Rasa components"),
+        (
+            "candidates: {x: {name: X, pipeline: []}}",
+            r"'pipeline' is \[\]; it must have at least 1 items",
+        ),
         ("candidates: {X y: {name: X, transformers: {}}}", "small letters"),
         ("candidates: {x: {name: X, transformers: {epoch: 1}}}", "'epochs'"),
         (
@@ -238,7 +241,10 @@ def test_a_candidate_is_a_few_lines_and_the_rest_has_defaults(tmp_path: Path) ->
         ),
         ("candidates: {x: {name: X, transformers: {}, local_model: x}}", "with a 'service'"),
         ("candidates: {x: {name: X, transformers: {}}}\nsplits: {fold: 3}", "'folds'"),
-        ("candidates: {x: {name: X, transformers: {}}}\nsplits: {seeds: [1, 1]}", "repetitions"),
+        (
+            "candidates: {x: {name: X, transformers: {}}}\nsplits: {seeds: [1, 1]}",
+            "repetitions",
+        ),
         ("candidates: {x: {name: X, transformers: {}, service: azure}}", "comprehend"),
     ],
 )

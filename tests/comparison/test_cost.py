@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 from pathlib import Path
@@ -16,42 +15,47 @@ from bot import charts
 from bot.cli import app
 from common import prices
 from common.errors import UserError
-from comparison import cost, cost_report
+from comparison import cost
+from comparison.cost import Costs
 from comparison.usage import Profile
 
 PRICES = prices.read()
 ROUND_THE_CLOCK = Profile(hours_per_day=24, days_per_month=30)
 
 
-def running(way: cost.Way, profile: Profile) -> float:
-    return way(PRICES, profile).dollars("running")
+def option(key: str, profile: Profile) -> cost.ServingOption:
+    return cost.options(PRICES, profile)[key]
+
+
+def running(key: str, profile: Profile) -> float:
+    return option(key, profile).dollars("running")
 
 
 # --- the bills --------------------------------------------------------------------------------
 
 
 def test_comprehend_round_the_clock_is_the_known_1296_dollars() -> None:
-    assert running(cost.comprehend_always, Profile()) == pytest.approx(1296)
-    assert running(cost.comprehend_always, Profile()) == pytest.approx(0.0005 * 86_400 * 30)
+    assert running("comprehend-always", Profile()) == pytest.approx(1296)
+    assert running("comprehend-always", Profile()) == pytest.approx(0.0005 * 86_400 * 30)
 
 
 def test_comprehend_in_office_hours_pays_for_starting_and_stopping() -> None:
     profile = Profile(hours_per_day=8, days_per_month=20, start_stop_minutes=30)
 
-    assert running(cost.comprehend_office, profile) == pytest.approx(20 * 8.5 * 3600 * 0.0005)
+    assert running("comprehend-office", profile) == pytest.approx(20 * 8.5 * 3600 * 0.0005)
 
 
 def test_office_hours_round_the_clock_cost_what_24_7_costs() -> None:
-    assert running(cost.comprehend_office, ROUND_THE_CLOCK) == pytest.approx(1296)
+    assert running("comprehend-office", ROUND_THE_CLOCK) == pytest.approx(1296)
 
 
 @pytest.mark.parametrize(("characters", "units"), [(1, 3), (38, 3), (300, 3), (301, 4), (1000, 10)])
 def test_asynchronous_requests_are_billed_as_three_units_at_least(
     characters: int, units: int
 ) -> None:
-    profile = dataclasses.replace(ROUND_THE_CLOCK, mean_characters=characters)
+    profile = ROUND_THE_CLOCK.copy(update={"mean_characters": characters})
 
-    assert running(cost.comprehend_asynchronous, profile) == pytest.approx(432_000 * units * 0.0005)
+    assert running("comprehend-asynchronous", profile) == pytest.approx(432_000 * units * 0.0005)
 
 
 @pytest.mark.parametrize(
@@ -69,19 +73,19 @@ def test_an_endpoint_has_the_units_that_characters_and_documents_need(
 ) -> None:
     profile = Profile(questions_per_minute=per_minute, mean_characters=characters)
 
-    assert running(cost.comprehend_always, profile) == pytest.approx(units * 1296)
+    assert running("comprehend-always", profile) == pytest.approx(units * 1296)
 
 
 def test_more_units_than_an_endpoint_can_have_are_pointed_out() -> None:
-    option = cost.comprehend_always(PRICES, Profile(questions_per_minute=1260))
+    busy = option("comprehend-always", Profile(questions_per_minute=1260))
 
-    assert option.notes == ("11 inference units; one endpoint has at most 10",)
+    assert busy.notes == ("11 inference units; one endpoint has at most 10",)
 
 
 def test_a_real_time_endpoint_has_an_instance_for_each_question_at_a_time() -> None:
     def hosting(per_minute: float) -> cost.Line:
         profile = Profile(questions_per_minute=per_minute, answer_seconds=0.5)
-        return cost.sagemaker_real_time("ml.t2.medium", PRICES, profile).lines[0]
+        return option("sagemaker-ml.t2.medium", profile).lines[0]
 
     assert hosting(10).dollars == pytest.approx(720 * 0.056)
     assert hosting(120).dollars == pytest.approx(720 * 0.056)
@@ -90,12 +94,12 @@ def test_a_real_time_endpoint_has_an_instance_for_each_question_at_a_time() -> N
 
 
 def test_serverless_is_paid_by_memory_and_by_the_measured_time() -> None:
-    profile = dataclasses.replace(
-        ROUND_THE_CLOCK, kilobytes_per_question=0, serverless_seconds={4: 0.1}
+    profile = ROUND_THE_CLOCK.copy(
+        update={"kilobytes_per_question": 0, "serverless_seconds": {4: 0.1}}
     )
 
     def dollars(memory: int) -> float:
-        return cost.sagemaker_serverless(memory, PRICES, profile).dollars("running")
+        return running(f"sagemaker-serverless-{memory}gb", profile)
 
     assert dollars(1) == pytest.approx(2.97, abs=0.005)
     assert dollars(3) == pytest.approx(8.92, abs=0.005)
@@ -103,20 +107,20 @@ def test_serverless_is_paid_by_memory_and_by_the_measured_time() -> None:
 
 
 def test_data_in_and_out_of_an_endpoint_is_counted() -> None:
-    profile = dataclasses.replace(ROUND_THE_CLOCK, kilobytes_per_question=1000)
-    nothing = dataclasses.replace(profile, kilobytes_per_question=0)
-    way = cost.ways(PRICES, profile)["sagemaker-serverless-1gb"]
+    profile = ROUND_THE_CLOCK.copy(update={"kilobytes_per_question": 1000})
+    nothing = profile.copy(update={"kilobytes_per_question": 0})
 
-    difference = way(PRICES, profile).dollars() - way(PRICES, nothing).dollars()
+    some, none = (option("sagemaker-serverless-1gb", one).dollars() for one in (profile, nothing))
+    difference = some - none
 
     assert difference == pytest.approx(432 * 0.016)
 
 
 def test_in_process_costs_nothing_more_and_says_so() -> None:
-    option = cost.in_process(PRICES, ROUND_THE_CLOCK)
+    ours = option("in-process", ROUND_THE_CLOCK)
 
-    assert option.dollars() == 0
-    assert "no marginal cost" in option.notes[0]
+    assert ours.dollars() == 0
+    assert "no marginal cost" in ours.notes[0]
 
 
 def test_training_and_storage_are_counted() -> None:
@@ -124,8 +128,8 @@ def test_training_and_storage_are_counted() -> None:
         trainings_per_month=3, comprehend_training_minutes=20, sagemaker_training_minutes=10,
         models_kept=2, model_gb=0.5, images_gb=4,
     )  # fmt: skip
-    comprehend = cost.comprehend_asynchronous(PRICES, profile)
-    sagemaker = cost.sagemaker_office(PRICES, profile)
+    comprehend = option("comprehend-asynchronous", profile)
+    sagemaker = option("sagemaker-office", profile)
 
     assert comprehend.dollars("training") == pytest.approx(3.0)
     assert comprehend.dollars("storage") == pytest.approx(1.0)
@@ -135,15 +139,7 @@ def test_training_and_storage_are_counted() -> None:
 
 def test_an_instance_type_without_a_price_is_refused_with_the_nearest() -> None:
     with pytest.raises(UserError, match=r"Did you mean 'sagemaker-hosting ml\.t2\.medium'"):
-        cost.ways(PRICES, Profile(hosting_instance="ml.t2.medum"))
-
-
-def test_each_way_has_its_own_key() -> None:
-    known = cost.ways(PRICES, Profile())
-
-    assert {key: way(PRICES, Profile()).key for key, way in known.items()} == {
-        key: key for key in known
-    }
+        cost.options(PRICES, Profile(hosting_instance="ml.t2.medum"))
 
 
 # --- the original's figures -------------------------------------------------------------------
@@ -164,31 +160,32 @@ def test_the_original_s_figures_stand_beside_ours() -> None:
 # --- break-even -------------------------------------------------------------------------------
 
 
-def test_break_even_is_the_first_volume_that_costs_more() -> None:
-    profile = Profile()
-    known = cost.ways(PRICES, profile)
-    found = cost.break_even(PRICES, profile)
-
-    assert found
-    for one in found:
-        cheap, dear = known[one.cheap], known[one.dear]
-        before, there = profile.at(one.questions_per_day - 1), profile.at(one.questions_per_day)
-        assert cheap(PRICES, before).dollars() <= dear(PRICES, before).dollars()
-        assert cheap(PRICES, there).dollars() > dear(PRICES, there).dollars() == one.dollars
+@pytest.fixture(scope="module")
+def costs() -> Costs:
+    return Costs.of(PRICES, Profile())
 
 
-def test_break_even_of_the_two_modes_of_comprehend_follows_from_their_prices() -> None:
-    found = {(one.cheap, one.dear): one for one in cost.break_even(PRICES, Profile())}
+def test_break_even_is_the_first_volume_that_costs_more(costs: Costs) -> None:
+    assert costs.break_even
+    for one in costs.break_even:
+        before, there = (
+            cost.options(PRICES, Profile().at(volume))
+            for volume in (one.questions_per_day - 1, one.questions_per_day)
+        )
+        assert before[one.cheap].dollars() <= before[one.dear].dollars()
+        assert there[one.cheap].dollars() > there[one.dear].dollars() == one.dollars
+
+
+def test_break_even_of_the_two_modes_of_comprehend_follows_from_their_prices(costs: Costs) -> None:
+    found = {(one.cheap, one.dear): one for one in costs.break_even}
 
     # 22 days of q questions at 3 × $0.0005 reach $1,296.
     assert found["comprehend-asynchronous", "comprehend-always"].questions_per_day == 39_273
 
 
-def test_ways_that_never_cross_have_no_break_even() -> None:
-    found = cost.break_even(PRICES, Profile())
-
-    assert not [one for one in found if "in-process" in (one.cheap, one.dear)]
-    assert not [one for one in found if one.cheap == "comprehend-always"]
+def test_ways_that_never_cross_have_no_break_even(costs: Costs) -> None:
+    assert not [one for one in costs.break_even if "in-process" in (one.cheap, one.dear)]
+    assert not [one for one in costs.break_even if one.cheap == "comprehend-always"]
 
 
 # --- the price file ---------------------------------------------------------------------------
@@ -247,7 +244,7 @@ def test_dates_are_days_months_or_years(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"price": -1}, r"prices\[0\]: 'price' is -1; it must be a number above 0"),
+        ({"price": -1}, r"prices\[0\]: 'price' is -1; it must be greater than 0"),
         ({"price": float("nan")}, r"'price' is nan"),
         ({"price": "0.0005 $"}, r"'price' is '0.0005 \$'"),
         ({"date": "yesterday"}, r"'date' is 'yesterday'; it must be a day, month or year"),
@@ -285,7 +282,7 @@ def test_all_faults_are_named_at_once(tmp_path: Path, document: dict[str, Any]) 
     [
         ([], "must be a mapping"),
         ({"region": "eu-west-1"}, "'prices' is missing"),
-        ({"region": "eu-west-1", "prices": [], "exchange_rates": []}, "list that is not empty"),
+        ({"region": "eu-west-1", "prices": [], "exchange_rates": []}, "at least 1 item"),
     ],
 )
 def test_what_is_no_price_file_is_refused(tmp_path: Path, content: Any, message: str) -> None:
@@ -334,12 +331,12 @@ def test_an_unknown_region_is_refused_with_the_nearest() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"hours_per_day": 25}, "'hours_per_day' is 25; it must be a number above 0 and at most"),
+        ({"hours_per_day": 25}, "'hours_per_day' is 25; it must be less than or equal to 24"),
         ({"days_per_month": 0}, "'days_per_month' is 0"),
         ({"mean_charaters": 20}, "Did you mean 'mean_characters'"),
-        ({"serverless_memory_gb": 8}, "at least 1 and at most 6"),
-        ({"serverless_seconds": {7: 1.0}}, r"by memory in GB \(1, 2, 3, 4, 5, 6\)"),
-        ({"serverless_seconds": {1: 90}}, "seconds"),
+        ({"serverless_memory_gb": 8}, "'serverless_memory_gb' is 8; it must be less"),
+        ({"serverless_seconds": {7: 1.0}}, "each key: it must be less than or equal to 6"),
+        ({"serverless_seconds": {1: 90}}, "'1' is 90; it must be less than or equal to 60"),
         ({"questions_per_minute": True}, "'questions_per_minute' is True"),
         (None, "must be a mapping"),
     ],
@@ -424,12 +421,13 @@ def test_the_command_writes_files_that_are_the_same_each_time(tmp_path: Path) ->
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
-def test_the_curves_stand_in_a_page_in_its_colours_and_without_addresses(tmp_path: Path) -> None:
-    from comparison import pictures
+def test_the_curves_stand_in_a_page_in_its_colours_and_without_addresses(
+    costs: Costs, tmp_path: Path
+) -> None:
+    from comparison.charts import draw_break_even
 
-    result = cost_report.work_out(PRICES, Profile())
     drawn = charts.save(
-        "curves", 'Say "<cost>"', lambda axes: pictures.draw_break_even(axes, result), tmp_path
+        "curves", 'Say "<cost>"', lambda axes: draw_break_even(axes, costs), tmp_path
     )
     element = drawn.inline()
 

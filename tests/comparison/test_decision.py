@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from common.errors import UserError
-from comparison import criteria, decision
-from comparison.criteria import CRITERIA, DEFAULT_WEIGHTS, MEASURES, Measured
+from comparison import decision, scoring
+from comparison.scoring import CRITERIA, DEFAULT_WEIGHTS, MEASURES, Measured
 
 
 def even(**marks: float) -> dict[str, float]:
@@ -49,7 +49,7 @@ def test_the_cost_rule_gives_the_original_s_marks_for_its_costs() -> None:
 
 @pytest.mark.parametrize("measure", MEASURES, ids=lambda one: one.key)
 def test_a_threshold_still_gets_its_mark_and_what_is_worse_does_not(
-    measure: criteria.Measure,
+    measure: scoring.Measure,
 ) -> None:
     worse = -1e-6 if measure.rising else 1e-6
 
@@ -59,7 +59,7 @@ def test_a_threshold_still_gets_its_mark_and_what_is_worse_does_not(
 
 
 @pytest.mark.parametrize("measure", MEASURES, ids=lambda one: one.key)
-def test_every_rule_belongs_to_a_criterion_and_can_be_read(measure: criteria.Measure) -> None:
+def test_every_rule_belongs_to_a_criterion_and_can_be_read(measure: scoring.Measure) -> None:
     assert measure.criterion in DEFAULT_WEIGHTS
     assert measure.why
     assert measure.rule().count(": ") == 4
@@ -76,7 +76,7 @@ def test_a_rule_in_words() -> None:
 
 
 def test_a_criterion_s_mark_is_the_mean_of_its_measures_by_their_shares() -> None:
-    found = criteria.marks(
+    found = scoring.marks(
         {
             "macro_f1": Measured(0.95),  # 4, counts twice
             "false_accepts": Measured(0.5),  # 1
@@ -90,7 +90,7 @@ def test_a_criterion_s_mark_is_the_mean_of_its_measures_by_their_shares() -> Non
 
 
 def test_an_interval_gives_a_range_of_marks() -> None:
-    mark = criteria.marks({"macro_f1": Measured(0.95, 0.93, 0.99)})["performance"]
+    mark = scoring.marks({"macro_f1": Measured(0.95, 0.93, 0.99)})["performance"]
 
     assert (mark.value, mark.low, mark.high) == (4, 3, 5)
     assert mark.show() == "4 (3–5)"
@@ -98,7 +98,7 @@ def test_an_interval_gives_a_range_of_marks() -> None:
 
 
 def test_an_interval_of_a_measure_where_less_is_better() -> None:
-    mark = criteria.marks({"p95_spaced": Measured(0.2, 0.05, 0.4)})["speed"]
+    mark = scoring.marks({"p95_spaced": Measured(0.2, 0.05, 0.4)})["speed"]
 
     assert (mark.value, mark.low, mark.high) == (4, 3, 5)
 
@@ -226,7 +226,7 @@ def test_weights_from_a_file(tmp_path: Path, content: str) -> None:
     ("values", "message"),
     [
         ({"prix": 4}, "'prix' is not known"),
-        ({"cost": -1}, "'cost' is -1; it must be a number at least 0 and at most 100"),
+        ({"cost": -1}, "'cost' is -1; it must be greater than or equal to 0"),
         (dict.fromkeys(DEFAULT_WEIGHTS, 0), "at least one weight must be above 0"),
         ([5, 4, 4, 3, 2], "must be a mapping"),
     ],

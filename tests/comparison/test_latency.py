@@ -13,24 +13,19 @@ from pathlib import Path
 
 import pytest
 
-from comparison import candidates, latency
+from comparison import candidates, latency, results
 from comparison.settings import Spec
 from comparison.splits import Labelled
 from comparison.worker import Worker, WorkerError
 
 COUNTED = Spec(
-    "one",
-    "One",
-    "pipeline",
-    [
+    name="One",
+    pipeline=[
         {"name": "WhitespaceTokenizer"},
         {"name": "CountVectorsFeaturizer"},
         {"name": "LogisticRegressionClassifier"},
     ],
-    None,
-    None,
-    {},
-)
+).copy(update={"key": "one"})
 
 
 def test_latency_counts_every_question_and_those_without_answer() -> None:
@@ -99,8 +94,8 @@ def test_a_single_client_asks_at_least_once() -> None:
 def test_resident_memory_is_that_of_this_process() -> None:
     # In a process of its own: in this one, memory that was freed may be used again.
     code = (
-        "from comparison import speed; before = speed.resident_bytes(); "
-        "block = b'x' * 200_000_000; print(speed.resident_bytes() - before)"
+        "from comparison import latency; before = latency.resident_bytes(); "
+        "block = b'x' * 200_000_000; print(latency.resident_bytes() - before)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert 100_000_000 < int(done.stdout) < 300_000_000
@@ -123,8 +118,16 @@ def plan(folder: Path) -> latency.Plan:
     return latency.Plan(COUNTED, folder, ["a", "c"], 1, [1, 3], 0.1, 0.001)
 
 
+def measured(asked: latency.Plan, log: Path) -> results.Speed:
+    worker = Worker(log, {})
+    try:
+        return worker.call(latency.measure, asked, worker.started)["speed"]
+    finally:
+        worker.close()
+
+
 def test_a_candidate_is_measured_in_a_process_of_its_own(trained: Path, tmp_path: Path) -> None:
-    found = latency.measure(plan(trained), {}, tmp_path / "logs" / "one.log")
+    found = measured(plan(trained), tmp_path / "logs" / "one.log")
     assert (found.spaced.count, found.back_to_back.count) == (40, 10)
     assert [load.clients for load in found.load] == [1, 3]
     assert found.spaced.unanswered == 0
@@ -137,7 +140,7 @@ def test_a_candidate_is_measured_in_a_process_of_its_own(trained: Path, tmp_path
 def test_a_candidate_that_cannot_be_loaded_says_why(tmp_path: Path) -> None:
     broken = plan(tmp_path / "nothing")
     with pytest.raises(WorkerError) as caught:
-        latency.measure(broken, {}, tmp_path / "one.log")
+        measured(broken, tmp_path / "one.log")
     assert caught.value.error
     assert "Traceback" in caught.value.traceback
 

@@ -6,7 +6,6 @@ import dataclasses
 import html.parser
 import json
 import re
-import textwrap
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -16,32 +15,31 @@ import pytest
 from bot import charts
 from common import prices
 from common.errors import UserError
+from comparison import charts as pictures
 from comparison import (
-    assessment,
-    cost_report,
-    criteria,
     decision,
-    effort,
     one_page,
-    pictures,
     report,
     report_page,
     report_tables,
     results,
+    scoring,
+    settings,
 )
-from comparison.cost_report import Costs
-from comparison.page import Page
+from comparison.cost import Costs
 from comparison.report import Report
+from comparison.report_page import Page
 from comparison.results import CROSS_VALIDATION, HELD_OUT, Confusion, Interval
 from comparison.usage import Profile
 from tests.support import comparison_results as made
 
 LABEL = "Comprehend (stand-in)"
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
 def costs() -> Costs:
-    return cost_report.work_out(prices.read(), Profile())
+    return Costs.of(prices.read(), Profile())
 
 
 @pytest.fixture(scope="module")
@@ -117,21 +115,21 @@ def test_each_way_to_serve_has_its_bill_and_its_facts(whole: Report, costs: Cost
 def test_a_candidate_s_definition_tells_its_facts_and_its_bill(
     costs: Costs, definition: dict[str, Any], route: str, bill: str
 ) -> None:
-    assert assessment.route_of(definition) == route
-    assert assessment.bill_of(definition, costs) == bill
-    assessment.check({"one": definition}, costs)
+    assert scoring.route_of(definition) == route
+    assert scoring.bill_of(definition, costs) == bill
 
 
 def test_what_the_report_could_not_tell_apart_or_find_is_refused_before_anything_is_measured(
     costs: Costs,
 ) -> None:
-    definitions = {
-        "one": {"name": "Same", "route": "sagemakr"},
-        "two": {"name": "Same", "cost": "comprehend-office-hours"},
+    pipeline = [{"name": "KeywordIntentClassifier"}]
+    candidates = {
+        "one": settings.Spec(name="Same", route="sagemakr", pipeline=pipeline),
+        "two": settings.Spec(name="Same", cost="comprehend-office-hours", pipeline=pipeline),
     }
 
     with pytest.raises(UserError) as caught:
-        assessment.check(definitions, costs)
+        scoring.check(candidates, costs)
 
     twice, first, second = str(caught.value).splitlines()
     assert "2 of them are called 'Same'" in twice
@@ -140,13 +138,11 @@ def test_what_the_report_could_not_tell_apart_or_find_is_refused_before_anything
 
 
 def test_the_shipped_configuration_has_facts_bills_and_the_default_weights(costs: Costs) -> None:
-    import yaml
+    shipped = settings.read(ROOT / "compare.yml")
 
-    content = yaml.safe_load((effort.ROOT / "compare.yml").read_text(encoding="utf-8"))
-
-    assessment.check(content["candidates"], costs)
-    assert decision.weights_of(content["weights"], "compare.yml") == criteria.DEFAULT_WEIGHTS
-    assert Profile().changed(content["profile"], "compare.yml") == Profile()
+    scoring.check(shipped.candidates, costs)
+    assert decision.weights_of(shipped.weights, "compare.yml") == scoring.DEFAULT_WEIGHTS
+    assert Profile().changed(shipped.profile, "compare.yml") == Profile()
 
 
 def test_a_failed_candidate_is_not_ranked_and_the_report_says_why(
@@ -178,7 +174,7 @@ def test_weights_decide(costs: Costs) -> None:
     """Comprehend, asked at Amazon, is the more accurate of the two, and the dearer one."""
     real = dataclasses.replace(made.comprehend(), stand_in=None)
     figures = made.results(made.diet(), real)
-    nothing = dict.fromkeys(criteria.DEFAULT_WEIGHTS, 0.0)
+    nothing = dict.fromkeys(scoring.DEFAULT_WEIGHTS, 0.0)
 
     accurate = report.build(figures, costs, {**nothing, "performance": 1})
     cheap = report.build(figures, costs, {**nothing, "cost": 1})
@@ -205,8 +201,8 @@ def test_a_stand_in_is_named_everywhere_and_ranked_nowhere(whole: Report, page: 
     assert len(re.findall(r"^\| \**Comprehend\** +[|¹²]", text, re.MULTILINE)) == 1
     assert text.count(made.STAND_IN) == 1
     assert LABEL not in [one.candidate for one in whole.decision.ranking]
-    assert LABEL not in [row[0] for row in report_tables.summary_grid(whole).rows]
-    assert [row[0] for row in report_tables.stand_ins_grid(whole).rows] == [LABEL]
+    assert LABEL not in [row[0] for row in report_tables.summary(whole).rows]
+    assert [row[0] for row in report_tables.stand_ins(whole).rows] == [LABEL]
 
 
 def test_an_encoder_that_stands_in_is_named_in_every_table_and_picture(costs: Costs) -> None:
@@ -301,34 +297,34 @@ def test_a_quick_run_is_called_one(costs: Costs) -> None:
 def test_the_published_rules_stand_in_the_report(page: Page) -> None:
     text = page.to_markdown()
 
-    for measure in criteria.MEASURES:
+    for measure in scoring.MEASURES:
         assert measure.rule() in text
         assert measure.why in text
 
 
 def test_the_notes_of_a_candidate_stand_below_its_scores(whole: Report) -> None:
-    grid = report_tables.scores_grid(whole, HELD_OUT, "Held-out")
+    table = report_tables.scores(whole, HELD_OUT, "Held-out")
 
-    assert [row[0] for row in grid.rows] == ["CamemBERT int8 ¹", "DIETClassifier", f"{LABEL} ²"]
-    assert "¹ The offline encoder, not camembert-base." in grid.notes
+    assert [row[0] for row in table.rows] == ["CamemBERT int8 ¹", "DIETClassifier", f"{LABEL} ²"]
+    assert "¹ The offline encoder, not camembert-base." in table.notes
 
 
 def test_times_stand_beside_those_of_the_original(whole: Report) -> None:
-    grid = report_tables.latency_grid(whole, "Spaced", "spaced")
+    table = report_tables.latency(whole, "Spaced", "spaced")
 
-    ours = {row[0]: row for row in grid.rows}
+    ours = {row[0]: row for row in table.rows}
     measured = next(one.speed for one in whole.results.candidates if one.name == "CamemBERT int8")
     assert measured is not None
     latency = measured.spaced
     assert ours["CamemBERT int8"][-1] == f"{latency.unanswered} of {latency.count}"
-    assert [row[:2] for row in grid.rows[-2:]] == [
+    assert [row[:2] for row in table.rows[-2:]] == [
         ("Original (2022): Comprehend", "106 ms ± 64 ms"),
         ("Original (2022): CamemBERT on SageMaker", "344 ms ± 82 ms"),
     ]
 
 
 def test_tables_begin_with_the_winner(whole: Report) -> None:
-    summary, matrix = report_tables.summary_grid(whole), report_tables.matrix_grid(whole)
+    summary, matrix = report_tables.summary(whole), report_tables.matrix(whole)
 
     assert summary.rows[0][:3] == ("CamemBERT int8", "1", "83.9")
     assert summary.rows[-1][:3] == ("transformers pipeline", "–", "–")
@@ -433,7 +429,7 @@ def test_texts_cannot_break_the_page(costs: Costs) -> None:
 
 
 def test_the_sliders_begin_with_the_weights_of_the_decision(costs: Costs) -> None:
-    weights = {**criteria.DEFAULT_WEIGHTS, "cost": 12.5}
+    weights = {**scoring.DEFAULT_WEIGHTS, "cost": 12.5}
     text = report_page.compose(report.build(made.results(), costs, weights), {}).to_html()
 
     sliders = re.findall(r'max="([\d.]+)" step="any" value="([\d.]+)" name="(\w+)"', text)
@@ -465,7 +461,7 @@ def test_figures_follow_as_json(folder: Path, whole: Report) -> None:
 
     assert figures["protocol_marked"] == HELD_OUT
     assert figures["decision"]["ranking"][0]["candidate"] == "CamemBERT int8"
-    assert figures["decision"]["weights"] == criteria.DEFAULT_WEIGHTS
+    assert figures["decision"]["weights"] == scoring.DEFAULT_WEIGHTS
     first = figures["candidates"][0]
     assert first["marks"]["cost"]["value"] == 5
     assert first["facts"]["minutes_to_live"]["value"] == pytest.approx(70 / 60)
@@ -562,110 +558,69 @@ def test_sixty_intents_are_drawn_too(costs: Costs, tmp_path: Path) -> None:
 # --- facts ------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def repository(tmp_path: Path) -> Path:
-    """A repository with two Terraform modules, one calling the other twice."""
-    files = {
-        "infra/one/main.tf": """\
-            # a comment
-            resource "aws_sfn_state_machine" "machine" {
-              name = "machine"
-            }
-
-            module "first" {
-              source = "../bucket"
-            }
-            module "second" {
-              source = "../bucket"
-            }
-            """,
-        "infra/bucket/main.tf": """\
-            resource "aws_s3_bucket" "bucket" {}
-            resource "aws_s3_bucket_versioning" "bucket" {}
-            data "aws_iam_policy_document" "policy" {}
-            """,
-        "infra/image/Dockerfile": "FROM scratch\n\n# nothing\nCOPY . /\n",
-        "code.py": "LEAST = 10\n\n\ndef train():\n    # how\n\n    return 1\n",
-    }
-    for name, content in files.items():
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(textwrap.dedent(content), encoding="utf-8")
-    return tmp_path
-
-
-def stated(folder: Path, content: str) -> Path:
-    path = folder / "effort.yml"
-    path.write_text(content, encoding="utf-8")
-    return path
-
-
-def test_facts_are_counted_in_the_repository(repository: Path) -> None:
-    path = stated(
-        repository,
-        """\
-route:
-  creation_lines: {lines: [code.py]}
-  minimum_examples: {constant: LEAST, file: code.py}
-  infrastructure_lines: {terraform: infra/one, count: lines, files: [infra/image/*]}
-  resources: {terraform: infra/one, count: resources}
-  services: {terraform: infra/one, count: services, items: [comprehend]}
-  operation_commands: {items: [one, two], source: the manual}
-  creation_knowledge: {value: 1, source: experience}
-  minutes_to_live: {measured: true}
-""",
-    )
-    measured = {"minutes_to_live": effort.Fact(3.0, "this run", (), True)}
-    facts = effort.facts("route", measured, repository, path)
-
-    assert {key: fact.value for key, fact in facts.items()} == {
-        "creation_lines": 3,
-        "minimum_examples": 10,
-        "infrastructure_lines": 9 + 3 + 2,  # each file once
-        "resources": 1 + 2 * 2,  # the bucket is made twice
-        "services": 3,
-        "operation_commands": 2,
-        "creation_knowledge": 1,
-        "minutes_to_live": 3,
-    }
-    assert facts["services"].items == ("comprehend", "s3", "sfn")
-    assert facts["resources"].is_counted
-    assert not facts["operation_commands"].is_counted
-    assert facts["operation_commands"].source == "the manual"
-
-
-def test_what_the_repository_lacks_is_left_out(tmp_path: Path) -> None:
-    path = stated(
-        tmp_path,
-        "route:\n  resources: {terraform: infra/none, count: resources}\n"
-        "  minimum_examples: {constant: LEAST, file: none.py}\n  services: {measured: true}\n",
+def lines_of(*files: Path) -> int:
+    """Count lines that are neither blank nor a comment beginning with ``#``."""
+    return sum(
+        bool(line.strip()) and not line.lstrip().startswith("#")
+        for path in files
+        for line in path.read_text(encoding="utf-8").splitlines()
     )
 
-    assert effort.facts("route", {}, tmp_path, path) == {}
+
+def terraform_of(module: Path) -> tuple[set[Path], int, set[str]]:
+    """Count a module with those that it calls: files once, resources each time, services."""
+    files, resources, services = set(module.glob("*.tf")), 0, set[str]()
+    for path in sorted(files):
+        text = path.read_text(encoding="utf-8")
+        found = re.findall(r'^resource\s+"[a-z]+_([a-z0-9]+)', text, re.MULTILINE)
+        resources, services = resources + len(found), services | set(found)
+        for source in re.findall(r'^\s*source\s*=\s*"(\.\.?/[^"]+)"', text, re.MULTILINE):
+            called = terraform_of((module / source).resolve())
+            files, resources = files | called[0], resources + called[1]
+            services |= called[2]
+    return files, resources, services
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("route", "more"),
     [
-        ("route: {}", "nothing is stated of 'other'. Known: route."),
-        ("other:\n  resources: {number: 3}", "is no fact"),
-        ("other:\n  resources: {constant: MOST, file: code.py}", "does not assign MOST"),
+        ("comprehend", []),
+        ("sagemaker", ["infra/sagemaker/*.py", "infra/sagemaker/Dockerfile*"]),
     ],
 )
-def test_what_is_no_fact_is_refused(repository: Path, content: str, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        effort.facts("other", {}, repository, stated(repository, content))
+def test_the_facts_about_infrastructure_are_those_of_the_repository(
+    route: str, more: list[str]
+) -> None:
+    stated = scoring.EFFORT[route]
+    files, resources, services = terraform_of(ROOT / f"infra/terraform/modules/{route}_pipeline")
+    lines = lines_of(*files, *(path for pattern in more for path in ROOT.glob(pattern)))
+
+    assert stated["resources"]["value"] == resources
+    assert stated["services"]["items"] == sorted({route, *services})
+    # A line more or less is no other effort: within a twentieth, and of the same mark.
+    rule = next(one for one in scoring.MEASURES if one.key == "infrastructure_lines")
+    value = stated["infrastructure_lines"]["value"]
+    assert value == pytest.approx(lines, rel=0.05)
+    assert rule.mark(value) == rule.mark(lines)
+
+
+def test_the_facts_about_code_are_those_of_the_code() -> None:
+    from components.camembert.training import MINIMUM_EXAMPLES
+    from components.comprehend.documents import MINIMUM_DOCUMENTS
+
+    least = {route: facts["minimum_examples"]["value"] for route, facts in scoring.EFFORT.items()}
+    assert least["in-process"] == least["sagemaker"] == MINIMUM_EXAMPLES
+    assert least["comprehend"] == MINIMUM_DOCUMENTS
+    script = ROOT / "comparison" / "torch_pipeline.py"
+    assert scoring.EFFORT["transformers"]["creation_lines"]["value"] == lines_of(script)
 
 
 @pytest.mark.parametrize("route", ["in-process", "transformers", "comprehend", "sagemaker"])
 def test_every_fact_that_is_stated_belongs_to_a_rule_and_has_a_source(route: str) -> None:
-    import yaml
+    entries = scoring.EFFORT[route]
 
-    entries = yaml.safe_load(effort.FACTS.read_text(encoding="utf-8"))[route]
-    known = {one.key for one in criteria.MEASURES if one.criterion in effort.CRITERIA}
-
-    assert set(entries) == known
-    run = {key: effort.Fact(1, "this run") for key in known}
-    found = effort.facts(route, run)
-    assert set(found) == known
-    assert all(fact.source for fact in found.values())
+    assert set(entries) == {one.key for one in scoring.MEASURES if one.criterion in scoring.EASE}
+    for entry in entries.values():
+        assert entry == {"measured": True} or (
+            entry["source"] and ("value" in entry) != ("items" in entry)
+        )

@@ -138,13 +138,6 @@ def test_progress_is_shown_with_what_remains(first: Result) -> None:
     assert " left)" in first.output
 
 
-def test_figures_follow_their_schema(project: Path, first: Result) -> None:
-    import jsonschema
-
-    content = json.loads((project / "out" / results.FILE).read_text())
-    jsonschema.validate(content, results.json_schema())
-
-
 def test_trainings_at_once_give_the_same(
     tmp_path: Path, project: Path, first: Result, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,7 +175,9 @@ def test_a_process_that_does_not_start_fails_the_run(
 
 def comparison(folder: Path, **options: object) -> runner.Comparison:
     found = settings.read(folder / "compare.yml")
-    data = splits.load(folder / "train.csv", None, 0.2, found.folds)
+    data = splits.load(
+        found.material.copy(update={"train": str(folder / "train.csv")}), found.splits.folds
+    )
     return runner.Comparison(found, data, folder / "out", runner.Options(**options))  # type: ignore[arg-type]
 
 

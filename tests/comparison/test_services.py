@@ -59,7 +59,9 @@ class Silent:
 
 def comparison(folder: Path, **options: object) -> runner.Comparison:
     found = settings.read(folder / "compare.yml")
-    data = splits.load(folder / "train.csv", None, 0.2, found.folds)
+    data = splits.load(
+        found.material.copy(update={"train": str(folder / "train.csv")}), found.splits.folds
+    )
     return runner.Comparison(found, data, folder / "out", runner.Options(**options))  # type: ignore[arg-type]
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from common.errors import UserError
 from comparison import splits
+from comparison.settings import MaterialSettings
 
 
 def write_csv(path: Path, rows: list[tuple[str, str]], header: str = "text,intent") -> Path:
@@ -23,7 +24,8 @@ def rows(**counts: int) -> list[tuple[str, str]]:
 
 
 def load(path: Path, held_out: Path | None = None) -> splits.Data:
-    return splits.load(path, held_out, share=0.2, least=5)
+    apart = str(held_out) if held_out else None
+    return splits.load(MaterialSettings(train=str(path), held_out=apart), least=5)
 
 
 @pytest.mark.parametrize("header", ["text,intent", "\ufeffText,Label", "text,category"])

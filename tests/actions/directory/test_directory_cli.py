@@ -50,6 +50,24 @@ def test_a_working_day(run: Run, directory_url: str, tmp_path: Path) -> None:
     assert "0 added, 0 changed, 2 unchanged, 0 removed" in done.stdout
 
 
+def test_words_of_the_company(run: Run, directory_url: str, tmp_path: Path) -> None:
+    path = tmp_path / "people.csv"
+    path.write_text("\n".join((HEADER, *ROWS)), encoding="utf-8")
+    assert run("import", path, url=directory_url).returncode == 0
+    path.write_text("Domaine,Compétence\nConteneurs,Kubernetes\n", encoding="utf-8")
+    columns = ("--columns", "domaine=family", "--columns", "Compétence=skill")
+    done = run("families", path, *columns, url=directory_url)
+    assert "1 families taken" in done.stdout, done.stderr
+    done = run("search", "--skill", "conteneurs", url=directory_url)
+    assert "1 of 1 people with conteneurs" in done.stdout
+    done = run("synonyms", path, url=directory_url)
+    assert done.returncode == 1
+    assert "must begin with the line `synonym,skill`" in done.stderr
+    path.write_text("synonym,skill\nkub\n", encoding="utf-8")
+    done = run("synonyms", path, url=directory_url)
+    assert "line 2: needs a synonym and a skill" in done.stderr
+
+
 def test_bad_rows_are_printed(run: Run, directory_url: str, tmp_path: Path) -> None:
     path = tmp_path / "people.csv"
     bad = "C3,,,[bold]Lyon,Dév,,,[bold]Java[/]:9"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 
@@ -11,9 +12,10 @@ from alembic import command
 from alembic.config import Config
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text
+from sqlalchemy import event, text
 
-from actions.directory import Collaborator, Directory
+from actions import conversation, server
+from actions.directory import Collaborator, Directory, index, skills
 from actions.directory.database import VERSION_TABLE
 from actions.query import Constraint, Query, Term
 from tests.support import ROOT
@@ -275,3 +277,136 @@ def test_a_directory_of_the_version_before_is_indexed(
     again = Directory(directory_url)
     assert names(again, wanted("topic", "banque"), wanted("job_title", "lead")) == before
     again.close()
+
+
+# --- what is kept in memory -------------------------------------------------------------------
+
+HEADER = "id,first_name,last_name,agency,job_title,email,phone,skills,available_from\n"
+
+
+def statements(directory: Directory, ask: Callable[[], object]) -> list[str]:
+    """The statements that a question sends to the database."""
+    sent: list[str] = []
+
+    def note(connection: object, cursor: object, statement: str, *_: object) -> None:
+        sent.append(statement)
+
+    engine = directory.database._engine
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        ask()
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+    return sent
+
+
+def test_another_process_s_import_counts_at_once(
+    directory: Directory, directory_url: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "people.csv"
+    path.write_text(HEADER + "A,Ada,Byron,Lyon,Testeuse,,,Java 8:3;SQL:2,2026-01-01\n")
+    directory.import_(path)
+    query = (wanted("technology", "Java"), wanted("technology", "SQL"), available(date(2026, 2, 1)))
+    assert names(directory, *query) == ["Ada Byron"]
+    assert [c.text for c in directory.complete("qui est by")] == ["Ada Byron"]
+    other = Directory(directory_url)
+    path.write_text(HEADER + "B,Bob,Byrd,Nice,Testeur,,,Java 17:5;SQL:1,2026-01-01\n")
+    other.import_(path, replace=True)
+    other.close()
+    assert names(directory, *query) == ["Bob Byrd"]
+    assert directory.count_by_agency(Query(query)) == {"Nice": 1}
+    assert [c.text for c in directory.complete("qui est by")] == ["Bob Byrd"]
+
+
+def test_what_answers_need_is_read_before_they_are_asked_for(
+    directory: Directory, tmp_path: Path
+) -> None:
+    path = tmp_path / "people.csv"
+    rows = (f"{n},Ada,Byron{n},Lyon,Testeuse,,,Java:3;SQL:2,2026-01-01\n" for n in range(600))
+    path.write_text(HEADER + "".join(rows))
+    directory.import_(path)
+    constraints = (wanted("technology", "Java"), wanted("technology", "SQL"), available())
+    tables = ("FROM skill ", "FROM collaborator_skill", "FROM synonym", "FROM family")
+
+    def read_in_question() -> list[str]:
+        sent = statements(directory, lambda: directory.find(Query(constraints)))
+        return [s for s in sent if any(table in " ".join(s.split()) for table in tables)]
+
+    directory.prepare()
+    # The page's people alone: who has the skills is known.
+    [skills_of_page] = read_in_question()
+    assert "collaborator_pk IN" in skills_of_page
+    assert len(statements(directory, directory.prepare)) <= 3  # nothing has changed
+
+
+def test_the_action_server_notices_imports_before_a_question_does(
+    directory: Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversation, "_directory", directory)
+    monkeypatch.setattr(server, "IMPORT_SECONDS", 0.01)
+    path = tmp_path / "people.csv"
+
+    def known() -> list[str]:
+        _, vocabulary = skills._cache.get(directory.database._engine, (0, None))
+        return list(vocabulary.names.values()) if vocabulary and vocabulary._people else []
+
+    async def serve() -> None:
+        following = asyncio.create_task(server._follow_directory())
+        for skill in ("Java", "Kotlin"):
+            path.write_text(f"{HEADER}A,Ada,Byron,Lyon,Testeuse,,,{skill}:3,\n")
+            await asyncio.to_thread(directory.import_, path)
+            while known() != [skill]:
+                assert not following.done()
+                await asyncio.sleep(0.01)
+        following.cancel()
+
+    asyncio.run(asyncio.wait_for(serve(), 60))
+
+
+def test_memory_has_a_bound(
+    directory: Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "_MAX_KEPT", 1000)
+    path = tmp_path / "people.csv"
+    path.write_text(HEADER + "A,Ada,Byron,Lyon,Testeuse,,,Java:3,2026-01-01\n")
+    directory.import_(path)
+    for number in range(100):
+        assert names(directory, wanted("topic", f"mot{number}")) == []
+        assert names(directory, wanted("technology", "Java")) == ["Ada Byron"]
+    with directory.database.read() as connection:
+        kept = skills.vocabulary(connection).people(connection)._kept
+    assert len(kept) <= 11
+
+
+def test_the_best_version_counts_and_the_one_asked_for_comes_first(
+    directory: Directory, tmp_path: Path
+) -> None:
+    path = tmp_path / "people.csv"
+    path.write_text(
+        HEADER + "A,Ada,Abel,Lyon,Dev,,,Java 8:5;Python 2:1;Python 3:4,\n"
+        "B,Bob,Brun,Lyon,Dev,,,Java 17:2;Python 2:5,\n"
+        "C,Cid,Clerc,Nice,Dev,,,Java 8:3;Java 17:1;Python 3:3,\n"
+        "D,Dan,Droz,Nice,Dev,,,Java 8:5,\n"
+    )
+    directory.import_(path)
+    both = wanted("technology", "Java"), wanted("technology", "Python")
+    assert names(directory, *both) == ["Ada Abel", "Cid Clerc", "Bob Brun"]
+    asked = wanted("technology", "Java 17"), both[1]
+    assert names(directory, *asked) == ["Bob Brun", "Cid Clerc", "Ada Abel"]
+    high = wanted("technology", "Java", minimum=3), both[1]
+    assert names(directory, *high, order="agency") == ["Ada Abel", "Cid Clerc"]
+
+
+# --- completions ------------------------------------------------------------------------------
+
+
+def test_a_frequent_title_does_not_hide_others(directory: Directory, tmp_path: Path) -> None:
+    path = tmp_path / "people.csv"
+    rows = [f"{n},Ada,Byron{n},Lyon,Déléguée,,,,\n" for n in range(300)]
+    path.write_text(HEADER + "".join(rows) + "X,Bob,Byrd,Évry,Développeur,,,Déploiement:3,\n")
+    directory.import_(path)
+    found = [c.text for c in directory.complete("un dé", limit=9)]
+    assert found == ["Déploiement", "Déléguée", "Développeur"]
+    assert [c.text for c in directory.complete("à év")] == ["Évry"]
+    [bob] = directory.complete("qui est bob byr", limit=1)
+    assert (bob.text, bob.people) == ("Bob Byrd", ("X",))

@@ -543,6 +543,77 @@ def test_a_wrong_file_of_synonyms_is_refused(
         directory.take_synonyms(file)
 
 
+def test_families_of_the_company_count_at_once(directory: Directory, tmp_path: Path) -> None:
+    filled(directory, tmp_path, [row(1, "Béton armé:3"), row(2, "VRD:2;Python:4"), row(3, "SQL:1")])
+    file = tmp_path / "families.csv"
+    file.write_text(
+        "Family;skill;title\nGénie civil;béton armé;\ngenie civil;VRD;\ndata;Python;Directrice\n",
+        encoding="utf-8",
+    )
+    assert directory.take_families(file) == 2
+
+    def fitting(kind: str, name: str) -> list[str]:
+        found = directory.find(Query((Constraint((Term(kind, name),)),)))
+        return [listed.collaborator.id for listed in found.people]
+
+    assert fitting("technology", "le genie civil".removeprefix("le ")) == ["S1", "S2"]
+    assert [(s.kind, s.value) for s in directory.spot("un profil génie civil à Nantes")] == [
+        ("technology", "génie civil")
+    ]
+    assert holders(directory, "Génie civil") == ["S1", "S2"]
+    # Its own « data » takes the place of everybody's, in which SQL is nothing but Python is not.
+    assert fitting("family", "data") == ["S2"]
+    file.write_text("family,skill\n")
+    assert directory.take_families(file) == 0
+    assert fitting("technology", "génie civil") == []
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("famille,competence\na,b\n", "must begin with the line `family,skill,title`"),
+        ("family,skill\na\n", "line 2: needs a family, and a skill or a title"),
+        ("family,skill\n,b\n", "line 2: needs a family, and a skill or a title"),
+        (f"family,skill\na,{'b' * 201}\n", "line 2: longer than 200 characters"),
+    ],
+)
+def test_a_wrong_file_of_families_is_refused(
+    directory: Directory, tmp_path: Path, content: str, said: str
+) -> None:
+    file = tmp_path / "families.csv"
+    file.write_text(content)
+    with pytest.raises(InvalidFileError, match=re.escape(said)):
+        directory.take_families(file)
+
+
+def test_public_lists_are_taken_by_the_names_of_their_columns(
+    directory: Directory, tmp_path: Path
+) -> None:
+    """ESCO has several names in a cell, none for some skills, and one for two skills."""
+    filled(directory, tmp_path, [row(1, "gérer des projets:3"), row(2, "poser du béton:2")])
+    file = tmp_path / "skills_fr.csv"
+    file.write_text(
+        "conceptUri,preferredLabel,altLabels,description\n"
+        'http://x/1,gérer des projets,"piloter un projet\nconduire un projet",…\n'
+        "http://x/2,poser du béton,,…\n"
+        "http://x/3,conduire un engin,conduire un projet,…\n",
+        encoding="utf-8",
+    )
+    columns = {"preferredLabel": "skill", "altLabels": "synonym"}
+    assert directory.take_synonyms(file, columns) == 2
+    assert holders(directory, "piloter un projet") == ["S1"]
+    assert holders(directory, "conduire un projet") == ["S1"]
+    rome = tmp_path / "rome.csv"
+    rome.write_text(
+        "code;libelle_domaine;libelle_competence\nF17;Gros œuvre;Poser du béton\nF17;Gros œuvre;\n",
+        encoding="utf-8",
+    )
+    columns = {"libelle_domaine": "family", "libelle_competence": "skill"}
+    assert directory.take_families(rome, columns) == 1
+    assert holders(directory, "gros oeuvre") == ["S2"]
+    assert holders(directory, "piloter un projet") == ["S1"]  # these stay
+
+
 def test_names_are_spotted_in_a_message(directory: Directory, tmp_path: Path) -> None:
     people = [
         row(1, "Génie climatique:3", "Yoni Blanc"),

@@ -16,7 +16,7 @@ import pytest
 from actions.directory import Directory, InvalidFileError
 from actions.directory.model import DirectoryError, ImportResult
 from tests.support import ROOT
-from tests.support.directory_command import Run, run  # noqa: F401
+from tests.support.directory_command import Run
 from tests.support.directory_files import ANNE, PAUL, counts_are_right, csv_file, snapshot
 from tests.support.postgres import PostgresServer
 from tests.support.tty import ENTER, Tty
@@ -113,7 +113,7 @@ def test_what_is_not_confirmed_is_not_done(directory: Directory, tmp_path: Path)
 # --- the command ----------------------------------------------------------------------------------
 
 
-def test_a_truncated_file_stops(run: Run, directory_url: str, tmp_path: Path) -> None:  # noqa: F811
+def test_a_truncated_file_stops(run: Run, directory_url: str, tmp_path: Path) -> None:
     rows = [f"C{n},Paul,Martin{n},Nantes,Dév,,,Java:3" for n in range(10, 30)]
     run("import", csv_file(tmp_path, *rows), url=directory_url)
     fewer = csv_file(tmp_path, *rows[:18])
@@ -131,7 +131,7 @@ def test_a_truncated_file_stops(run: Run, directory_url: str, tmp_path: Path) ->
     assert "15 added, 0 changed, 0 unchanged, 0 removed" in done.stdout
 
 
-def test_dry_run_shows_and_leaves_all(run: Run, tmp_path: Path) -> None:  # noqa: F811
+def test_dry_run_shows_and_leaves_all(run: Run, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'd.db'}"
     run("import", csv_file(tmp_path, PAUL, ANNE), url=url)
     path = csv_file(tmp_path, EVE, PAUL.replace("Java:5", "Java:4"))
@@ -144,7 +144,7 @@ def test_dry_run_shows_and_leaves_all(run: Run, tmp_path: Path) -> None:  # noqa
     assert "People      2" in run("stats", url=url).stdout
 
 
-def test_columns_and_sheet_of_the_command(run: Run, tmp_path: Path) -> None:  # noqa: F811
+def test_columns_and_sheet_of_the_command(run: Run, tmp_path: Path) -> None:
     from tests.support.directory_files import ROWS, workbook
 
     url = f"sqlite:///{tmp_path / 'd.db'}"
@@ -207,7 +207,7 @@ def personnel(postgresql_server: PostgresServer) -> str:
 
 
 def test_sync_from_postgresql(
-    run: Run,  # noqa: F811
+    run: Run,
     directory_url: str,
     personnel: str,
     postgresql_server: PostgresServer,
@@ -337,7 +337,7 @@ def cut_off(how: str) -> Answer:
     return send
 
 
-def test_sync_from_a_server(run: Run, directory_url: str, source: Source, monkeypatch: Any) -> None:  # noqa: F811
+def test_sync_from_a_server(run: Run, directory_url: str, source: Source, monkeypatch: Any) -> None:
     source.answer = whole(PEOPLE)
     monkeypatch.setenv("DIRECTORY_SOURCE", source.url)
     monkeypatch.setenv("DIRECTORY_SOURCE_TOKEN", "s3cret")
@@ -359,7 +359,7 @@ def test_sync_from_a_server(run: Run, directory_url: str, source: Source, monkey
 
 @pytest.mark.parametrize("how", ["length", "chunked", "closed"])
 def test_a_server_that_goes_away_half_way(
-    run: Run, tmp_path: Path, source: Source, how: str  # noqa: F811
+    run: Run, tmp_path: Path, source: Source, how: str
 ) -> None:  # fmt: skip
     url = f"sqlite:///{tmp_path / 'd.db'}"
     source.answer = whole(PEOPLE)

@@ -134,8 +134,32 @@ def test_who_was_shown_is_recorded(server: MobileServer, folder: Path) -> None:
         for path in (folder / "audit").glob("*.jsonl")
         for line in path.read_text(encoding="utf-8").splitlines()
     ]
-    own = [(line["action"], line["people"]) for line in lines if line["caller"] == subject]
-    assert own == [("people", ["P3", "P1"]), ("completions", ["P3"])]
+    own = [line for line in lines if line["caller"] == subject]
+    assert [(line["action"], line["people"], line.get("named")) for line in own] == [
+        ("people", ["P3", "P1"], None),
+        ("completions", [], ["P3"]),
+    ]
+
+
+def test_people_count_for_the_day_s_quota_and_names_do_not(
+    rules_model: str, folder: Path, tmp_path: Path
+) -> None:
+    url, port = f"sqlite:///{folder / 'directory.db'}", free_port()
+    with MobileServer(rules_model, GENEROUS, port, tmp_path / "events.db") as server:
+        for _ in start_action_server(url, tmp_path, port, PEOPLE_PER_DAY="2"):
+            user = server.user()
+            for typed in ("Qui est zer", "paul mar", "karim ben", "linh ng"):
+                assert completed(user, typed)
+            assert user.http.get(f"{user.url}/examples").status_code == 200
+            assert len(ask(user, "people", "People", ids=["P1", "P3"])["people"]) == 2
+            refused = user.http.post(f"{user.url}/people", json={"ids": ["P3", "P4"]})
+            problem(refused, 429, "rate-limited")
+            assert 0 < int(refused.headers["Retry-After"]) <= 86_400
+            assert len(ask(user, "people", "People", ids=["P3"])["people"]) == 1  # once more
+            assert completed(user, "Qui est zer")
+    (log,) = (tmp_path / "audit").glob("*.jsonl")
+    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    assert [line["refused"] for line in lines if "refused" in line] == [["P3", "P4"]]
 
 
 def test_examples_are_of_this_directory(user: User) -> None:

@@ -1,21 +1,122 @@
-"""The pictures of the comparison: how each is drawn on the axes of a chart."""
+"""The pictures of the comparison: which there are figures for, and how each is drawn."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bot.charts import INK, PAPER, Style, clear, styles
+from bot import charts
+from bot.charts import INK, PAPER, Picture, Style, clear, styles
+from comparison.cost import Costs
+from comparison.report import Report
+from comparison.report_tables import percent
+from comparison.results import Candidate
+from comparison.scoring import label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.text import Annotation
     from matplotlib.transforms import Bbox
 
-    from comparison.cost_report import Costs
+PICTURES = "pictures"
+
+
+def draw(report: Report, folder: Path) -> dict[str, Picture]:
+    """Draw everything that there are figures for, as SVG and PNG; return the pictures by name."""
+    looks = styles([label(one) for one in report.results.candidates])
+    return {
+        name: charts.save(name, alternative, drawn, folder, size)
+        for name, alternative, drawn, size in _drawings(report, looks)
+    }
+
+
+def draw_costs(costs: Costs, folder: Path) -> Picture:
+    """Draw what serving costs, as SVG and PNG."""
+    alternative = "Curves of the monthly cost of each way to serve against questions a day"
+    drawing = functools.partial(draw_break_even, costs=costs)
+    return charts.save("break-even", alternative, drawing, folder)
+
+
+def confusion_name(candidate: Candidate) -> str:
+    """Return the file name of a candidate's confusion matrix, without ending."""
+    return f"confusion-{re.sub(r'[^a-zA-Z0-9]+', '-', candidate.key)}"
+
+
+def _drawings(
+    report: Report, looks: Mapping[str, Style]
+) -> Iterator[tuple[str, str, Callable[[Axes], None], tuple[float, float]]]:
+    """Yield name, alternative text, what draws on axes, and size in inches."""
+    places, lines, hollow = {}, {}, set()
+    for one in report.results.candidates:
+        scores, name = report.scores(one), label(one)
+        if one.speed and scores:
+            right = scores.accuracy
+            places[name] = Point(one.speed.spaced.p95, right.value, right.low, right.high)
+        if one.stand_in or one.encoder_asked:
+            hollow.add(name)
+        if one.learning_curve:
+            lines[name] = [
+                Point(
+                    # All examples: as many an intent as there are on average.
+                    point.examples_per_intent
+                    or point.train_examples / len(report.results.train.intents),
+                    point.macro_f1.value,
+                    point.macro_f1.low,
+                    point.macro_f1.high,
+                )
+                for point in one.learning_curve
+            ]
+    if places:
+        yield (
+            "latency-accuracy",
+            "Points: accuracy of each candidate against the latency of its answers",
+            functools.partial(draw_latency_accuracy, points=places, looks=looks, hollow=hollow),
+            (7.6, 4.6),
+        )
+    if lines:
+        yield (
+            "learning-curves",
+            "Lines: macro-F1 of each candidate against the training examples a class",
+            functools.partial(_draw_learning_curves, lines=lines, looks=looks),
+            (7.6, 4.6),
+        )
+    yield (
+        "break-even",
+        "Curves: monthly cost of each way to serve against questions a day",
+        functools.partial(draw_break_even, costs=report.costs),
+        (7.0, 4.4),
+    )
+    for one in report.chosen:
+        if scores := report.scores(one):
+            labels = [name or "(none)" for name in scores.confusion.labels]
+            side = max(4.6, min(12.0, 2.6 + 0.42 * len(labels)))
+            yield (
+                confusion_name(one),
+                f"Confusion matrix of {label(one)}",
+                functools.partial(
+                    charts.draw_confusion,
+                    labels=labels,
+                    counts=scores.confusion.counts,
+                    title=f"{label(one)}: {percent(scores.accuracy.value)} right",
+                ),
+                (side + 0.8, side),
+            )
+
+
+@dataclass(frozen=True)
+class Point:
+    """A value with its confidence interval, at a place on an axis."""
+
+    x: float
+    y: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -51,15 +152,15 @@ def _write(
     """
     axes.figure.draw_without_rendering()  # which decides where the axes are
     frame, taken = axes.get_window_extent(), list(obstacles)
-    for label in labels:
-        anchored = [((label.x, label.y), place) for place in places]
-        if label.high is not None and label.low is not None:
-            anchored[2:2] = [((label.x, label.high), (0, 8, "center")),
-                             ((label.x, label.low), (0, -9, "center"))]  # fmt: skip
+    for one in labels:
+        anchored = [((one.x, one.y), place) for place in places]
+        if one.high is not None and one.low is not None:
+            anchored[2:2] = [((one.x, one.high), (0, 8, "center")),
+                             ((one.x, one.low), (0, -9, "center"))]  # fmt: skip
         best: tuple[float, Annotation, Bbox] | None = None
         for rank, (at, (right, up, side)) in enumerate(anchored):
             text = axes.annotate(
-                label.text, at, (right, up), textcoords="offset points",
+                one.text, at, (right, up), textcoords="offset points",
                 ha=side, va="center", fontsize="small", in_layout=False,
             )  # fmt: skip
             box = text.get_window_extent().padded(1)
@@ -93,7 +194,7 @@ def _around(axes: Axes, x: float, low: float, high: float, reach: float) -> Bbox
 
 def draw_break_even(axes: Axes, costs: Costs) -> None:
     """Draw euros a month against questions a day, with the volumes where ways overtake."""
-    names = {option.key: option.name for option in costs.options}
+    names = {key: option.name for key, option in costs.options.items()}
     looks = styles(list(costs.curves))
     labels, free = [], []
     start = 10
@@ -135,17 +236,7 @@ def draw_break_even(axes: Axes, costs: Costs) -> None:
     _write(axes, rings, _BESIDE, taken)
 
 
-@dataclass(frozen=True)
-class Point:
-    """A value with its confidence interval, at a place on an axis."""
-
-    x: float
-    y: float
-    low: float
-    high: float
-
-
-def draw_learning_curves(
+def _draw_learning_curves(
     axes: Axes, lines: Mapping[str, Sequence[Point]], looks: Mapping[str, Style]
 ) -> None:
     """Draw macro-F1 against examples a class, with confidence bands."""
