@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import secrets
 import socket
 import subprocess
 import time
@@ -77,7 +78,7 @@ def enforcing_aws(folder: Path, **settings: Any) -> Iterator[EnforcingAWS]:
         "AWS_ENDPOINT_URL": f"https://localhost:{port}",
         "AWS_CA_BUNDLE": str(folder / "ministack-tls" / "server.crt"),
         "AWS_ACCESS_KEY_ID": "root",
-        "AWS_SECRET_ACCESS_KEY": "secret-of-root",
+        "AWS_SECRET_ACCESS_KEY": secrets.token_hex(16),
         "AWS_DEFAULT_REGION": REGION,
         "AWS_REGION": REGION,
     }
