@@ -211,7 +211,8 @@ def test_what_keeps_failing_ends_in_a_notice(pipeline: Pipeline) -> None:
     assert pipeline.run(identity).status is Status.FAILED
     # `bot pipeline retry` goes on with what is left to do.
     executions.resume(pipeline.registry, Settings.from_environment(), identity)
-    assert wait(lambda: pipeline.run(identity).status is Status.DEPLOYED)
+    assert execution(pipeline, identity) == "SUCCEEDED"
+    assert pipeline.run(identity).status is Status.DEPLOYED
 
 
 def test_a_training_that_waits_for_a_quota_is_started_when_there_is_room(
