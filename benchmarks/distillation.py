@@ -29,11 +29,10 @@ import numpy as np
 from benchmarks.serving import LABELS, SENTENCES, TOKENIZER, camembert_config
 from bot.evaluation import OFF_TOPIC, expected_calibration_error, intent_scores, off_topic_scores
 from components.camembert import served_model
-from components.camembert.calibration import softmax
 from components.camembert.config import DEFAULTS
 from components.camembert.encoder import configured_encoder
-from components.camembert.network import TrainedModel
-from components.camembert.served_model import Metadata, ServedModel, Student
+from components.camembert.model import Metadata, Student, TrainedModel, TrainedStudent
+from components.camembert.served_model import ServedModel, softmax
 
 WARM_UP, REPEATS, PAUSE = 20, 3, 0.05
 SHARED = ("epochs",)  # of config.yml
@@ -179,7 +178,7 @@ def latency(arguments: argparse.Namespace, work: Path) -> None:
     import torch
     from transformers import CamembertModel
 
-    from components.camembert.network import Network, TrainedStudent, architecture_of, export
+    from components.camembert.network import Network, architecture_of, export
 
     torch.manual_seed(0)
     served_model.MINIMUM_AGREEMENT = 0.0  # Random weights decide by a hair.

@@ -33,10 +33,9 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from bot.evaluation import OFF_TOPIC
 from components.camembert.build import train_and_write
-from components.camembert.calibration import softmax
 from components.camembert.config import DEFAULTS
 from components.camembert.encoder import configured_encoder
-from components.camembert.served_model import ServedModel
+from components.camembert.served_model import ServedModel, softmax
 
 Pairs = list[tuple[str, str]]
 
@@ -62,24 +61,19 @@ def vectors(texts: list[str], config: dict[str, Any]) -> np.ndarray:
     """Return the normalised sentence vectors of the untuned encoder: texts x hidden."""
     import torch
 
-    from components.camembert.network import Network, batches, load_encoder, pool, sentences_of
-    from components.camembert.tokenization import SentenceTokenizer
+    from components.camembert.network import Network, load_encoder
+    from components.camembert.training import Trainer, batches
 
     encoder = configured_encoder(config)
     network = Network(load_encoder(encoder), config, classes=2).eval()
-    tokenizer = SentenceTokenizer(
-        encoder.path / "tokenizer.json",
-        config["max_length"],
-        config["text_prefix"],
-        network.encoder.config.pad_token_id,
-    )
+    trainer = Trainer(network, encoder, config)
     # The label carries the row, since sentences come back in the order of their batches.
-    sentences = sentences_of(network, tokenizer, texts, range(len(texts)))
+    sentences = trainer.sentences(texts, range(len(texts)))
     found = np.empty((len(texts), network.encoder.config.hidden_size))
     with torch.inference_mode():
         for batch in batches(sentences, 64):
             rows = [sentence.label for sentence in batch]
-            found[rows] = pool(network, tokenizer, batch).numpy()
+            found[rows] = trainer.pool(batch).numpy()
     return found / np.linalg.norm(found, axis=1, keepdims=True)
 
 

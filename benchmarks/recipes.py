@@ -43,7 +43,7 @@ from torch import nn
 from torch.nn import functional
 
 from bot.dataset import read
-from components.camembert.augmentation import augment
+from components.augmentation import augment
 from components.camembert.config import DEFAULTS
 from components.camembert.encoder import Encoder, find_encoder
 from components.camembert.tokenization import SentenceTokenizer

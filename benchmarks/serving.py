@@ -68,7 +68,8 @@ def build(folder: Path, size: str) -> None:
 
     from components.camembert import served_model
     from components.camembert.config import DEFAULTS
-    from components.camembert.network import Network, TrainedModel, architecture_of, export
+    from components.camembert.model import Metadata, TrainedModel
+    from components.camembert.network import Network, architecture_of, export
 
     shape: dict[str, int] = (
         {}
@@ -92,7 +93,7 @@ def build(folder: Path, size: str) -> None:
         target.mkdir()
         architecture = architecture_of(network)
         trained = TrainedModel(export(network, 1.0), architecture, LABELS, 1, 1.0, {})
-        metadata = served_model.Metadata(LABELS, 64, "", 1, precision, 1.0, architecture, {}, {})
+        metadata = Metadata(LABELS, 64, "", 1, precision, 1.0, architecture, {}, {})
         served_model.MINIMUM_AGREEMENT = 0.0  # Random weights decide by a hair.
         served_model.write(target, trained, metadata, TOKENIZER, SENTENCES)
 

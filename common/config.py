@@ -114,28 +114,6 @@ def check_config(component: str, config: Mapping[str, Any], rules: Mapping[str, 
         raise ConfigError(f"{component} in config.yml: {' '.join(faults)}")
 
 
-def faults(
-    where: str, values: Any, rules: Mapping[str, Rule], required: Collection[str] = ()
-) -> list[str]:
-    """Return what is wrong with ``values``, a mapping of keys to values, in words.
-
-    Args:
-        where: What the mapping is, for the messages: ``"prices[3]"``.
-        values: What was read; anything but a mapping is a fault.
-        rules: A rule for each key that is known.
-        required: The keys that must be there.
-    """
-    if not isinstance(values, Mapping):
-        return [f"{where} must be a mapping of keys to values."]
-    found = [f"{where}: '{key}' is missing." for key in required if key not in values]
-    for key, value in values.items():
-        if key not in rules:
-            found.append(f"{where}: '{key}' is not known. {unknown_name(str(key), rules)}")
-        elif not rules[key].holds(value):
-            found.append(f"{where}: '{key}' is {value!r}; it must be {rules[key].expected}.")
-    return found
-
-
 def refuse(path: Path | str, found: Collection[str]) -> None:
     """Raise a :class:`~common.errors.UserError` that lists the faults, if there are any."""
     if found:

@@ -25,10 +25,9 @@ from rasa.shared.nlu.training_data.training_data import TrainingData
 from common.config import Rule, integer, optional
 from common.text import fold_aligned
 from components.component import TrainableComponent, TrainingError, source_fingerprint
-from components.lexicon import typo_budget, word_key, word_set
+from components.lexicon import commonest_words, typo_budget, word_key, word_list_path, word_set
 from components.scope import EXCLUDABLE, Cue, Found, Scope, Word
 from components.tokenizer import token_spans
-from components.words import commonest_words, word_list_path
 
 logger = logging.getLogger(__name__)
 
@@ -127,7 +126,6 @@ class ConstraintExtractor(TrainableComponent, EntityExtractorMixin):
             "components.lexicon",
             "components.scope",
             "components.tokenizer",
-            "components.words",
             facts=(word_list_path() is None,),
         )
 

@@ -40,9 +40,8 @@ from rasa.shared.nlu.training_data.training_data import TrainingData
 from common.config import Rule, integer, number
 from components.augmentation import Augmenter, Example, entity_runs
 from components.component import TrainableComponent, source_fingerprint
-from components.lexicon import Lexicon, word_key
+from components.lexicon import Lexicon, french_words, pack, unpack, word_key, word_list_path
 from components.tokenizer import token_spans
-from components.words import french_words, pack, unpack, word_list_path
 
 if TYPE_CHECKING:
     import pycrfsuite
@@ -133,8 +132,6 @@ class FrenchCRFEntityExtractor(TrainableComponent, EntityExtractorMixin):
             "components.augmentation",
             "components.lexicon",
             "components.tokenizer",
-            "components.typos",
-            "components.words",
             facts=(word_list_path() is None,),
         )
 

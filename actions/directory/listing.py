@@ -337,14 +337,18 @@ def alike(
     if mine and not any(_is_impossible(meaning) for meaning in meanings):
         fitting = _Selection(connection, meanings)
         index = fitting.index
-        levels = np.stack([index.levels(connection, (row.skill_id,)) for row in mine])
-        levels = levels[:, fitting.found]
-        shared, sums = (levels > 0).sum(axis=0), levels.sum(axis=0)
-        shared[fitting.found == index.places([pk or 0])] = 0
+        # Each skill in common outweighs all levels.
+        shared = MAX_LEVEL * _MAIN_SKILLS
+        likeness = np.zeros(len(index.pks), np.int16)
+        for row in mine:
+            levels = index.levels(connection, (row.skill_id,))
+            likeness += levels + shared * (levels > 0)
+        likeness[index.places([pk or 0])] = 0
+        likeness = likeness[fitting.found]
         # One skill in common is no likeness, unless nobody has more.
-        [enough] = np.nonzero(shared >= max(1, min(2, shared.max(initial=0))))
-        likeness = shared[enough] * MAX_LEVEL * _MAIN_SKILLS + sums[enough]
-        order = np.argsort(-likeness.astype(np.int16), kind="stable")[:limit]
+        most = int(likeness.max(initial=0)) // shared
+        [enough] = np.nonzero(likeness >= shared * max(1, min(2, most)))
+        order = np.argsort(-likeness[enough], kind="stable")[:limit]
         best = index.pks[fitting.found[enough[order]]].tolist()
     people = search.load(connection, best)
     return Found(

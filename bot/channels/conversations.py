@@ -37,7 +37,9 @@ from common.errors import UserError
 from common.text import fold
 
 # The type of the tracker store in endpoints.yml; Rasa's own, ``SQL``, would do as well.
-TRACKER_STORE = "bot.runtime.tracker_store.QuickSqlTrackerStore"
+TRACKER_STORE = "bot.runtime.tracker_store.AppendOnlySQLTrackerStore"
+# In files of earlier releases.
+FORMER_TRACKER_STORE = "bot.tracker_store.QuickSqlTrackerStore"
 
 # For how long a message sent again is known, in seconds.
 IDEMPOTENCY_SECONDS = 24 * 3600
@@ -107,7 +109,7 @@ def conversations_url(endpoints: Path, environ: Mapping[str, str]) -> URL:
     """Return the address of their database; arguments and errors as of
     :func:`open_conversations`."""
     store = read_yaml(endpoints, environ).get("tracker_store") or {}
-    if str(store.get("type")).lower() not in ("sql", TRACKER_STORE.lower()):
+    if str(store.get("type")) not in ("SQL", "sql", TRACKER_STORE, FORMER_TRACKER_STORE):
         raise UserError(f"{endpoints}: the tracker store is not on SQL (type: {TRACKER_STORE}).")
     address, database = str(store.get("url") or ""), store.get("db", "rasa.db")
     try:

@@ -26,7 +26,7 @@ TIMEOUT_SECONDS = 10.0
 RETRY_SECONDS = 2.0
 
 
-class OptionalRabbitMQ(PikaEventBroker):
+class OrderedPikaEventBroker(PikaEventBroker):
     """Publishes events to the durable queue ``rasa_events``: in order, each at least once.
 
     Rasa's own leaves it to aio-pika to reconnect, which at times comes back with a channel that is
@@ -38,7 +38,7 @@ class OptionalRabbitMQ(PikaEventBroker):
     @classmethod
     async def from_endpoint_config(
         cls, broker_config: EndpointConfig | None, event_loop: AbstractEventLoop | None = None
-    ) -> OptionalRabbitMQ | None:
+    ) -> OrderedPikaEventBroker | None:
         """Return a broker, None where the configuration names none.
 
         One that is out of reach does not keep the bot from starting: events wait for it.
@@ -119,3 +119,7 @@ class OptionalRabbitMQ(PikaEventBroker):
                 await self._connection.close()
         except Exception as error:
             logger.debug("RabbitMQ's connection was not closed: %s", type(error).__name__)
+
+
+# The name in files of earlier releases.
+OptionalRabbitMQ = OrderedPikaEventBroker

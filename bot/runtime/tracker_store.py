@@ -15,7 +15,7 @@ clock may go back.
 ``endpoints.yml``, with the settings of Rasa's ``SQL``::
 
     tracker_store:
-      type: bot.runtime.tracker_store.QuickSqlTrackerStore
+      type: bot.runtime.tracker_store.AppendOnlySQLTrackerStore
       dialect: sqlite
       db: events.db
 
@@ -65,7 +65,7 @@ _all_sessions = select(_events.c.data).where(_of_sender).order_by(_events.c.id)
 _last_session = _all_sessions.where(_events.c.id >= func.coalesce(_session_start, 0))
 
 
-class QuickSqlTrackerStore(SQLTrackerStore):
+class AppendOnlySQLTrackerStore(SQLTrackerStore):
     """See the module; arguments and errors as of Rasa's ``SQLTrackerStore``."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
@@ -170,3 +170,7 @@ def _better(engine: Engine) -> Engine:
         connection.execute("PRAGMA synchronous = NORMAL")
 
     return quick
+
+
+# The name in files of earlier releases.
+QuickSqlTrackerStore = AppendOnlySQLTrackerStore

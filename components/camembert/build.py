@@ -9,9 +9,9 @@ from typing import Any
 
 from components.camembert.distillation import distil
 from components.camembert.encoder import configured_encoder
-from components.camembert.network import TrainedModel
+from components.camembert.model import Checkpoint, Metadata
 from components.camembert.progress import Progress
-from components.camembert.served_model import Metadata, write
+from components.camembert.served_model import write
 from components.camembert.training import fine_tune
 
 
@@ -20,8 +20,10 @@ def train_and_write(
     labels: Sequence[str],
     config: Mapping[str, Any],
     folder: Path,
-    start: TrainedModel | None = None,
+    start: Checkpoint | None = None,
     progress: Progress | None = None,
+    *,
+    resumable: bool = True,
 ) -> Metadata:
     """Fine-tune the configured encoder and write what serving needs.
 
@@ -30,15 +32,16 @@ def train_and_write(
         labels: The intent of each sentence.
         config: A complete and valid configuration (see :mod:`components.camembert.config`).
         folder: Where to write the served model; made if missing.
-        start: A model to go on from; its labels must be the same.
+        start: What to go on from; its labels must be the same.
         progress: Told what is done.
+        resumable: Whether training may go on from the model some day; else it is a third smaller.
 
     Returns:
         The metadata as written.
 
     Raises:
         ConfigError: The encoder is nowhere to be had.
-        TrainingError: A single intent, too few examples, or an encoder of another family.
+        UserError: A single intent, too few examples, or an encoder of another family.
     """
     progress = progress or Progress()
     progress.advance_fixed()
@@ -60,6 +63,8 @@ def train_and_write(
         validation=trained.validation,
         student=trained.student.metadata if trained.student else None,
     )
+    if not resumable:
+        trained = dataclasses.replace(trained, trained={})
     progress.stage("writing the network")
     folder.mkdir(parents=True, exist_ok=True)
     return write(folder, trained, metadata, encoder.path / "tokenizer.json", texts)

@@ -15,7 +15,7 @@ from components.camembert import config as settings
 from components.camembert import endpoint
 from components.camembert.encoder import configured_encoder, require_training_packages
 from components.camembert.progress import Progress, work_of
-from components.camembert.served_model import ServedModel, read_trained
+from components.camembert.served_model import ServedModel, read_checkpoint
 from components.component import read_record, write_record
 from components.intent_classifier import IntentClassifier, Ranker
 
@@ -35,7 +35,7 @@ class CamembertIntentClassifier(IntentClassifier):
     FILES = ("model.onnx", "tokenizer.json", "metadata.json")
     DEFAULTS = settings.DEFAULTS
     RULES = settings.RULES
-    SOURCES = ("components.camembert", "components.typos", "common.text", "common.aws")
+    SOURCES = ("components.camembert", "components.augmentation", "common.text", "common.aws")
 
     @staticmethod
     def required_packages() -> list[str]:
@@ -96,7 +96,7 @@ class CamembertIntentClassifier(IntentClassifier):
             start = None
             if before:
                 with self._damage():
-                    start = read_trained(before)
+                    start = read_checkpoint(before)
             labels, texts = zip(*examples, strict=True) if examples else ((), ())
             train_and_write(texts, labels, self.config, folder, start, progress)
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,30 +24,30 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from components.camembert.augmentation import augment
-from components.camembert.calibration import fit_temperature, softmax
+from common.errors import UserError
+from components.augmentation import augment
 from components.camembert.config import STUDENT_PASSES, STUDENT_VERSIONS
 from components.camembert.encoder import Encoder
+from components.camembert.model import Student, TrainedModel, TrainedStudent
 from components.camembert.network import (
     Network,
-    Sentence,
-    TrainedModel,
-    TrainedStudent,
-    TrainingError,
     architecture_of,
-    batches,
     export,
     load_encoder,
-    predict,
     restore,
-    seeded,
-    shrunk,
-    tensors,
+    truncate_layers,
 )
-from components.camembert.progress import TRAINING, Progress
-from components.camembert.served_model import Student
-from components.camembert.tokenization import SentenceTokenizer
-from components.camembert.training import checks, held_out
+from components.camembert.progress import Progress
+from components.camembert.served_model import softmax
+from components.camembert.training import (
+    Sentence,
+    Trainer,
+    batches,
+    checks,
+    fit_temperature,
+    held_out,
+    seeded,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ _TOLERANCE = 0.005
 
 
 @dataclasses.dataclass
-class _Lesson(Sentence):
+class DistillationExample(Sentence):
     """A sentence, and what the teacher makes of it.
 
     Attributes:
@@ -100,28 +100,23 @@ def distil(
         long as it had not seen it either).
 
     Raises:
-        TrainingError: The student would not have fewer layers than the encoder.
+        UserError: The student would not have fewer layers than the encoder.
     """
     with seeded(config) as device:
         classes = len(teacher.labels)
         large = Network(load_encoder(encoder), config, classes).to(device)
-        restore(large, teacher)
+        restore(large, teacher.checkpoint)
         copied = _layers(large.encoder.config.num_hidden_layers, config["distill"])
-        student = Network(shrunk(large.encoder, copied), {**config, "freeze_layers": 0}, classes)
-        student.head.load_state_dict(large.head.state_dict())
-        student.to(device)
-        tokenizer = SentenceTokenizer(
-            encoder.path / "tokenizer.json",
-            config["max_length"],
-            config["text_prefix"],
-            teacher.pad_id,
-        )
+        small = truncate_layers(large.encoder, copied)
+        network = Network(small, {**config, "freeze_layers": 0}, classes)
+        network.head.load_state_dict(large.head.state_dict())
+        student = _Distillation(network.to(device), encoder, config, progress)
         aside = held_out(labels, config)
         seen = [texts[index] for index in sorted(set(range(len(texts))) - set(aside))]
-        _imitate(student, large, copied, tokenizer, seen, config, progress or Progress())
+        student.imitate(large, copied, seen)
 
         asked, intents = checks(texts, labels, config)
-        logits = _logits(student, tokenizer, asked)
+        logits = student.predict([Sentence(ids, 0) for ids in student.tokenizer.ids(asked)])
         targets = np.array([teacher.labels.index(intent) for intent in intents])
         temperature = teacher.temperature
         if config["calibration"]:
@@ -129,7 +124,7 @@ def distil(
             temperature = fit_temperature(logits[: len(aside)], targets[: len(aside)])
         own = softmax(logits / temperature)
         right = own.argmax(1) == targets
-        threshold = reliable_from(own.max(1), right | ~teacher.judged)
+        threshold = acceptance_threshold(own.max(1), right | ~teacher.judged)
     share = float((own.max(1) >= threshold).mean())
     logger.info(
         f"The student of {len(copied)} layers answers {share:.0%} of the held-out examples, and of "
@@ -142,11 +137,11 @@ def distil(
             "or set it to null."
         )
     return TrainedStudent(
-        export(student, temperature), Student(architecture_of(student), temperature, threshold)
+        export(network, temperature), Student(architecture_of(network), temperature, threshold)
     )
 
 
-def reliable_from(confidence: np.ndarray, right: np.ndarray) -> float:
+def acceptance_threshold(confidence: np.ndarray, right: np.ndarray) -> float:
     """Return the lowest confidence from which on few answers are wrong.
 
     Args:
@@ -172,59 +167,87 @@ def reliable_from(confidence: np.ndarray, right: np.ndarray) -> float:
 def _layers(depth: int, count: int) -> list[int]:
     """Return ``count`` of the indices below ``depth``, evenly spaced and with the last one."""
     if count >= depth:
-        raise TrainingError(
+        raise UserError(
             f"'distill' is {count}, but the encoder has {depth} layers: a student needs fewer. "
             "Lower 'distill' in config.yml, or set it to null."
         )
     return [(index + 1) * depth // count - 1 for index in range(count)]
 
 
-def _imitate(
-    student: Network,
-    teacher: Network,
-    copied: Sequence[int],
-    tokenizer: SentenceTokenizer,
-    texts: Sequence[str],
-    config: Mapping[str, Any],
-    progress: Progress,
-) -> None:
-    """Train ``student`` in place."""
-    from transformers import get_linear_schedule_with_warmup
+class _Distillation(Trainer):
+    """Trains a student in place."""
 
-    size, rng = config["batch_size"], random.Random(config["seed"])
-    trained = [item for item in student.parameters() if item.requires_grad]
-    optimiser = torch.optim.AdamW(
-        trained, lr=_PACE * config["learning_rate"], weight_decay=config["weight_decay"]
-    )
-    chunks = range(0, len(texts), _CHUNK)
-    steps = sum(-(-len(texts[begin : begin + _CHUNK]) // size) for begin in chunks)
-    steps *= STUDENT_VERSIONS * STUDENT_PASSES
-    schedule = get_linear_schedule_with_warmup(
-        optimiser, int(config["warmup_ratio"] * steps), steps
-    )
-    # Dropout blurs what there is to imitate, and altered sentences keep from overfitting.
-    student.eval()
-    for version in range(STUDENT_VERSIONS):
-        progress.stage(f"student, {version + 1} of {STUDENT_VERSIONS}")
-        # The sentences as they are come last, when the steps are small.
-        asked = (
-            list(texts)
-            if version == STUDENT_VERSIONS - 1
-            else [_altered(text, texts, rng) for text in texts]
+    def imitate(self, teacher: Network, copied: Sequence[int], texts: Sequence[str]) -> None:
+        """Learn what ``teacher`` makes of the texts and of altered versions of them.
+
+        Args:
+            teacher: The large network.
+            copied: Its layers that the student has copies of.
+            texts: Training sentences.
+        """
+        rate = _PACE * self.config["learning_rate"]
+        size = self.config["batch_size"]
+        chunks = range(0, len(texts), _CHUNK)
+        steps = sum(-(-len(texts[begin : begin + _CHUNK]) // size) for begin in chunks)
+        steps *= STUDENT_VERSIONS * STUDENT_PASSES
+
+        def losses() -> Iterator[tuple[torch.Tensor, float]]:
+            # Dropout blurs what there is to imitate, and altered sentences keep from overfitting.
+            self.network.eval()
+            for version in range(STUDENT_VERSIONS):
+                self.progress.stage(f"student, {version + 1} of {STUDENT_VERSIONS}")
+                # The sentences as they are come last, when the steps are small.
+                asked = (
+                    list(texts)
+                    if version == STUDENT_VERSIONS - 1
+                    else [_altered(text, texts, self.rng) for text in texts]
+                )
+                self.rng.shuffle(asked)
+                for begin in chunks:
+                    examples = self._ask(teacher, copied, asked[begin : begin + _CHUNK])
+                    self.progress.advance(len(examples) * len(teacher.encoder.encoder.layer))
+                    for _ in range(STUDENT_PASSES):
+                        for batch in batches(examples, size, self.rng):
+                            yield self._difference(batch), len(batch) * len(copied)
+
+        self.learn({"encoder": rate, "head": rate}, steps, losses())
+
+    @torch.inference_mode()
+    def _ask(
+        self, teacher: Network, copied: Sequence[int], texts: Sequence[str]
+    ) -> list[DistillationExample]:
+        """Ask the teacher."""
+        teacher.eval()
+        examples = [DistillationExample(ids, 0) for ids in self.tokenizer.ids(texts)]
+        for batch in batches(examples, _BATCH):
+            ids, mask = self.tensors(batch)
+            states = teacher.hidden_states(ids, mask)
+            logits = teacher.classify(teacher.pool(states[-1], mask)).cpu()
+            kept = [states[layer].half().cpu() for layer in copied]
+            for row, example in enumerate(batch):
+                example.logits = logits[row].clone()
+                example.states = [layer[row, : len(example.ids)].clone() for layer in kept]
+        return examples
+
+    def _difference(self, batch: Sequence[DistillationExample]) -> torch.Tensor:
+        """Return the loss: of the probabilities and, layer by layer, of the hidden states."""
+        network = self.network
+        ids, mask = self.tensors(batch)
+        states = network.hidden_states(ids, mask)
+        present = mask.unsqueeze(-1).to(torch.float32)
+        aims = torch.stack([example.logits for example in batch]).to(mask.device)
+        loss = functional.kl_div(
+            (network.classify(network.pool(states[-1], mask)) / _SOFTENING).log_softmax(-1),
+            aims.div(_SOFTENING).softmax(-1),
+            reduction="batchmean",
         )
-        rng.shuffle(asked)
-        for begin in chunks:
-            lessons = _lessons(teacher, copied, tokenizer, asked[begin : begin + _CHUNK])
-            progress.advance(len(lessons) * len(teacher.encoder.encoder.layer))
-            for _ in range(STUDENT_PASSES):
-                for batch in batches(lessons, size, rng):
-                    loss = _difference(student, tokenizer, batch)
-                    optimiser.zero_grad()
-                    loss.backward()
-                    nn.utils.clip_grad_norm_(trained, 1.0)
-                    optimiser.step()
-                    schedule.step()
-                    progress.advance(TRAINING * len(batch) * len(copied))
+        loss = loss * _SOFTENING**2
+        for layer, state in enumerate(states):
+            aim = nn.utils.rnn.pad_sequence(
+                [example.states[layer] for example in batch], batch_first=True
+            ).to(state)
+            loss = loss + ((state - aim).square() * present).sum() / (aim.square() * present).sum()
+        return loss
 
 
 def _altered(text: str, texts: Sequence[str], rng: random.Random) -> str:
@@ -243,50 +266,3 @@ def _altered(text: str, texts: Sequence[str], rng: random.Random) -> str:
         words = words[: rng.randint(1, len(words))] + other[rng.randint(0, len(other)) :]
     altered = " ".join(words)
     return augment(altered, rng) if way == "typed" or rng.random() < 0.5 else altered
-
-
-@torch.inference_mode()
-def _lessons(
-    teacher: Network, copied: Sequence[int], tokenizer: SentenceTokenizer, texts: Sequence[str]
-) -> list[_Lesson]:
-    """Ask the teacher."""
-    teacher.eval()
-    lessons = [_Lesson(ids, 0) for ids in tokenizer.ids(texts)]
-    for batch in batches(lessons, _BATCH):
-        ids, mask = tensors(teacher, tokenizer, batch)
-        states = teacher.states(ids, mask)
-        logits = teacher.classify(teacher.summary(states[-1], mask)).cpu()
-        kept = [states[layer].half().cpu() for layer in copied]
-        for row, lesson in enumerate(batch):
-            lesson.logits = logits[row].clone()
-            lesson.states = [layer[row, : len(lesson.ids)].clone() for layer in kept]
-    return lessons
-
-
-def _difference(
-    student: Network, tokenizer: SentenceTokenizer, batch: Sequence[_Lesson]
-) -> torch.Tensor:
-    """Return the loss: of the probabilities and, layer by layer, of the states."""
-    ids, mask = tensors(student, tokenizer, batch)
-    states = student.states(ids, mask)
-    present = mask.unsqueeze(-1).to(torch.float32)
-    loss = functional.kl_div(
-        (student.classify(student.summary(states[-1], mask)) / _SOFTENING).log_softmax(-1),
-        torch.stack([lesson.logits for lesson in batch])
-        .to(mask.device)
-        .div(_SOFTENING)
-        .softmax(-1),
-        reduction="batchmean",
-    )
-    loss = loss * _SOFTENING**2
-    for layer, state in enumerate(states):
-        aim = nn.utils.rnn.pad_sequence(
-            [lesson.states[layer] for lesson in batch], batch_first=True
-        ).to(state)
-        loss = loss + ((state - aim).square() * present).sum() / (aim.square() * present).sum()
-    return loss
-
-
-def _logits(student: Network, tokenizer: SentenceTokenizer, texts: Sequence[str]) -> np.ndarray:
-    """Return the logits of each text: texts x classes."""
-    return predict(student, tokenizer, [Sentence(ids, 0) for ids in tokenizer.ids(texts)], _BATCH)

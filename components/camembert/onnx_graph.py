@@ -1,20 +1,19 @@
-"""The fine-tuned classifier as an ONNX graph, and back.
+"""The fine-tuned classifier as an ONNX graph.
 
 The graph is written node by node with the fused operators of ONNX Runtime
 (``MultiHeadAttention``, ``SkipLayerNormalization``, ``BiasGelu``, ``MatMulNBits``: the
 ``com.microsoft`` domain, described in ONNX Runtime's ``docs/ContribOperators.md``) instead of being
-traced from PyTorch. That keeps a stable name for every weight, so that a served model can be read
-back and trained further, and needs no exporter.
+traced from PyTorch.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from components.camembert.model import Architecture
 
 if TYPE_CHECKING:
     import onnx
@@ -26,20 +25,6 @@ INPUT_IDS, ATTENTION_MASK, LOGITS = "input_ids", "attention_mask", "logits"
 _BLOCK = 128
 _ZERO_POINT = 128
 _STORED, _SCALES = "_int8", "_scales"
-
-
-@dataclasses.dataclass(frozen=True)
-class Architecture:
-    """What the graph needs to know about an encoder of the BERT family (post-layer-norm)."""
-
-    layers: int
-    attention_heads: int
-    layer_norm_eps: float
-    # Added to the running count of tokens: RoBERTa numbers positions from ``pad id + 1``,
-    # BERT from 0.
-    position_offset: int
-    pooling: str
-    head: str
 
 
 def build_graph(weights: dict[str, np.ndarray], architecture: Architecture) -> onnx.ModelProto:
@@ -247,31 +232,3 @@ def _in_rows(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     scales = np.abs(table).max(1, keepdims=True) / np.float32(127)
     scales[scales == 0] = 1
     return np.rint(table / scales).astype(np.int8), scales
-
-
-def read_weights(path: Path) -> dict[str, np.ndarray]:
-    """Return the weights of a graph made by :func:`build_graph`, float32, quantised or not."""
-    import onnx
-    from onnx import numpy_helper
-
-    graph = onnx.load(path).graph
-    arrays = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
-    # Blocks are filled up with zeros.
-    rows = {
-        node.input[1]: next(item.i for item in node.attribute if item.name == "K")
-        for node in graph.node
-        if node.op_type == "MatMulNBits"
-    }
-    weights: dict[str, np.ndarray] = {}
-    for name, array in arrays.items():
-        if name.endswith(_STORED):
-            base = name.removesuffix(_STORED)
-            scales = arrays[f"{base}{_SCALES}"].reshape(*array.shape[:-1], 1)
-            if name in rows:
-                blocks = (array.astype(np.float32) - _ZERO_POINT) * scales
-                weights[base] = blocks.reshape(len(array), -1)[:, : rows[name]].T
-            else:
-                weights[base] = array * scales
-        elif array.dtype == np.float32 and not name.endswith(_SCALES):
-            weights[name] = array
-    return weights

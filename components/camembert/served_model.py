@@ -1,9 +1,9 @@
 """The trained classifier on disk, and its inference with ONNX Runtime.
 
-A served model is a folder of three files: ``model.onnx``, ``tokenizer.json`` and
-``metadata.json`` (labels, settings, provenance and the SHA-256 of the others); a fourth,
-``student.onnx``, where a small network is asked first. Reading it
-needs neither PyTorch nor ``transformers``, and not Rasa either: other servers can use it.
+A served model is a folder of ``model.onnx``, ``tokenizer.json`` and ``metadata.json`` (labels,
+settings, provenance and the SHA-256 of the others), and ``student.onnx`` where a small network is
+asked first. ``checkpoint.safetensors`` is for further training alone. Serving needs neither PyTorch
+nor ``transformers``, and not Rasa either: other servers can use it.
 """
 
 from __future__ import annotations
@@ -21,15 +21,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.errors import UserError
-from components.camembert.calibration import softmax
+from components.camembert.model import (
+    Architecture,
+    Checkpoint,
+    Metadata,
+    Student,
+    TrainedModel,
+)
 from components.camembert.onnx_graph import (
     ATTENTION_MASK,
     INPUT_IDS,
     LOGITS,
-    Architecture,
     build_graph,
     quantise,
-    read_weights,
 )
 from components.camembert.tokenization import SentenceTokenizer
 from components.remote import Ranking
@@ -37,14 +41,14 @@ from components.remote import Ranking
 if TYPE_CHECKING:
     import onnx
 
-    from components.camembert.network import TrainedModel
-
 logger = logging.getLogger(__name__)
 
 # To be raised when an older component could not read what this one writes, or the reverse.
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
+# Of the release before: the same without a checkpoint.
+_READABLE = (3, FORMAT_VERSION)
 _MODEL, _TOKENIZER, _METADATA = "model.onnx", "tokenizer.json", "metadata.json"
-STUDENT = "student.onnx"
+_STUDENT, _CHECKPOINT = "student.onnx", "checkpoint.safetensors"
 # Sentences in one run of the network: bounds the memory of a large `rasa test nlu`.
 _BATCH = 64
 MINIMUM_AGREEMENT = 0.99
@@ -54,48 +58,10 @@ class ServedModelError(UserError):
     """The files of a trained classifier are missing, damaged or of another version."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Student:
-    """A small network that is asked first.
-
-    Attributes:
-        architecture: Its shape.
-        temperature: What its head was divided by.
-        threshold: Confidence from which on its answer counts; below it, the large network is asked.
-    """
-
-    architecture: Architecture
-    temperature: float
-    threshold: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Metadata:
-    """``metadata.json``.
-
-    Attributes:
-        labels: Intents, in the order of the network's output.
-        max_length: Tokens after which a sentence is cut.
-        text_prefix: Put before each sentence.
-        pad_id: Id of the padding token.
-        precision: ``int8`` or ``fp32``.
-        temperature: What the head was divided by.
-        architecture: The shape of the network.
-        encoder: Name, origin and revision of the pretrained encoder.
-        validation: Accuracy and loss on the held-out share of the training data.
-        student: The small network that is asked first; None where there is none.
-    """
-
-    labels: list[str]
-    max_length: int
-    text_prefix: str
-    pad_id: int
-    precision: str
-    temperature: float
-    architecture: Architecture
-    encoder: dict[str, Any]
-    validation: dict[str, float]
-    student: Student | None = None
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return the probabilities of ``logits`` (… x classes), stable for large values."""
+    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return shifted / shifted.sum(axis=-1, keepdims=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,17 +92,22 @@ def write(
     Returns:
         The metadata as written: ``precision`` is ``fp32`` where int8 did not agree.
     """
+    from safetensors.numpy import save
+
+    # Half of the precision is plenty to start from, and half of the size.
+    halves = {name: array.astype(np.float16) for name, array in trained.trained.items()}
+    files = {_TOKENIZER: tokenizer.read_bytes(), **({_CHECKPOINT: save(halves)} if halves else {})}
     graphs = {_MODEL: build_graph(trained.weights, trained.architecture)}
     if trained.student:
         student = trained.student
-        graphs[STUDENT] = build_graph(student.weights, student.metadata.architecture)
+        graphs[_STUDENT] = build_graph(student.weights, student.metadata.architecture)
     with tempfile.TemporaryDirectory() as scratch:
         chosen = full = Path(scratch) / "fp32"
-        _write_folder(full, graphs, tokenizer, dataclasses.replace(metadata, precision="fp32"))
+        _write_folder(full, graphs, files, dataclasses.replace(metadata, precision="fp32"))
         if metadata.precision == "int8":
             small = Path(scratch) / "int8"
             quantised = {name: quantise(graph) for name, graph in graphs.items()}
-            _write_folder(small, quantised, tokenizer, metadata)
+            _write_folder(small, quantised, files, metadata)
             if _agreement(ServedModel(full), ServedModel(small), texts) >= MINIMUM_AGREEMENT:
                 chosen = small
         for file in chosen.iterdir():
@@ -145,15 +116,24 @@ def write(
 
 
 def _write_folder(
-    folder: Path, graphs: Mapping[str, onnx.ModelProto], tokenizer: Path, metadata: Metadata
+    folder: Path,
+    graphs: Mapping[str, onnx.ModelProto],
+    files: Mapping[str, bytes],
+    metadata: Metadata,
 ) -> None:
-    import onnx
-
     folder.mkdir()
-    for name, graph in graphs.items():
-        onnx.save(graph, folder / name)
-    shutil.copyfile(tokenizer, folder / _TOKENIZER)
-    _write_metadata(folder, metadata)
+    for name, content in {
+        **{name: graph.SerializeToString() for name, graph in graphs.items()},
+        **files,
+    }.items():
+        (folder / name).write_bytes(content)
+    described = {
+        "format": FORMAT_VERSION,
+        **dataclasses.asdict(metadata),
+        "files": {path.name: _sha256(path) for path in sorted(folder.iterdir())},
+    }
+    text = json.dumps(described, ensure_ascii=False, indent=2)
+    (folder / _METADATA).write_text(f"{text}\n", encoding="utf-8")
 
 
 def _agreement(full: ServedModel, small: ServedModel, texts: Sequence[str]) -> float:
@@ -171,28 +151,38 @@ def _agreement(full: ServedModel, small: ServedModel, texts: Sequence[str]) -> f
     return agreement
 
 
-def _write_metadata(folder: Path, metadata: Metadata) -> None:
-    files = [_MODEL, _TOKENIZER]
-    content = {"format": FORMAT_VERSION, **dataclasses.asdict(metadata)}
-    if metadata.student:
-        files.append(STUDENT)
-    content["files"] = {file: _sha256(folder / file) for file in files}
-    (folder / _METADATA).write_text(
-        json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
-    )
-
-
 def read_metadata(folder: Path) -> Metadata:
-    """Read and check a served model's description.
+    """Read and check a served model's description, and the files that serving needs.
 
     Raises:
         ServedModelError: A file is missing or damaged, or of another format version.
     """
+    return _read(folder, for_training=False)
+
+
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """Read and check what training goes on from.
+
+    Raises:
+        ServedModelError: See :func:`read_metadata`; or the model is of a release that stored none.
+    """
+    from safetensors.numpy import load_file
+
+    metadata = _read(folder, for_training=True)
+    if not (folder / _CHECKPOINT).exists():
+        raise ServedModelError(
+            f"The trained intent classifier has no '{_CHECKPOINT}', from which --finetune goes on: "
+            "it is of a release before this one. Train it again with `rasa train --force`."
+        )
+    return Checkpoint(load_file(folder / _CHECKPOINT), metadata.architecture)
+
+
+def _read(folder: Path, *, for_training: bool) -> Metadata:
     path = folder / _METADATA
     try:
         content = json.loads(path.read_text("utf-8"))
         version = content.pop("format")
-        if version != FORMAT_VERSION:
+        if version not in _READABLE:
             raise ServedModelError(
                 f"The intent classifier in '{folder.name}' was trained with another version of "
                 f"the component (format {version}, this one reads {FORMAT_VERSION}). "
@@ -207,6 +197,8 @@ def read_metadata(folder: Path) -> Metadata:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged(path, f"{type(error).__name__}: {error}") from error
     for name, expected in files.items():
+        if name == _CHECKPOINT and not for_training:
+            continue
         if not (folder / name).is_file():
             raise _damaged(folder / name, "the file is missing")
         if _sha256(folder / name) != expected:
@@ -227,29 +219,6 @@ def _sha256(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-def read_trained(folder: Path) -> TrainedModel:
-    """Read a served model back for further training (int8 weights are dequantised).
-
-    Raises:
-        ServedModelError: See :func:`read_metadata`.
-    """
-    from components.camembert.network import TrainedModel, TrainedStudent
-
-    metadata = read_metadata(folder)
-    student = None
-    if metadata.student:
-        student = TrainedStudent(read_weights(folder / STUDENT), metadata.student)
-    return TrainedModel(
-        weights=read_weights(folder / _MODEL),
-        architecture=metadata.architecture,
-        labels=metadata.labels,
-        pad_id=metadata.pad_id,
-        temperature=metadata.temperature,
-        validation=metadata.validation,
-        student=student,
-    )
 
 
 class ServedModel:
@@ -282,7 +251,7 @@ class ServedModel:
             )
 
         self._session = session(_MODEL)
-        self._student = session(STUDENT) if self.metadata.student else None
+        self._student = session(_STUDENT) if self.metadata.student else None
         self._tokenizer = SentenceTokenizer(
             folder / _TOKENIZER,
             self.metadata.max_length,

@@ -8,11 +8,13 @@ behind the defaults.
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import dataclasses
 import logging
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,36 +22,152 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from components.camembert.augmentation import augment
-from components.camembert.calibration import fit_temperature
+from common.errors import UserError
+from components.augmentation import augment
 from components.camembert.encoder import Encoder
+from components.camembert.model import Checkpoint, TrainedModel
 from components.camembert.network import (
     Network,
-    Sentence,
-    TrainedModel,
-    TrainingError,
     architecture_of,
-    batches,
     export,
     load_encoder,
-    pool,
-    predict,
     restore,
-    seeded,
-    sentences_of,
+    trained_parameters,
 )
 from components.camembert.progress import TRAINING, Progress
+from components.camembert.served_model import softmax
 from components.camembert.tokenization import SentenceTokenizer
 
 logger = logging.getLogger(__name__)
 
-COSINE_SCALE = 20.0
 _CONTRASTIVE_TEMPERATURE = 0.1
+# Of calibration: a softmax is made at most so much sharper, or softer.
+_LOWEST_TEMPERATURE, _HIGHEST_TEMPERATURE = 0.25, 8.0
 MINIMUM_EXAMPLES = 2
+# Sentences that are asked about in one go.
+_ASKED = 64
 # Altered copies of each held-out sentence on which a student is judged.
 _COPIES = 3
 
 Label = TypeVar("Label", str, int)
+
+
+@dataclasses.dataclass
+class Sentence:
+    """One training sentence: its token ids, its class and what the frozen layers make of it."""
+
+    ids: list[int]
+    label: int
+    hidden: torch.Tensor | None = None
+
+
+AnySentence = TypeVar("AnySentence", bound=Sentence)
+
+
+class Trainer:
+    """Owns a network in training: its sentences as tokens, its batches, and the loop.
+
+    Args:
+        network: Trained in place.
+        encoder: The pretrained encoder, for its tokeniser.
+        config: A complete configuration (:data:`components.camembert.config.DEFAULTS`).
+        progress: Told what is done.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        encoder: Encoder,
+        config: Mapping[str, Any],
+        progress: Progress | None = None,
+    ) -> None:
+        self.network = network
+        self.config = config
+        self.progress = progress or Progress()
+        self.rng = random.Random(config["seed"])
+        self.tokenizer = SentenceTokenizer(
+            encoder.path / "tokenizer.json",
+            config["max_length"],
+            config["text_prefix"],
+            network.encoder.config.pad_token_id,
+        )
+
+    def sentences(self, texts: Sequence[str], classes: Sequence[int]) -> list[Sentence]:
+        """Tokenise, and run the frozen part once for all epochs where there is one."""
+        sentences = [
+            Sentence(ids, label)
+            for ids, label in zip(self.tokenizer.ids(texts), classes, strict=True)
+        ]
+        if not self.network.config["freeze_embeddings"]:
+            return sentences
+        self.network.eval()
+        with torch.inference_mode():
+            for batch in batches(sentences, _ASKED):
+                hidden = self.network.frozen(*self.tensors(batch)).cpu()
+                for row, sentence in enumerate(batch):
+                    sentence.hidden = hidden[row, : len(sentence.ids)].clone()
+                self.progress.advance(len(batch) * len(self.network.frozen_layers))
+        return sentences
+
+    def tensors(self, batch: Sequence[Sentence]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the token ids of a batch and their mask, batch x tokens."""
+        device = self.network.head.weight.device
+        tokens = self.tokenizer.pad([sentence.ids for sentence in batch])
+        return torch.from_numpy(tokens.ids).to(device), torch.from_numpy(tokens.mask).to(device)
+
+    def pool(self, batch: Sequence[Sentence]) -> torch.Tensor:
+        """Return one vector a sentence, batch x hidden."""
+        ids, mask = self.tensors(batch)
+        frozen = [sentence.hidden for sentence in batch if sentence.hidden is not None]
+        if not frozen:
+            return self.network.pooled(self.network.frozen(ids, mask), mask)
+        hidden = nn.utils.rnn.pad_sequence(frozen, batch_first=True)
+        return self.network.pooled(hidden.to(mask.device), mask)
+
+    def predict(self, sentences: Sequence[Sentence]) -> np.ndarray:
+        """Return the logits, sentences x classes."""
+        self.network.eval()
+        found: dict[int, np.ndarray] = {}
+        with torch.inference_mode():
+            for batch in batches(sentences, _ASKED):
+                logits = self.network.classify(self.pool(batch)).cpu().numpy()
+                found |= {id(sentence): row for sentence, row in zip(batch, logits, strict=True)}
+        return np.stack([found[id(sentence)] for sentence in sentences])
+
+    def learn(
+        self, rates: Mapping[str, float], steps: int, losses: Iterable[tuple[torch.Tensor, float]]
+    ) -> None:
+        """Take a step of AdamW for each loss, at rates that rise (``warmup_ratio``), then fall.
+
+        Args:
+            rates: The highest learning rate of each part of the network, ``encoder`` and ``head``.
+            steps: How many there are at most.
+            losses: Scalars, each of them made from the network as it then is, and the work behind
+                it (see :mod:`~.progress`).
+        """
+        from transformers import get_linear_schedule_with_warmup
+
+        groups: list[dict[str, Any]] = [
+            {
+                "params": [
+                    item for item in getattr(self.network, part).parameters() if item.requires_grad
+                ],
+                "lr": rate,
+            }
+            for part, rate in rates.items()
+        ]
+        optimiser = torch.optim.AdamW(groups, weight_decay=self.config["weight_decay"])
+        schedule = get_linear_schedule_with_warmup(
+            optimiser, int(self.config["warmup_ratio"] * steps), steps
+        )
+        trained = [item for group in groups for item in group["params"]]
+        for loss, work in losses:
+            optimiser.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(trained, 1.0)
+            optimiser.step()
+            schedule.step()
+            self.progress.advance(TRAINING * work)
 
 
 def fine_tune(
@@ -57,7 +175,7 @@ def fine_tune(
     labels: Sequence[str],
     encoder: Encoder,
     config: Mapping[str, Any],
-    start: TrainedModel | None = None,
+    start: Checkpoint | None = None,
     progress: Progress | None = None,
 ) -> TrainedModel:
     """Fine-tune ``encoder`` to tell the intents apart.
@@ -67,88 +185,190 @@ def fine_tune(
         labels: The intent of each sentence.
         encoder: The pretrained encoder.
         config: A complete configuration (:data:`components.camembert.config.DEFAULTS`).
-        start: A model to go on from (``rasa train --finetune``); its labels must be the same.
+        start: What to go on from (``rasa train --finetune``); its labels must be the same.
         progress: Told what is done.
 
     Returns:
         The trained model; the same one for the same arguments, library versions and machine.
 
     Raises:
-        TrainingError: A single intent, too few examples, or an encoder of another family.
+        UserError: A single intent, too few examples, or an encoder of another family.
     """
     names = _check_examples(labels)
-    classes = [names.index(label) for label in labels]
     with seeded(config) as device:
-        shown = progress or Progress()
-        return _fine_tune(texts, classes, names, encoder, config, start, device, shown)
+        network = Network(load_encoder(encoder), config, len(names)).to(device)
+        tuning = _FineTuning(network, encoder, config, progress)
+        return tuning.run(texts, [names.index(label) for label in labels], names, start)
 
 
-def _fine_tune(
-    texts: Sequence[str],
-    classes: Sequence[int],
-    names: list[str],
-    encoder: Encoder,
-    config: Mapping[str, Any],
-    start: TrainedModel | None,
-    device: torch.device,
-    progress: Progress,
-) -> TrainedModel:
-    network = Network(load_encoder(encoder), config, len(names)).to(device)
-    tokenizer = SentenceTokenizer(
-        encoder.path / "tokenizer.json",
-        config["max_length"],
-        config["text_prefix"],
-        network.encoder.config.pad_token_id,
-    )
-    rng = random.Random(config["seed"])
-    train, held_out = _split(classes, config["validation_share"], rng)
-    progress.stage("frozen layers")
-    originals = sentences_of(network, tokenizer, texts, classes, progress)
-    copies = [
-        sentences_of(network, tokenizer, [augment(text, rng) for text in texts], classes, progress)
-        for _ in range(config["augmentation"])
-    ]
-    validation = [originals[index] for index in held_out]
-    untrained = _trained_state(network)
+class _FineTuning(Trainer):
+    """From the pretrained encoder to a classifier."""
 
-    def optimise(
-        indices: Sequence[int], validation: list[Sentence], title: str
+    def run(
+        self,
+        texts: Sequence[str],
+        classes: Sequence[int],
+        names: list[str],
+        start: Checkpoint | None,
+    ) -> TrainedModel:
+        network, config = self.network, self.config
+        train, held_out = _split(classes, config["validation_share"], self.rng)
+        self.progress.stage("frozen layers")
+        # Each sentence as written, and its altered copies.
+        versions = [self.sentences(texts, classes)]
+        for _ in range(config["augmentation"]):
+            versions.append(self.sentences([augment(text, self.rng) for text in texts], classes))
+        validation = [versions[0][index] for index in held_out]
+        untrained = _trained_state(network)
+
+        def optimise(
+            indices: Sequence[int], validation: list[Sentence], title: str
+        ) -> dict[str, float]:
+            chosen = [[version[index] for index in indices] for version in versions]
+            if start is not None:
+                restore(network, start)
+            elif config["head"] == "cosine":
+                self._start_from_prototypes(chosen[0])
+            return self._optimise(chosen, validation, title)
+
+        figures = optimise(train, validation, "epoch")
+        temperature = 1.0
+        if config["calibration"] and validation:
+            temperature = fit_temperature(self.predict(validation), _classes_of(validation))
+        judged = np.empty(0, bool)
+        if config["distill"]:
+            asked = self.sentences(*checks(texts, classes, config))
+            judged = self.predict(asked).argmax(1) == _classes_of(asked)
+        if config["refit"] and validation:
+            # What was held out counts most where examples are few; its figures and the temperature
+            # stand for the model that has seen it as well.
+            network.load_state_dict(untrained, strict=False)
+            optimise(range(len(texts)), [], "refit on all, epoch")
+        return TrainedModel(
+            weights=export(network, temperature),
+            architecture=architecture_of(network),
+            labels=names,
+            pad_id=network.encoder.config.pad_token_id,
+            temperature=temperature,
+            validation=figures,
+            trained=trained_parameters(network),
+            judged=judged,
+        )
+
+    def _start_from_prototypes(self, sentences: Sequence[Sentence]) -> None:
+        """Point each class vector at the mean of its examples, seen with the pretrained encoder."""
+        network = self.network
+        network.eval()
+        sums = torch.zeros_like(network.head.weight)
+        with torch.inference_mode():
+            for batch in batches(sentences, self.config["batch_size"]):
+                pooled = functional.normalize(self.pool(batch), dim=-1)
+                targets = torch.tensor([sentence.label for sentence in batch], device=pooled.device)
+                sums.index_add_(0, targets, pooled)
+        with torch.no_grad():
+            network.head.weight.copy_(functional.normalize(sums, dim=-1))
+
+    def _optimise(
+        self, versions: list[list[Sentence]], validation: list[Sentence], title: str
     ) -> dict[str, float]:
-        chosen = [originals[index] for index in indices]
-        if start is not None:
-            restore(network, start)
-        elif config["head"] == "cosine":
-            _start_from_prototypes(network, tokenizer, chosen, config["batch_size"])
-        altered = [[copy_[index] for index in indices] for copy_ in copies]
-        return _optimise(
-            network, tokenizer, chosen, altered, validation, config, rng, progress, title
-        )
+        """Train in place; with a held-out share, end with the weights that did best on it."""
+        network, config = self.network, self.config
+        best: tuple[tuple[float, float], dict[str, torch.Tensor], dict[str, float]] | None = None
 
-    figures = optimise(train, validation, "epoch")
-    temperature = 1.0
-    if config["calibration"] and validation:
-        temperature = fit_temperature(
-            predict(network, tokenizer, validation, config["batch_size"]), _classes_of(validation)
-        )
-    judged = np.empty(0, bool)
-    if config["distill"]:
-        asked = sentences_of(network, tokenizer, *checks(texts, classes, config))
-        best = predict(network, tokenizer, asked, config["batch_size"]).argmax(1)
-        judged = best == _classes_of(asked)
-    if config["refit"] and validation:
-        # What was held out counts most where examples are few; its figures and the temperature
-        # stand for the model that has seen it as well.
-        network.load_state_dict(untrained, strict=False)
-        optimise(range(len(texts)), [], "refit on all, epoch")
-    return TrainedModel(
-        weights=export(network, temperature),
-        architecture=architecture_of(network),
-        labels=names,
-        pad_id=network.encoder.config.pad_token_id,
-        temperature=temperature,
-        validation=figures,
-        judged=judged,
-    )
+        def losses() -> Iterator[tuple[torch.Tensor, float]]:
+            nonlocal best
+            stale = 0
+            for epoch in range(config["epochs"]):
+                self.progress.stage(f"{title} {epoch + 1} of {config['epochs']}")
+                network.train()
+                yield from self._epoch(versions)
+                if validation:
+                    figures = self._score(validation)
+                    rank = (figures["accuracy"], -figures["loss"])
+                    if best is None or rank > best[0]:
+                        best, stale = (rank, _trained_state(network), figures), 0
+                    else:
+                        stale += 1
+                if config["patience"] is not None and stale >= config["patience"]:
+                    logger.info(
+                        f"No progress on the held-out share for {stale} epochs: training stops."
+                    )
+                    return
+
+        rates = {"encoder": config["learning_rate"], "head": config["head_learning_rate"]}
+        steps = config["epochs"] * -(-len(versions[0]) // config["batch_size"])
+        self.learn(rates, steps, losses())
+        if best is None:
+            return {}
+        network.load_state_dict(best[1], strict=False)
+        return best[2]
+
+    def _epoch(self, versions: list[list[Sentence]]) -> Iterator[tuple[torch.Tensor, float]]:
+        """Yield the losses of an epoch, which sees each sentence once, in one of its versions."""
+        network, config = self.network, self.config
+        weights = _class_weights(versions[0], config, network.head.weight)
+        # Those whose output is not kept (see `sentences`).
+        kept = 0 if versions[0][0].hidden is None else len(network.frozen_layers)
+        layers = network.encoder.config.num_hidden_layers - kept
+        sentences = [self.rng.choice(same) for same in zip(*versions, strict=True)]
+        for batch in batches(sentences, config["batch_size"], self.rng):
+            pooled = self.pool(batch)
+            targets = torch.tensor([sentence.label for sentence in batch], device=pooled.device)
+            loss = functional.cross_entropy(
+                network.classify(pooled),
+                targets,
+                weight=weights,
+                label_smoothing=config["label_smoothing"],
+            )
+            if config["contrastive_weight"]:
+                loss = loss + config["contrastive_weight"] * contrastive_loss(pooled, targets)
+            yield loss, len(batch) * layers
+
+    def _score(self, sentences: Sequence[Sentence]) -> dict[str, float]:
+        logits, targets = self.predict(sentences), _classes_of(sentences)
+        loss = functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(targets))
+        return {"accuracy": float((logits.argmax(1) == targets).mean()), "loss": float(loss)}
+
+
+def batches(
+    sentences: Sequence[AnySentence], size: int, rng: random.Random | None = None
+) -> Iterator[list[AnySentence]]:
+    """Yield batches of sentences of about the same length, shuffled if ``rng`` is given."""
+    order = list(range(len(sentences)))
+    if rng is not None:
+        rng.shuffle(order)
+        # Sort by length within windows of some batches: little padding, still random.
+        window = size * 8
+        order = [
+            index
+            for begin in range(0, len(order), window)
+            for index in sorted(
+                order[begin : begin + window], key=lambda index: len(sentences[index].ids)
+            )
+        ]
+    else:
+        order.sort(key=lambda index: len(sentences[index].ids))
+    batches = [order[begin : begin + size] for begin in range(0, len(order), size)]
+    if rng is not None:
+        rng.shuffle(batches)
+    for batch in batches:
+        yield [sentences[index] for index in batch]
+
+
+@contextlib.contextmanager
+def seeded(config: Mapping[str, Any]) -> Iterator[torch.device]:
+    """Give the device to train on, under the configured seed and number of threads."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    threads = torch.get_num_threads()
+    if config["threads"]:
+        torch.set_num_threads(config["threads"])
+    try:
+        # Dropout draws from the global generator; give it back as it was.
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(config["seed"])
+            yield device
+    finally:
+        torch.set_num_threads(threads)
 
 
 def checks(
@@ -182,7 +402,7 @@ def held_out(labels: Sequence[Label], config: Mapping[str, Any]) -> list[int]:
 def _check_examples(labels: Sequence[str]) -> list[str]:
     counts = Counter(labels)
     if len(counts) < 2:
-        raise TrainingError(
+        raise UserError(
             f"The intent classifier needs examples of at least two intents; the training data has "
             f"{len(counts)} ({', '.join(counts) or 'no example at all'}). Add another intent to "
             "data/nlu.yml."
@@ -190,7 +410,7 @@ def _check_examples(labels: Sequence[str]) -> list[str]:
     few = {name: count for name, count in sorted(counts.items()) if count < MINIMUM_EXAMPLES}
     if few:
         listed = ", ".join(f"{name} ({count})" for name, count in few.items())
-        raise TrainingError(
+        raise UserError(
             f"Too few examples: {listed}. The intent classifier needs at least "
             f"{MINIMUM_EXAMPLES} an intent, and learns well from 15. Add examples to data/nlu.yml."
         )
@@ -208,95 +428,6 @@ def _split(classes: Sequence[int], share: float, rng: random.Random) -> tuple[li
         held_out += members[:size]
     kept = set(range(len(classes))) - set(held_out)
     return sorted(kept), sorted(held_out)
-
-
-def _start_from_prototypes(
-    network: Network, tokenizer: SentenceTokenizer, sentences: Sequence[Sentence], size: int
-) -> None:
-    """Point each class vector at the mean of its examples, seen with the pretrained encoder."""
-    network.eval()
-    sums = torch.zeros_like(network.head.weight)
-    with torch.inference_mode():
-        for batch in batches(sentences, size):
-            pooled = functional.normalize(pool(network, tokenizer, batch), dim=-1)
-            targets = torch.tensor([sentence.label for sentence in batch], device=pooled.device)
-            sums.index_add_(0, targets, pooled)
-    with torch.no_grad():
-        network.head.weight.copy_(functional.normalize(sums, dim=-1))
-
-
-def _optimise(
-    network: Network,
-    tokenizer: SentenceTokenizer,
-    originals: list[Sentence],
-    copies: list[list[Sentence]],
-    validation: list[Sentence],
-    config: Mapping[str, Any],
-    rng: random.Random,
-    progress: Progress,
-    title: str,
-) -> dict[str, float]:
-    """Train in place; with a held-out share, end with the weights that did best on it."""
-    from transformers import get_linear_schedule_with_warmup
-
-    head = [item for item in network.head.parameters() if item.requires_grad]
-    encoder = [item for item in network.encoder.parameters() if item.requires_grad]
-    optimiser = torch.optim.AdamW(
-        [
-            {"params": encoder, "lr": config["learning_rate"]},
-            {"params": head, "lr": config["head_learning_rate"]},
-        ],
-        weight_decay=config["weight_decay"],
-    )
-    steps = config["epochs"] * -(-len(originals) // config["batch_size"])
-    schedule = get_linear_schedule_with_warmup(
-        optimiser, int(config["warmup_ratio"] * steps), steps
-    )
-    weights = _class_weights(originals, config, network.head.weight)
-    best: tuple[tuple[float, float], dict[str, torch.Tensor], dict[str, float]] | None = None
-    stale = 0
-    # Those whose output is not kept (see `sentences_of`).
-    kept = 0 if originals[0].hidden is None else len(network.bottom_layers)
-    layers = network.encoder.config.num_hidden_layers - kept
-    for epoch in range(config["epochs"]):
-        progress.stage(f"{title} {epoch + 1} of {config['epochs']}")
-        network.train()
-        # Each epoch sees each sentence once, as written or in one of its altered copies.
-        sentences = [
-            rng.choice([original, *(copy_[index] for copy_ in copies)])
-            for index, original in enumerate(originals)
-        ]
-        for batch in batches(sentences, config["batch_size"], rng):
-            pooled = pool(network, tokenizer, batch)
-            targets = torch.tensor([sentence.label for sentence in batch], device=pooled.device)
-            loss = functional.cross_entropy(
-                network.classify(pooled),
-                targets,
-                weight=weights,
-                label_smoothing=config["label_smoothing"],
-            )
-            if config["contrastive_weight"]:
-                loss = loss + config["contrastive_weight"] * contrastive_loss(pooled, targets)
-            optimiser.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_([*encoder, *head], 1.0)
-            optimiser.step()
-            schedule.step()
-            progress.advance(TRAINING * len(batch) * layers)
-        if validation:
-            figures = _score(network, tokenizer, validation, config["batch_size"])
-            rank = (figures["accuracy"], -figures["loss"])
-            if best is None or rank > best[0]:
-                best, stale = (rank, _trained_state(network), figures), 0
-            else:
-                stale += 1
-        if config["patience"] is not None and stale >= config["patience"]:
-            logger.info(f"No progress on the held-out share for {stale} epochs: training stops.")
-            break
-    if best is None:
-        return {}
-    network.load_state_dict(best[1], strict=False)
-    return best[2]
 
 
 def contrastive_loss(vectors: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
@@ -342,12 +473,33 @@ def _class_weights(
     return weights / (weights * shares.to(like)).sum()
 
 
-def _score(
-    network: Network, tokenizer: SentenceTokenizer, sentences: Sequence[Sentence], size: int
-) -> dict[str, float]:
-    logits, targets = predict(network, tokenizer, sentences, size), _classes_of(sentences)
-    loss = functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(targets))
-    return {"accuracy": float((logits.argmax(1) == targets).mean()), "loss": float(loss)}
+def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
+    """Return the temperature that minimises the log loss of held-out examples.
+
+    Temperature scaling (Guo et al. 2017, arXiv:1706.04599).
+
+    Args:
+        logits: Examples x classes.
+        targets: Class of each example.
+
+    Returns:
+        A number between 0.25 and 8; dividing logits by it calibrates their softmax.
+    """
+    from scipy.optimize import minimize_scalar
+
+    def log_loss(log_temperature: float) -> float:
+        probabilities = softmax(logits / np.exp(log_temperature))
+        right = probabilities[np.arange(len(targets)), targets]
+        # A held-out share without an error would ask for infinite confidence: count one half
+        # of an error, spread over the classes.
+        return float(-np.log(right).sum() - 0.5 * np.log(probabilities).mean())
+
+    best = minimize_scalar(
+        log_loss,
+        bounds=(np.log(_LOWEST_TEMPERATURE), np.log(_HIGHEST_TEMPERATURE)),
+        method="bounded",
+    )
+    return float(np.exp(best.x))
 
 
 def _classes_of(sentences: Sequence[Sentence]) -> np.ndarray:

@@ -45,27 +45,23 @@ class Trained:
     metrics: dict[str, Any]
 
 
-class TrainingError(UserError):
-    """There is no endpoint for these examples; the message says why and what to do."""
-
-
 def use_endpoint(service: Comprehend, name_or_arn: str, intents: Iterable[str]) -> Trained:
     """Check that an endpoint is in service and tells exactly ``intents`` apart.
 
     Raises:
-        TrainingError: There is none, it is not in service, or its intents are others; the
+        UserError: There is none, it is not in service, or its intents are others; the
             message names the difference.
         AwsError: AWS refuses or cannot be reached.
     """
     endpoint = service.endpoint(name_or_arn)
     if endpoint is None:
-        raise TrainingError(
+        raise UserError(
             f"There is no Comprehend endpoint '{name_or_arn}' in the region {service.region}. "
             f"`{COMMAND} comprehend train` trains and starts it; `{COMMAND} comprehend endpoint "
             "start` starts a version that is trained."
         )
     if endpoint.state != READY:
-        raise TrainingError(
+        raise UserError(
             f"The Comprehend endpoint '{endpoint.name}' is not in service: its status is "
             f"{_status(endpoint)}. Wait for it (`{COMMAND} comprehend endpoint status`), or stop "
             "it and start it again."
@@ -73,7 +69,7 @@ def use_endpoint(service: Comprehend, name_or_arn: str, intents: Iterable[str]) 
     matrix = service.confusion_matrix(service.describe_version(endpoint.model_arn))
     difference = label_difference(intents, matrix.labels)
     if difference:
-        raise TrainingError(
+        raise UserError(
             f"The Comprehend endpoint '{endpoint.name}' tells other intents apart than the "
             f"training data: {difference} `{COMMAND} comprehend train` trains a version on these "
             "data."
@@ -99,7 +95,7 @@ def train(
 
     Raises:
         DocumentsError: Comprehend cannot train on the examples.
-        TrainingError: The training or the endpoint failed, or took too long.
+        UserError: The training or the endpoint failed, or took too long.
         AwsError: AWS refuses or cannot be reached.
     """
     documents = to_csv(
@@ -147,7 +143,7 @@ def _train_version(
 
     version = wait(look, show, settings["poll_seconds"], settings["time_limit"], "training")
     if version.state == FAILED:
-        raise TrainingError(
+        raise UserError(
             f"Comprehend did not train the version '{version.name}': {_status(version)}. Mend "
             "that and train again."
         )
@@ -200,7 +196,7 @@ def deploy(
     """Create the endpoint or move it to ``model_arn``, and wait until that version answers.
 
     Raises:
-        TrainingError: The endpoint failed, or took longer than ``time_limit`` seconds.
+        UserError: The endpoint failed, or took longer than ``time_limit`` seconds.
         AwsError: AWS refuses or cannot be reached.
     """
     asked = False
@@ -215,7 +211,7 @@ def deploy(
             if found.state == READY and (found.model_arn, found.units) == (model_arn, units):
                 return found
             if found.state == FAILED and asked:
-                raise TrainingError(
+                raise UserError(
                     f"The Comprehend endpoint '{name}' did not start: {_status(found)}. Mend that "
                     "and try again."
                 )
@@ -241,7 +237,7 @@ def wait(
     """Call ``look`` until it finds something; a passing fault of the network ends nothing.
 
     Raises:
-        TrainingError: It took longer than ``time_limit`` seconds.
+        UserError: It took longer than ``time_limit`` seconds.
     """
     limit = time.monotonic() + time_limit
     while True:
@@ -255,7 +251,7 @@ def wait(
         if found is not None:
             return found
         if time.monotonic() >= limit:
-            raise TrainingError(
+            raise UserError(
                 f"The {what} was not through after {time_limit:g} s. It goes on at AWS: the same "
                 "command again waits for it. 'time_limit' allows more."
             )

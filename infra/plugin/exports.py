@@ -14,6 +14,7 @@ _EXPORTS = {
     "GazetteerEntityExtractor": "components.gazetteer",
     "FairRedisLockStore": "bot.runtime.lock_store",
     "MobileInput": "bot.channels.mobile",
+    "AppendOnlySQLTrackerStore": "bot.runtime.tracker_store",
     "QuickSqlTrackerStore": "bot.runtime.tracker_store",
 }
 

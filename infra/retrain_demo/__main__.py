@@ -162,7 +162,7 @@ def _changed(url: str, before: str) -> str:
 def _start(folder: Path, model: Path, port: int) -> processes.Child:
     endpoints = folder / "endpoints.yml"
     store = {
-        "type": "bot.runtime.tracker_store.QuickSqlTrackerStore",
+        "type": "bot.runtime.tracker_store.AppendOnlySQLTrackerStore",
         "dialect": "sqlite",
         "db": str(folder / "events.db"),
     }

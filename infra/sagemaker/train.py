@@ -78,7 +78,9 @@ def _train(folders: Folders) -> None:
     texts, labels = [text for _, text in examples], [intent for intent, _ in examples]
     work = work_of(configured_encoder(config).path, len(texts), config)
     with Progress(work) as progress:
-        trained = train_and_write(texts, labels, config, folders.model, progress=progress)
+        trained = train_and_write(
+            texts, labels, config, folders.model, progress=progress, resumable=False
+        )
     for name, value in trained.validation.items():
         _metric(f"validation_{name}", value)
     matrix = _measure(folders.model, test, config)

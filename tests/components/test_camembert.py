@@ -29,7 +29,6 @@ from components.camembert import (
 )
 from components.camembert import encoder as encoders
 from components.camembert import offline_encoder as encoder_files
-from components.camembert.calibration import fit_temperature, softmax
 from components.camembert.config import DEFAULTS, RULES
 from components.camembert.onnx_graph import (
     ATTENTION_MASK,
@@ -37,11 +36,10 @@ from components.camembert.onnx_graph import (
     LOGITS,
     build_graph,
     quantise,
-    read_weights,
 )
-from components.camembert.served_model import ServedModel
+from components.camembert.served_model import ServedModel, softmax
 from components.camembert.tokenization import SentenceTokenizer
-from components.camembert.training import contrastive_loss, fine_tune
+from components.camembert.training import contrastive_loss, fine_tune, fit_temperature
 from components.component import DamagedModelError, MissingPackageError, TrainingError
 from tests.support import ROOT
 from tests.support.intent_classifier_contract import (
@@ -324,11 +322,11 @@ def test_a_student_answers_where_it_is_reliable() -> None:
     # Two wrong answers of 400 are allowed, the third is not.
     wrong = confidence < 0.7
     wrong[[10, 20]] = True
-    threshold = distillation.reliable_from(confidence, ~wrong)
+    threshold = distillation.acceptance_threshold(confidence, ~wrong)
     answered = confidence >= threshold
     assert wrong[answered].sum() == 2
     assert answered.sum() == (~wrong).sum() + 2
-    assert distillation.reliable_from(np.array([0.9, 0.8]), np.array([False, True])) > 1
+    assert distillation.acceptance_threshold(np.array([0.9, 0.8]), np.array([False, True])) > 1
 
 
 def test_a_student_of_all_layers_is_refused(config: dict[str, Any], tmp_path: Path) -> None:
@@ -338,10 +336,8 @@ def test_a_student_of_all_layers_is_refused(config: dict[str, Any], tmp_path: Pa
 
 def test_finetuning_teaches_the_student_again(student: TrainedClassifier, tmp_path: Path) -> None:
     resumed = finetuned(student, tmp_path)
-    before, after = (
-        served_model.read_trained(folder_of(item)).student for item in (student, resumed)
-    )
-    assert not np.allclose(before.weights["head.weight"], after.weights["head.weight"])
+    before, after = ((folder_of(item) / "student.onnx").read_bytes() for item in (student, resumed))
+    assert before != after
     assert agreement(student, resumed) >= 0.9
 
 
@@ -354,13 +350,13 @@ def test_a_student_that_is_damaged_is_refused_by_name(
         damaged.load()
 
 
-def test_served_weights_are_put_back_as_they_were(
-    config: dict[str, Any], tiny_encoder: Path
-) -> None:
+def test_what_was_trained_is_put_back_as_it_was(config: dict[str, Any], tiny_encoder: Path) -> None:
     encoder = encoders.find_encoder(str(tiny_encoder), "main", None)
-    trained = fine_tune(TEXTS, LABELS, encoder, {**config, "epochs": 1})
-    restored = network.Network(network.load_encoder(encoder), config, len(trained.labels))
-    network.restore(restored, trained)
+    settings = {**config, "epochs": 1, "freeze_embeddings": True, "freeze_layers": 1}
+    trained = fine_tune(TEXTS, LABELS, encoder, settings)
+    assert not any("embeddings" in name or "layer.0." in name for name in trained.trained)
+    restored = network.Network(network.load_encoder(encoder), settings, len(trained.labels))
+    network.restore(restored, trained.checkpoint)
     weights = network.export(restored, trained.temperature)
     assert weights.keys() == trained.weights.keys()
     for name, expected in trained.weights.items():
@@ -390,7 +386,7 @@ def test_a_faultless_held_out_share_does_not_ask_for_certainty() -> None:
 def test_class_weights_favour_the_rare_class_and_are_1_on_average(kind: str, ratio: float) -> None:
     import torch
 
-    sentences = [network.Sentence([], 0)] * 160 + [network.Sentence([], 1)] * 10
+    sentences = [training.Sentence([], 0)] * 160 + [training.Sentence([], 1)] * 10
     weights = training._class_weights(sentences, {"class_weights": kind}, torch.zeros(1))
     assert weights is not None
     assert float(weights[1] / weights[0]) == pytest.approx(ratio)
@@ -433,7 +429,10 @@ def test_the_graph_computes_what_transformers_computes(
     settings = {**config, "precision": "fp32", "epochs": 1, "calibration": False}
     trained = TrainedClassifier.train(CamembertIntentClassifier, settings, tmp_path)
     model = ServedModel(folder_of(trained))
-    weights = served_model.read_trained(folder_of(trained)).weights
+    weights = {
+        item.name: onnx.numpy_helper.to_array(item)
+        for item in onnx.load(folder_of(trained) / "model.onnx").graph.initializer
+    }
     tokens = model._tokenizer.pad(model._tokenizer.ids(TEXTS))
 
     network = AutoModel.from_pretrained(tiny_encoder, add_pooling_layer=False).eval()
@@ -481,17 +480,6 @@ def test_int8_is_served_and_smaller(
     assert sizes[0] < 0.5 * sizes[1]
 
 
-def test_int8_weights_are_read_back(classifier: TrainedClassifier, tmp_path: Path) -> None:
-    """Rounded once, weights stay what they are; the tiny network fills no block of 128."""
-    trained = served_model.read_trained(folder_of(classifier))
-    graph = build_graph(trained.weights, trained.architecture)
-    onnx.save(quantise(graph), tmp_path / "model.onnx")
-    weights = read_weights(tmp_path / "model.onnx")
-    assert weights.keys() == trained.weights.keys()
-    for name, array in weights.items():
-        assert np.allclose(array, trained.weights[name], atol=1e-6), name
-
-
 def test_an_int8_answer_does_not_depend_on_its_batch(classifier: TrainedClassifier) -> None:
     model = ServedModel(folder_of(classifier))
     alone = np.concatenate([model.logits([text]) for text in TEXTS])
@@ -522,9 +510,37 @@ def test_an_int8_model_that_disagrees_is_not_kept(
     assert "the fp32 model is kept" in caplog.text
 
 
-def test_the_archive_holds_only_what_serving_needs(classifier: TrainedClassifier) -> None:
+def test_the_archive_holds_only_what_serving_and_finetuning_need(
+    classifier: TrainedClassifier,
+) -> None:
     files = {file.name for file in folder_of(classifier).iterdir()}
-    assert files == {"model.onnx", "tokenizer.json", "metadata.json"}
+    assert files == {*CamembertIntentClassifier.FILES, "checkpoint.safetensors"}
+
+
+def test_serving_does_without_what_finetuning_needs(copied: TrainedClassifier) -> None:
+    checkpoint = folder_of(copied) / "checkpoint.safetensors"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-1])
+    component = copied.load(finetuning=True)
+    assert classify(component, "qui est Paul")[0].get(INTENT)["name"] == "WHO_IS"
+    with pytest.raises(DamagedModelError, match=r"checkpoint\.safetensors.*checksum"):
+        component.train(training_data(EXAMPLES))
+    checkpoint.unlink()
+    with pytest.raises(DamagedModelError, match=r"checkpoint\.safetensors.*missing"):
+        copied.load(finetuning=True).train(training_data(EXAMPLES))
+
+
+def test_a_model_of_the_release_before_is_served_and_not_finetuned(
+    copied: TrainedClassifier,
+) -> None:
+    path = folder_of(copied) / "metadata.json"
+    content = json.loads(path.read_text())
+    del content["files"]["checkpoint.safetensors"]
+    path.write_text(json.dumps({**content, "format": 3}))
+    (path.parent / "checkpoint.safetensors").unlink()
+    component = copied.load(finetuning=True)
+    assert classify(component, "qui est Paul")[0].get(INTENT)["name"] == "WHO_IS"
+    with pytest.raises(DamagedModelError, match="of a release before this one"):
+        component.train(training_data(EXAMPLES))
 
 
 def test_serving_imports_neither_torch_nor_transformers(classifier: TrainedClassifier) -> None:

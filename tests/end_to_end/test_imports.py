@@ -21,6 +21,7 @@ ON_RASA = {
     "bot.channels.commands",
     "bot.channels.development",
     "bot.channels.idempotency",
+    "bot.channels.lookups",
     "bot.channels.mobile",
     "bot.channels.open_rest",
     "bot.channels.readiness",
@@ -44,7 +45,6 @@ ON_RASA = {
     "components.lexicon",
     "components.scope",
     "components.tokenizer",
-    "components.words",
 }
 IMPORT_ALL = """
 failed = []

@@ -32,7 +32,7 @@ CONFIGS = ["config.yml", "config.comprehend.yml"]
 def project(trained_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what `rasa` reads, with a model and the sample directory, on free ports."""
     folder = tmp_path_factory.mktemp("project")
-    for name in ("actions", "components", "bot", "data", "tests/stories"):
+    for name in ("common", "actions", "components", "bot", "data", "tests/stories"):
         shutil.copytree(
             ROOT / name, folder / name, ignore=shutil.ignore_patterns("node_modules", "*.db*")
         )

@@ -46,7 +46,7 @@ def seconds(text: str) -> float:
 
 
 def python_sources() -> str:
-    files = [file for name in ("bot", "actions") for file in (ROOT / name).rglob("*.py")]
+    files = [file for name in ("common", "bot", "actions") for file in (ROOT / name).rglob("*.py")]
     return "\n".join(file.read_text() for file in files)
 
 

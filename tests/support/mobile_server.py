@@ -41,11 +41,11 @@ class MobileServer:
         from rasa.utils.log_utils import configure_structlog
 
         from bot.channels.mobile import MobileInput
-        from bot.runtime.tracker_store import QuickSqlTrackerStore
+        from bot.runtime.tracker_store import AppendOnlySQLTrackerStore
 
         configure_structlog(logging.WARNING)  # as Rasa's command line does; else it prints all
         self.channel = MobileInput.from_credentials(settings)
-        self.store = QuickSqlTrackerStore(db=str(events))
+        self.store = AppendOnlySQLTrackerStore(db=str(events))
         self.agent = Agent(
             tracker_store=self.store,
             action_endpoint=EndpointConfig(f"http://{HOST}:{actions_port}/webhook"),

@@ -15,13 +15,14 @@ import sqlalchemy
 from rasa.shared.core.domain import Domain
 
 from bot.channels.conversations import (
+    FORMER_TRACKER_STORE,
     TRACKER_STORE,
     NoConversationsError,
     Person,
     events,
     open_conversations,
 )
-from bot.runtime.tracker_store import QuickSqlTrackerStore
+from bot.runtime.tracker_store import AppendOnlySQLTrackerStore
 from common.errors import UserError
 from tests.support.tracker_store import Store
 
@@ -78,7 +79,7 @@ def test_indexes_make_a_turn_cost_the_same_in_a_long_conversation(store: Store) 
 
     assert store.ours.answered("me", "key-0031")["question"]["text"] == "question"
     url = store.rasa.engine.url.render_as_string(False)
-    ours = QuickSqlTrackerStore(domain=Domain.empty(), host=url)
+    ours = AppendOnlySQLTrackerStore(domain=Domain.empty(), host=url)
     ours.engine = store.ours.engine
     assert len(asyncio.run(ours.retrieve("me")).events) > 2000
     keys, of_turn, session = plans
@@ -243,7 +244,7 @@ def test_nothing_is_left_in_the_files(tmp_path: Path, mode: str) -> None:
 # --- configuration -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["SQL", TRACKER_STORE])
+@pytest.mark.parametrize("kind", ["SQL", TRACKER_STORE, FORMER_TRACKER_STORE])
 def test_the_store_of_endpoints_yml(tmp_path: Path, kind: str) -> None:
     store = Store(f"sqlite:///{tmp_path / 'events.db'}")
     store.say("me", "bonjour", {"text": "Bonjour !"})

@@ -14,7 +14,7 @@ from rasa.utils.endpoints import EndpointConfig
 
 from bot.processes import free_port
 from bot.runtime import event_broker
-from bot.runtime.event_broker import OptionalRabbitMQ
+from bot.runtime.event_broker import OrderedPikaEventBroker
 from infra.cluster import engines
 from tests.support.engine_server import EngineServer
 
@@ -63,8 +63,8 @@ def running(server: EngineServer) -> EngineServer:
 
 
 @asynccontextmanager
-async def connected(address: str) -> AsyncIterator[OptionalRabbitMQ]:
-    broker = await OptionalRabbitMQ.from_endpoint_config(EndpointConfig(address))
+async def connected(address: str) -> AsyncIterator[OrderedPikaEventBroker]:
+    broker = await OrderedPikaEventBroker.from_endpoint_config(EndpointConfig(address))
     assert broker is not None
     yield broker
     await broker.close()
@@ -133,4 +133,4 @@ def test_a_bot_starts_without_its_broker_and_logs_neither_words_nor_password(
 
 
 def test_without_an_address_there_is_no_broker() -> None:
-    assert asyncio.run(OptionalRabbitMQ.from_endpoint_config(EndpointConfig(""))) is None
+    assert asyncio.run(OrderedPikaEventBroker.from_endpoint_config(EndpointConfig(""))) is None

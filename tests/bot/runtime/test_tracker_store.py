@@ -25,7 +25,7 @@ from rasa.shared.core.events import (
 )
 from rasa.utils.endpoints import EndpointConfig
 
-from bot.runtime.tracker_store import SESSION_TURNS, QuickSqlTrackerStore
+from bot.runtime.tracker_store import SESSION_TURNS, AppendOnlySQLTrackerStore
 from tests.support.postgres import PostgresServer
 
 DOMAIN = Domain.from_dict(
@@ -85,8 +85,8 @@ def rows(store: SQLTrackerStore) -> list[tuple[Any, ...]]:
 
 
 @pytest.fixture
-def store(directory_url: str) -> QuickSqlTrackerStore:
-    return QuickSqlTrackerStore(domain=DOMAIN, host=directory_url, event_broker=Broker())
+def store(directory_url: str) -> AppendOnlySQLTrackerStore:
+    return AppendOnlySQLTrackerStore(domain=DOMAIN, host=directory_url, event_broker=Broker())
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> SQLTrackerStore:
 
 
 def test_it_stores_and_publishes_what_rasa_does(
-    store: QuickSqlTrackerStore, theirs: SQLTrackerStore
+    store: AppendOnlySQLTrackerStore, theirs: SQLTrackerStore
 ) -> None:
     for one in (store, theirs):
         asyncio.run(converse(one, "me", turns=5, restart=3))
@@ -107,7 +107,7 @@ def test_it_stores_and_publishes_what_rasa_does(
     assert len(store.event_broker.published) == len(rows(store))
 
 
-def test_it_reads_what_rasa_does(store: QuickSqlTrackerStore) -> None:
+def test_it_reads_what_rasa_does(store: AppendOnlySQLTrackerStore) -> None:
     asyncio.run(converse(store, "me", turns=5, restart=3))
     rasa = SQLTrackerStore(domain=DOMAIN, host=store.engine.url.render_as_string(False))
     for read in ("retrieve", "retrieve_full_tracker"):
@@ -123,7 +123,7 @@ def test_it_reads_what_rasa_does(store: QuickSqlTrackerStore) -> None:
     assert len(rows(store)) == 9 * 5 + 2 * 2 + 2 * 2
 
 
-def test_a_conversation_that_has_only_begun_is_not_stored(store: QuickSqlTrackerStore) -> None:
+def test_a_conversation_that_has_only_begun_is_not_stored(store: AppendOnlySQLTrackerStore) -> None:
     for one in (store, FailSafeTrackerStore(store)):
         tracker = asyncio.run(one.get_or_create_tracker("me", append_action_listen=False))
         assert not tracker.events
@@ -133,7 +133,7 @@ def test_a_conversation_that_has_only_begun_is_not_stored(store: QuickSqlTracker
 
 
 @pytest.mark.parametrize("how", ["read", "read in full", "copied"])
-def test_each_event_is_stored_once(store: QuickSqlTrackerStore, how: str) -> None:
+def test_each_event_is_stored_once(store: AppendOnlySQLTrackerStore, how: str) -> None:
     asyncio.run(converse(store, "me", turns=1, restart=0))
     read = store.retrieve_full_tracker if how == "read in full" else store.retrieve
     tracker = asyncio.run(read("me"))
@@ -152,7 +152,9 @@ def test_each_event_is_stored_once(store: QuickSqlTrackerStore, how: str) -> Non
 # --- long conversations -----------------------------------------------------------------------
 
 
-def test_a_long_conversation_is_loaded_from_its_last_turns(store: QuickSqlTrackerStore) -> None:
+def test_a_long_conversation_is_loaded_from_its_last_turns(
+    store: AppendOnlySQLTrackerStore,
+) -> None:
     """With all slots, as in a session that has no end; and what is stored is all of it."""
     loaded = []
     for number in range(4 * SESSION_TURNS):
@@ -184,7 +186,7 @@ def test_a_long_conversation_is_loaded_from_its_last_turns(store: QuickSqlTracke
 
 @pytest.mark.parametrize("open_end", ["loop", "no listening", "pause"])
 def test_no_session_ends_in_the_middle_of_something(
-    store: QuickSqlTrackerStore, open_end: str
+    store: AppendOnlySQLTrackerStore, open_end: str
 ) -> None:
     event = {
         "loop": ActiveLoop("action_answer"),
@@ -201,7 +203,7 @@ def test_no_session_ends_in_the_middle_of_something(
     assert "session_started" not in [row[1] for row in rows(store)]
 
 
-def test_a_clock_that_goes_back_hides_no_turn(store: QuickSqlTrackerStore) -> None:
+def test_a_clock_that_goes_back_hides_no_turn(store: AppendOnlySQLTrackerStore) -> None:
     asyncio.run(converse(store, "me", turns=2, restart=1))
     tracker = asyncio.run(store.retrieve("me"))
     for event in turn(7, -7200.0):
@@ -218,7 +220,7 @@ def test_a_clock_that_goes_back_hides_no_turn(store: QuickSqlTrackerStore) -> No
     assert tracker.get_slot("person") == "Zoé 8"
 
 
-def test_what_is_deleted_during_a_turn_stays_deleted(store: QuickSqlTrackerStore) -> None:
+def test_what_is_deleted_during_a_turn_stays_deleted(store: AppendOnlySQLTrackerStore) -> None:
     asyncio.run(converse(store, "me", turns=3, restart=0))
     tracker = asyncio.run(store.retrieve("me"))
     with store.engine.begin() as connection:
@@ -228,7 +230,7 @@ def test_what_is_deleted_during_a_turn_stays_deleted(store: QuickSqlTrackerStore
     assert [row[1] for row in rows(store)] == ["restart"]
 
 
-def test_many_at_once(store: QuickSqlTrackerStore) -> None:
+def test_many_at_once(store: AppendOnlySQLTrackerStore) -> None:
     async def all_of_them() -> None:
         await asyncio.gather(*(converse(store, f"user {n}", 4, 2) for n in range(25)))
 
@@ -240,7 +242,7 @@ def test_many_at_once(store: QuickSqlTrackerStore) -> None:
         assert seen == [f"Qui est « {number} » ?" for number in range(4)]
 
 
-def test_a_failing_database_is_heard_of(store: QuickSqlTrackerStore) -> None:
+def test_a_failing_database_is_heard_of(store: AppendOnlySQLTrackerStore) -> None:
     with store.engine.begin() as connection:
         connection.execute(sqlalchemy.text("ALTER TABLE events RENAME TO elsewhere"))
     with pytest.raises(sqlalchemy.exc.SQLAlchemyError):
@@ -252,7 +254,7 @@ def test_a_failing_database_is_heard_of(store: QuickSqlTrackerStore) -> None:
 
 
 def test_sqlite_logs_ahead(tmp_path: Path) -> None:
-    store = QuickSqlTrackerStore(domain=DOMAIN, db=str(tmp_path / "events.db"))
+    store = AppendOnlySQLTrackerStore(domain=DOMAIN, db=str(tmp_path / "events.db"))
     asyncio.run(converse(store, "me", turns=1, restart=0))
     with store.engine.connect() as connection:
         settings = [
@@ -269,7 +271,7 @@ def test_connections_that_a_restart_cut_are_replaced(
     own_postgresql_server: PostgresServer,
 ) -> None:
     url = own_postgresql_server.create_database()
-    store = QuickSqlTrackerStore(domain=DOMAIN, host=url)
+    store = AppendOnlySQLTrackerStore(domain=DOMAIN, host=url)
     asyncio.run(converse(store, "me", turns=2, restart=0))
     own_postgresql_server.stop()
     with pytest.raises(sqlalchemy.exc.SQLAlchemyError):
@@ -281,6 +283,6 @@ def test_connections_that_a_restart_cut_are_replaced(
 
 def test_endpoints_name_it(directory_url: str) -> None:
     endpoint = EndpointConfig(
-        url=directory_url, type="bot.runtime.tracker_store.QuickSqlTrackerStore"
+        url=directory_url, type="bot.runtime.tracker_store.AppendOnlySQLTrackerStore"
     )
-    assert type(TrackerStore.create(endpoint, DOMAIN)) is QuickSqlTrackerStore
+    assert type(TrackerStore.create(endpoint, DOMAIN)) is AppendOnlySQLTrackerStore
