@@ -155,7 +155,7 @@ lock: setup ## Lock what pyproject.toml has new; all else stays (docs/supply-cha
 
 .PHONY: clean
 clean: ## Remove models, results and caches (keeps .venv, encoders and the directory)
-	rm -rf .venv-fuzz .venv-audit models/*.tar.gz models/*.json .rasa results build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv-fuzz .venv-audit .venv-iam models/*.tar.gz models/*.json .rasa results build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # --- set-up: one stamp a step, so that a step runs again when what it is made from changes ---
 

@@ -1,5 +1,6 @@
 """``make pipeline-demo``: a dataset put into S3 ends in a live endpoint, both ways, on one machine.
 
+Then, the first way: a better dataset goes live, a bad one is rejected, and somebody rolls back.
 Terraform, the Lambda functions, the state machine and the container are those of the real pipeline;
 AWS is the local one of ``localaws``. Ends within five minutes on two processors.
 """
@@ -7,6 +8,7 @@ AWS is the local one of ``localaws``. Ends within five minutes on two processors
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import contextlib
 import dataclasses
 import datetime
@@ -18,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +61,11 @@ SOLUTIONS = {"comprehend": "Amazon Comprehend", "sagemaker": "CamemBERT on Amazo
 # Seconds for both retrainings; many times what they take, for machines that have more to do.
 PATIENCE = 1800.0
 LOG = ROOT / "results" / "pipeline-demo.log"
+# Without a terminal something is said at least this often.
+SILENCE_SECONDS = 15.0
 
 Tell = Callable[[str], None]
+DONE = object()
 
 
 class Stages:
@@ -111,21 +116,34 @@ class Row:
 
     def __init__(self, stages: Stages, progress: Progress, title: str) -> None:
         self._stages, self._progress, self._title = stages, progress, title
-        self._begin = time.monotonic()
+        self._begin = self._told = time.monotonic()
         self._detail = ""
         self._task = progress.add_task(title, total=None, detail="")
 
     def tell(self, detail: str) -> None:
-        """Show ``detail`` beside the title; without a terminal on a line of its own, if new."""
+        """Show ``detail`` beside the title.
+
+        Without a terminal it has a line of its own, if it is new or nothing was said for long.
+        """
         self._progress.update(self._task, detail=escape(detail))
-        if not self._stages.console.is_terminal and detail != self._detail:
-            self._stages.console.print(f"  {self._title}: {escape(detail)}")
+        now = time.monotonic()
+        is_due = detail != self._detail or now - self._told >= SILENCE_SECONDS
+        if is_due and not self._stages.console.is_terminal:
+            seconds = f" [dim]{now - self._begin:.0f} s[/]"
+            self._stages.console.print(f"  {self._title}: {escape(detail)}{seconds}")
+            self._told = now
         self._detail = detail
 
-    def done(self) -> None:
-        """End the stage."""
-        self._progress.update(self._task, visible=False)
-        self._stages.done(self._title, time.monotonic() - self._begin)
+    @property
+    def said(self) -> str:
+        """The last that was said."""
+        return f"{self._title}: {self._detail}"
+
+    def done(self, part: str = "") -> None:
+        """End the stage, or a further part of it that began when the last one ended."""
+        now = time.monotonic()
+        self._stages.done(f"{self._title}, {part}" if part else self._title, now - self._begin)
+        self._begin = now
 
 
 def sample(dataset: Dataset, size: int = EXAMPLES, seed: int = 0) -> Dataset:
@@ -139,6 +157,17 @@ def sample(dataset: Dataset, size: int = EXAMPLES, seed: int = 0) -> Dataset:
         if wanted[example.intent] > 0:
             wanted[example.intent] -= 1
             chosen.append(example)
+    return Dataset(chosen, language=dataset.language)
+
+
+def confused(dataset: Dataset, seed: int = 0) -> Dataset:
+    """Return the examples with each other's intents, as somebody who sorted one column alone."""
+    intents = [example.intent for example in dataset.examples]
+    random.Random(seed).shuffle(intents)
+    chosen = [
+        dataclasses.replace(example, intent=intent)
+        for example, intent in zip(dataset.examples, intents, strict=True)
+    ]
     return Dataset(chosen, language=dataset.language)
 
 
@@ -164,66 +193,111 @@ def build_archive(folder: Path) -> Path:
 
 
 @dataclasses.dataclass(frozen=True)
-class Retraining:
-    """A dataset on its way to an endpoint.
+class Story:
+    """What happens to one solution.
 
     Attributes:
-        registry: Where its run is logged.
-        run_id: Its run.
+        aws: The local AWS.
+        outputs: Terraform's, of the solution.
         row: Its row in the display.
+        console: Where what came of it is shown.
     """
 
-    registry: Registry
-    run_id: str
+    aws: LocalAWS
+    outputs: dict[str, Any]
     row: Row
+    console: Console
 
-    @classmethod
-    def begin(cls, aws: LocalAWS, outputs: dict[str, Any], row: Row) -> Retraining:
-        """Put the held-out set, and then the dataset; the rest happens by itself."""
-        s3, bucket, key = aws.client("s3"), outputs["dataset_bucket"], "datasets/questions.json"
-        measured_on = as_json(heldout(datasets.read(ROOT / "tests" / "data" / "heldout.yml")))
-        s3.put_object(Bucket=bucket, Key="heldout/heldout.json", Body=measured_on)
-        content = as_json(sample(datasets.read(ROOT / "data" / "dataset.json")))
-        version = s3.put_object(Bucket=bucket, Key=key, Body=content)["VersionId"]
-        row.tell("waiting for S3 to start the Lambda function")
-        return cls(Registry(outputs["artifact_bucket"]), run_id(bucket, key, version), row)
+    def tell(self, *, whole: bool) -> Iterator[None]:
+        """Go on as far as AWS has come, each time that the next item is asked for.
 
-    def progress(self) -> str:
-        """Say how far it is, in a sentence."""
-        run = self.registry.find(self.run_id)
-        if run is None:
-            return f"The Lambda function has not begun with {self.run_id}."
-        return f"{self.run_id} is {run.status.value}."
-
-    def look(self, console: Console) -> bool:
-        """Show how far it is; return whether its endpoint has answered a question.
+        Args:
+            whole: Whether a second dataset, a bad one and a rollback follow the first.
 
         Raises:
-            UserError: It ended otherwise; the message says why.
+            UserError: Something ended otherwise; the message says why.
         """
-        run = self.registry.find(self.run_id)
-        if run is None:
-            return False
-        self.row.tell(run.status.value)
-        if not run.status.final:
-            return False
-        if run.status is not Status.DEPLOYED:
-            raise UserError(f"The retraining ended as {run.status.value}: {run.reason}")
-        backend = backends.create(Settings.from_json(run.settings), self.registry)
+        delivered = datasets.read(ROOT / "data" / "dataset.json")
+        measured_on = heldout(datasets.read(ROOT / "tests" / "data" / "heldout.yml"))
+        self._put("heldout/heldout.json", measured_on)
+        first = self._put("datasets/questions.json", sample(delivered))
+        run = yield from self._end_of(first, Status.DEPLOYED)
+        backend = backends.create(Settings.from_json(run.settings), self._registry)
         (answer,) = backend.classify([QUESTION])
         self.row.done()
-        console.print("  [dim]" + ", ".join(f"{name} {s:.0f} s" for name, s in _durations(run)))
-        console.print(
+        self._show(run)
+        self.console.print(f"  « {QUESTION} » → [bold]{answer}[/]")
+        if not whole:
+            return
+        more = sample(delivered, EXAMPLES + 100)
+        newer = self._put("datasets/more.json", more)
+        bad = self._put("datasets/mixed-up.json", confused(more))
+        self._show((yield from self._end_of(newer, Status.DEPLOYED)))
+        self._show((yield from self._end_of(bad, Status.REJECTED)))
+        yield from self._roll_back()
+        if (live := self._registry.pointer().live) != first:
+            raise UserError(f"After the rollback {live} is live, and not {first}.")
+        self.row.done("second dataset, bad dataset, rollback")
+
+    @property
+    def _registry(self) -> Registry:
+        return Registry(self.outputs["artifact_bucket"])
+
+    def _put(self, key: str, content: Dataset) -> str:
+        """Put a dataset, the rest happens by itself; return the run that comes of it."""
+        bucket = self.outputs["dataset_bucket"]
+        answer = self.aws.client("s3").put_object(Bucket=bucket, Key=key, Body=as_json(content))
+        return run_id(bucket, key, answer["VersionId"])
+
+    def _end_of(self, identity: str, expected: Status) -> Generator[None, None, Run]:
+        while (run := self._registry.find(identity)) is None or not run.status.final:
+            key = run.dataset["key"] if run else "waiting for S3 to start the Lambda function"
+            self.row.tell(f"{key} {run.status.value}" if run else key)
+            yield
+        if run.status is not expected:
+            raise UserError(f"{identity} ended as {run.status.value}: {run.reason}")
+        return run
+
+    def _show(self, run: Run) -> None:
+        """Show what came of a run: how long it took, its figures, its endpoint, the notice."""
+        line = ", ".join(f"{name} {s:.0f} s" for name, s in _durations(run))
+        self.console.print(f"  [bold]{run.dataset['key']}[/]: {run.status.value} [dim]{line}")
+        self.console.print(
             f"  macro-F1 {run.metrics['macro_f1']:.3f} on {run.metrics['test_examples']} held-out "
-            f"texts; « {QUESTION} » → [bold]{answer}[/]"
+            "texts. The notice:"
         )
-        console.print(f"  [dim]It is served by the endpoint {run.endpoint['arn']}. The notice:")
         settings = Settings.from_json(run.settings)
-        words = notifications.message(settings, run, self.registry.bucket)
-        console.print(f"  [dim]| {notifications.subject(settings, run)}")
-        for line in words.splitlines():
-            console.print(f"  [dim]| {escape(line)}")
-        return True
+        words = notifications.message(settings, run, self._registry.bucket)
+        for line in (notifications.subject(settings, run), *words.splitlines()):
+            self.console.print(f"  [dim]| {escape(line)}")
+
+    def _roll_back(self) -> Iterator[None]:
+        command = ("rollback", "--yes", "--every", "0.5")
+        self.console.print(f"  [bold]$ bot pipeline {' '.join(command)}[/]")
+        said = concurrent.futures.ThreadPoolExecutor(1).submit(_bot, self.outputs, *command)
+        while not said.done():
+            self.row.tell("rollback")
+            yield
+        for line in said.result().splitlines():
+            self.console.print(f"  [dim]| {escape(line)}")
+
+
+def _bot(outputs: dict[str, Any], *command: str) -> str:
+    """Run a command of ``bot pipeline``; return what it writes.
+
+    Raises:
+        UserError: It fails.
+    """
+    done = subprocess.run(
+        [Path(sys.executable).with_name("bot"), "pipeline", *command],
+        env={**os.environ, "ARTIFACT_BUCKET": outputs["artifact_bucket"]},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if done.returncode:
+        raise UserError(f"`bot pipeline {' '.join(command)}` failed: {done.stdout}")
+    return done.stdout
 
 
 def retrain(stages: Stages, aws: LocalAWS, outputs: dict[str, dict[str, Any]]) -> None:
@@ -240,14 +314,14 @@ def retrain(stages: Stages, aws: LocalAWS, outputs: dict[str, dict[str, Any]]) -
     titles = [f"{SOLUTIONS[solution]}: dataset → endpoint" for solution in outputs]
     with stages.stages(*titles) as rows:
         pending = [
-            Retraining.begin(aws, given, row)
+            Story(aws, given, row, stages.console).tell(whole=row is rows[0])
             for given, row in zip(outputs.values(), rows, strict=True)
         ]
         deadline = time.monotonic() + PATIENCE
-        while pending := [one for one in pending if not one.look(stages.console)]:
+        while pending := [story for story in pending if next(story, DONE) is not DONE]:
             if time.monotonic() > deadline:
-                waiting = " ".join(one.progress() for one in pending)
-                raise UserError(f"It has not ended after {PATIENCE:.0f} s. {waiting}")
+                said = "; ".join(row.said for row in rows)
+                raise UserError(f"It has not ended after {PATIENCE:.0f} s. {said}")
             time.sleep(0.2)
 
 
@@ -258,15 +332,24 @@ def _durations(run: Run) -> Iterator[tuple[str, float]]:
         yield event["event"], (end - begin).total_seconds()
 
 
+def _live(outputs: dict[str, Any]) -> str:
+    """Say what is live at the end, and where its record is."""
+    registry = Registry(outputs["artifact_bucket"])
+    run = registry.run(registry.pointer().live)
+    return (
+        f"Live was {run.run_id} ({run.dataset['key']}, macro-F1 {run.metrics['macro_f1']:.3f}) at "
+        f"{run.endpoint['arn']}"
+    )
+
+
 def _count(tell: Tell, ending: str) -> Tell:
     """Return what counts the lines of Terraform's that say a resource is done."""
     done = 0
 
     def count(line: str) -> None:
         nonlocal done
-        if ending in line:
-            done += 1
-            tell(f"{done} resources")
+        done += ending in line
+        tell(f"{done - done % 10} resources")
 
     return count
 
@@ -294,6 +377,7 @@ def demonstrate(solutions: list[str], console: Console) -> None:
             "enable_sagemaker": "sagemaker" in solutions,
             "sagemaker": {"hyperparameters": HYPERPARAMETERS},
             "force_destroy": True,
+            "gate": {"max_loss": 0.05},  # the models are small
             "max_retries": 2,
             "s3_use_path_style": True,
         }
@@ -302,9 +386,16 @@ def demonstrate(solutions: list[str], console: Console) -> None:
             terraform.apply(_count(tell, "Creation complete"))
         outputs = terraform.outputs()
         retrain(stages, aws, {solution: outputs[solution] for solution in solutions})
+        live = [_live(outputs[solution]) for solution in solutions]
+        with stages.stage("Endpoints and models: bot pipeline teardown") as tell:
+            for solution in solutions:
+                tell(SOLUTIONS[solution])
+                _bot(outputs[solution], "teardown", "--yes", "--every", "0.5")
         with stages.stage("Terraform: destroy") as tell:
             terraform.destroy(_count(tell, "Destruction complete"))
     console.print(stages.table())
+    for line in live:
+        console.print(line)
     console.print(
         "Next: docs/aws.md does the same by hand (`bot pipeline watch`, `history`, `rollback`); "
         "`make retrain-demo` shows a takeover and a rollback without any cloud."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import io
+import itertools
 import json
 import logging
 import time
@@ -53,6 +54,7 @@ class Gateway:
         self._faults = faults
         self._crash = crash
         self._reset = reset
+        self._counted = itertools.count(1)
         self._calls: collections.deque[dict[str, Any]] = collections.deque(maxlen=_CALLS_KEPT)
 
     def __call__(
@@ -74,6 +76,9 @@ class Gateway:
         if fault and fault.delay_seconds:
             self._faults.hold(fault.delay_seconds)
         if fault is None or not (fault.code or fault.crash_caller):
+            every = int(self._settings.throttle_every)
+            if every and next(self._counted) % every == 0:
+                return protocol.error_response(call, _too_often(call))
             return self._perform(call)
         if fault.when == "after":
             response = self._perform(call)
@@ -160,6 +165,12 @@ class Gateway:
 
     def _shown_settings(self) -> dict[str, float]:
         return {field.name: getattr(self._settings, field.name) for field in numeric_fields()}
+
+
+def _too_often(call: Call) -> AwsError:
+    if call.service == "s3":
+        return AwsError("SlowDown", "Please reduce your request rate.", 503)
+    return AwsError("ThrottlingException", "Rate exceeded")
 
 
 def _with_body(environ: dict[str, Any]) -> Request:

@@ -25,7 +25,11 @@ from werkzeug.wrappers import Request, Response
 
 ACCOUNT = "123456789012"  # moto's
 TO_MOTO = object()  # what an operation returns that leaves the rest to moto
-_SIGNING_NAMES = {"states": "stepfunctions", "monitoring": "cloudwatch"}
+_SIGNING_NAMES = {
+    "states": "stepfunctions",
+    "monitoring": "cloudwatch",
+    "servicequotas": "service-quotas",
+}
 _CREDENTIAL = re.compile(r"Credential=([^/]*)/\d+/([^/]+)/([^/]+)/aws4_request")
 
 

@@ -23,6 +23,7 @@ from localaws.sagemaker.containers import Host
 from localaws.sagemaker.hosting import Endpoint, Hosting, Runtime
 from localaws.sagemaker.resources import Resources
 from localaws.sagemaker.training import TrainingJob, TrainingJobs
+from localaws.service_quotas import ServiceQuotas
 from localaws.settings import Settings
 from localaws.stepfunctions import StepFunctions
 
@@ -88,6 +89,7 @@ class Server:
                 ("sagemaker", TrainingJobs(*sagemaker)),
                 ("sagemaker", Hosting(*sagemaker)),
                 ("sagemaker-runtime", Runtime(self._sagemaker)),
+                ("service-quotas", ServiceQuotas(self._sagemaker, settings)),
                 ("stepfunctions", StepFunctions(settings)),
             ],
             settings,

@@ -36,6 +36,7 @@ class Settings:
     sagemaker_deletion_seconds: float = _setting(30, "an endpoint is Deleting")
     sagemaker_training_instances: float = _setting(0, "instances of all trainings; 0: no end")
     sagemaker_endpoint_instances: float = _setting(0, "instances of all endpoints; 0: no end")
+    throttle_every: int = _setting(0, "each so many-th request is refused for its rate; 0: none")
     sagemaker_health_patience: float = _setting(
         240, "local seconds that a container has to answer its first ping"
     )

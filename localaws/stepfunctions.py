@@ -16,6 +16,9 @@ from localaws.background import TICK
 from localaws.protocol import ACCOUNT, TO_MOTO, AwsError, Call, operation, page
 from localaws.settings import Settings
 
+_REDRIVE = "localaws: redrive"  # the state before the one that failed
+_DATES = ("startDate", "stopDate")
+
 
 class StepFunctions:
     """What moto lacks; the rest is moto's."""
@@ -61,6 +64,52 @@ class StepFunctions:
         items, token = page(versions, call)
         return {"stateMachineVersions": items, **({"nextToken": token} if token else {})}
 
+    @operation
+    def redrive_execution(self, call: Call) -> dict[str, Any]:
+        """Go on with the state that failed, with the input that it had, as the same execution.
+
+        Its history begins anew, with a Pass state that hands this input over.
+        """
+        call.validate()
+        execution = _execution(call)
+        if execution.status not in ("ABORTED", "FAILED", "TIMED_OUT"):
+            raise AwsError(
+                "ExecutionNotRedrivable",
+                f"Execution is not redrivable: it is {execution.status}, and must be FAILED, "
+                "TIMED_OUT or ABORTED",
+            )
+        machine = json.loads(execution.state_machine.definition)
+        name, given = [
+            (entered["name"], json.loads(entered["input"]))
+            for event in execution.to_history_output()["events"]
+            if (entered := event.get("stateEnteredEventDetails"))
+            and entered["name"] in machine["States"]
+        ][-1]
+        if name != _REDRIVE:
+            machine["StartAt"] = _REDRIVE
+            machine["States"][_REDRIVE] = {"Type": "Pass", "Result": given, "Next": name}
+        execution.state_machine = copy.copy(execution.state_machine)
+        execution.state_machine.definition = json.dumps(machine)
+        execution.exec_worker = execution.error = execution.cause = execution.stop_date = None
+        execution.redrives = getattr(execution, "redrives", 0) + 1
+        execution.redriven = time.time()
+        execution.start()
+        return {"redriveDate": execution.redriven}
+
+    @operation
+    def describe_execution(self, call: Call) -> object:
+        execution = _execution(call)
+        if not hasattr(execution, "redriven"):
+            return TO_MOTO
+        described = execution.to_describe_output()
+        return {
+            **{key: value for key, value in described.items() if value is not None},
+            **{key: described[key].timestamp() for key in _DATES if described.get(key)},
+            "status": execution.status,
+            "redriveCount": execution.redrives,
+            "redriveDate": execution.redriven,
+        }
+
     def _checked(self, call: Call) -> object:
         """Refuse a definition that moto takes and AWS does not."""
         for diagnostic in _diagnostics(self._parse, call.params.get("definition") or "{}"):
@@ -79,6 +128,22 @@ class StepFunctions:
 
         _mend_interpreter(self._settings)
         return AmazonStateLanguageParser.parse
+
+
+def _execution(call: Call) -> Any:
+    """Return the execution that a call names.
+
+    Raises:
+        AwsError: There is none.
+    """
+    from moto.stepfunctions.parser.models import stepfunctions_parser_backends
+
+    arn = call.params["executionArn"]
+    for machine in stepfunctions_parser_backends[ACCOUNT][call.region].state_machines:
+        for execution in machine.executions:
+            if execution.execution_arn == arn:
+                return execution
+    raise AwsError("ExecutionDoesNotExist", f"Execution Does Not Exist: '{arn}'")
 
 
 def _diagnostics(parse: Callable[[str], object], definition: str) -> Iterator[dict[str, str]]:

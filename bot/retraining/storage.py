@@ -27,6 +27,9 @@ def address(place: str, key: str) -> str:
     return f"{place}/{key}" if is_folder(place) else f"s3://{place}/{key}"
 
 
+_TEXTS = (".csv", "/dataset.json")
+
+
 class Storage(Protocol):
     """Objects by key; all raise :class:`~common.aws.AwsError` or ``OSError`` on trouble.
 
@@ -88,12 +91,15 @@ class Bucket:
     def write(self, key: str, content: bytes, version: str | None = ANYWAY) -> bool:
         """Write by one of S3's conditional writes."""
         condition = {"IfMatch": version} if version else {"IfNoneMatch": "*"}
+        # By the tag the bucket knows what people wrote, and for how long to keep it.
+        tags = {"Tagging": "content=texts"} if key.endswith(_TEXTS) else {}
         try:
             with self._errors(f"write '{self.uri(key)}'"):
                 self._s3.put_object(
                     Bucket=self.name,
                     Key=key,
                     Body=content,
+                    **tags,
                     **({} if version == ANYWAY else condition),
                 )
         except AwsError as error:

@@ -39,7 +39,10 @@ DISTRIBUTIONS = (
     *("jsonschema", "attrs", "pyrsistent", "ftfy", "wcwidth"),
     *("botocore", "jmespath", "python-dateutil", "six", "urllib3"),
 )
-SERVICES = ("comprehend", "ecr", "s3", "sagemaker", "sagemaker-runtime", "sns", "stepfunctions")
+SERVICES = (
+    *("comprehend", "ecr", "s3", "sagemaker", "sagemaker-runtime", "service-quotas"),
+    *("sns", "stepfunctions"),
+)
 _DROPPED_SUFFIXES = {".so", ".pyc", ".pyd", ".pyi"}
 _UNNEEDED = {"..", "benchmarks", "tests"}  # "..": scripts, which lie outside the packages
 _KEPT_METADATA = ("METADATA", "LICENSE", "COPYING")

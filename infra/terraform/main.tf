@@ -25,6 +25,7 @@ locals {
     execution_timeout_seconds = var.execution_timeout_seconds
     notification_emails       = var.notification_emails
     log_retention_days        = var.log_retention_days
+    run_texts_days            = var.run_texts_days
     monthly_budget_usd        = var.monthly_budget_usd
     kms_key_arn               = var.kms_key_arn
     key_policy                = data.aws_iam_policy_document.key.json

@@ -281,6 +281,17 @@ variable "log_retention_days" {
   }
 }
 
+variable "run_texts_days" {
+  description = "Days after which the copies of datasets that runs keep are deleted, and for good after another 90; 0: never. Records, figures and models stay."
+  type        = number
+  default     = 0
+
+  validation {
+    condition     = var.run_texts_days == 0 || var.run_texts_days >= 7
+    error_message = "Keep the texts of a run for at least 7 days, in which it may be retried; 0: for ever."
+  }
+}
+
 # --- provider ---
 
 variable "max_retries" {

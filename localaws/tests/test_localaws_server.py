@@ -234,3 +234,42 @@ def test_a_held_request_holds_up_no_other_and_goes_on_when_faults_are_cleared(
         assert not waiting.done()
         aws.clear_faults()
         assert waiting.result()["ResponseMetadata"]["HTTPStatusCode"] == 200
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "code"),
+    [("s3", "list_buckets", "SlowDown"), ("sagemaker", "list_models", "ThrottlingException")],
+)
+def test_each_second_request_may_be_refused_for_its_rate(
+    aws: LocalAWS, service: str, operation: str, code: str
+) -> None:
+    aws.set(throttle_every=2)
+    try:
+        once = aws.client(service, retries={"total_max_attempts": 1})
+        answers = []
+        for _ in range(4):
+            try:
+                getattr(once, operation)()
+                answers.append("")
+            except ClientError as error:
+                answers.append(str(error.response["Error"]["Code"]))
+        assert sorted(answers) == ["", "", code, code]
+        patient = aws.client(service)
+        for _ in range(3):
+            getattr(patient, operation)()
+    finally:
+        aws.set(throttle_every=0)
+
+
+def test_service_quotas_lists_what_is_set(aws: LocalAWS) -> None:
+    client = aws.client("service-quotas")
+    assert client.list_service_quotas(ServiceCode="sagemaker")["Quotas"] == []
+    aws.set(sagemaker_endpoint_instances=2)
+    try:
+        pages = client.get_paginator("list_service_quotas").paginate(
+            ServiceCode="sagemaker", PaginationConfig={"PageSize": 1}
+        )
+        quotas = {one["QuotaName"]: one["Value"] for page in pages for one in page["Quotas"]}
+    finally:
+        aws.set(sagemaker_endpoint_instances=0)
+    assert quotas["ml.m5.large for endpoint usage"] == 2

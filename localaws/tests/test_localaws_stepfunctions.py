@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -282,3 +283,42 @@ def test_versions_are_listed(machines: Machines) -> None:
     assert listed == [f"{arn}:2", f"{arn}:1"]
     with pytest.raises(ClientError, match="StateMachineDoesNotExist"):
         machines.client.list_state_machine_versions(stateMachineArn=arn + "x")
+
+
+def test_a_redrive_goes_on_with_the_state_that_failed(
+    machines: Machines, functions: Functions, tmp_path: Path
+) -> None:
+    functions.create(
+        "import pathlib\n"
+        "def handle(event, context):\n"
+        f"    mended = pathlib.Path({str(tmp_path / 'mended')!r})\n"
+        "    if not mended.exists():\n"
+        "        raise ValueError(event['from'])\n"
+        "    return {**event, 'mended': True}"
+    )
+    states = {
+        "First": {"Type": "Pass", "Result": {"from": "First"}, "Next": "Call"},
+        "Call": lambda_task(Next="Last"),
+        "Last": {"Type": "Pass", "End": True},
+    }
+    failed = machines.run({"StartAt": "First", "States": states}, {"from": "outside"})
+    assert failed["status"] == "FAILED"
+    arn = failed["executionArn"]
+    machines.client.redrive_execution(executionArn=arn)
+    again = machines.ended(arn)
+    assert (again["status"], again["redriveCount"]) == ("FAILED", 1)
+    (tmp_path / "mended").touch()
+    machines.client.redrive_execution(executionArn=arn)
+    ended = machines.ended(arn)
+    assert (ended["status"], ended["redriveCount"]) == ("SUCCEEDED", 2)
+    assert json.loads(ended["input"]) == {"from": "outside"}
+    assert json.loads(ended["output"]) == {"from": "First", "mended": True}
+    events = machines.client.get_execution_history(executionArn=arn)["events"]
+    details = [one["stateEnteredEventDetails"] for one in events if "Entered" in one["type"]]
+    entered = [one["name"] for one in details]
+    assert entered[-2:] == ["Call", "Last"]
+    assert "First" not in entered
+    with pytest.raises(ClientError, match="ExecutionNotRedrivable"):
+        machines.client.redrive_execution(executionArn=arn)
+    with pytest.raises(ClientError, match="ExecutionDoesNotExist"):
+        machines.client.redrive_execution(executionArn=f"{arn}-other")

@@ -10,7 +10,8 @@ from rich.console import Console
 
 from bot import dataset as datasets
 from bot.dataset import Dataset
-from infra.demo import EXAMPLES, INTENTS, Stages, as_json, heldout, sample
+from infra import demo
+from infra.demo import EXAMPLES, INTENTS, Stages, as_json, confused, heldout, sample
 from tests.support import ROOT
 
 
@@ -45,16 +46,34 @@ def test_nothing_of_the_sample_is_held_out(delivered: Dataset, measured_on: Data
     assert {one.intent for one in measured_on.examples} == set(INTENTS)
 
 
-def test_without_a_terminal_it_is_not_silent() -> None:
+def said(*details: str) -> list[str]:
+    """Return the lines that a stage has without a terminal."""
     output = io.StringIO()
-    stages = Stages(Console(file=output))
-    with stages.stages("One", "Two") as (one, two):
-        one.tell("TRAINING")
-        one.tell("TRAINING")
-        two.tell("STARTING")
-        one.tell("DEPLOYED")
-    lines = [line.strip() for line in output.getvalue().splitlines() if line.strip()]
-    assert lines == ["One: TRAINING", "Two: STARTING", "One: DEPLOYED"]
+    with Stages(Console(file=output)).stages("One") as (row,):
+        for detail in details:
+            row.tell(detail)
+    lines = (line.strip() for line in output.getvalue().splitlines())
+    return [line.rpartition(" ")[0].rpartition(" ")[0] for line in lines if line]
+
+
+def test_without_a_terminal_it_says_what_is_new() -> None:
+    assert said("TRAINING", "TRAINING", "DEPLOYED") == ["One: TRAINING", "One: DEPLOYED"]
+
+
+def test_without_a_terminal_it_is_never_silent_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "SILENCE_SECONDS", 0.0)
+    assert said("TRAINING", "TRAINING") == ["One: TRAINING", "One: TRAINING"]
+
+
+def test_the_bad_dataset_has_the_same_texts_and_intents_that_do_not_fit(delivered: Dataset) -> None:
+    good = sample(delivered)
+    bad = confused(good)
+    assert [one.text for one in bad.examples] == [one.text for one in good.examples]
+    assert Counter(one.intent for one in bad.examples) == Counter(
+        one.intent for one in good.examples
+    )
+    fitting = sum(a.intent == b.intent for a, b in zip(bad.examples, good.examples, strict=True))
+    assert fitting < len(good.examples) * 0.6
 
 
 def test_both_are_datasets_as_they_are_delivered(delivered: Dataset, measured_on: Dataset) -> None:

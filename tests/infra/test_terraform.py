@@ -103,6 +103,7 @@ IMPOSSIBLE = {
     "lambda_zip=nowhere.zip": "build it with `python infra/lambda/build.py`",
     "sagemaker={serverless_memory_mb=1500}": "in steps of 1024",
     'gate={metric="f1"}': "macro_f1 or accuracy",
+    "run_texts_days=1": "for at least 7 days",
     "poll_seconds=0": "a whole number of seconds, at least 1",
     'notification_emails=["me"]': "e-mail addresses",
 }
@@ -124,6 +125,31 @@ def test_a_region_without_comprehend_is_refused(terraform: Terraform) -> None:
     text = refusal(terraform, "region=eu-west-3")
     assert "not offered in this region" in text
     assert "Frankfurt" in text
+
+
+def test_the_state_can_be_kept_in_a_bucket(aws: LocalAWS, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    shutil.copy(MODULE / "backend.tf.example", root / "backend.tf")
+    (root / "main.tf").write_text('output "there" {\n  value = true\n}\n')
+    s3, bucket = aws.client("s3"), "terraform-state"
+    location = {"LocationConstraint": "eu-west-1"}
+    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration=location)
+    try:
+        remote = Terraform(root, tmp_path / "workspace", aws.environment())
+        remote.run("init", "-backend-config=use_path_style=true")
+        remote.run("apply", "-auto-approve")
+        key = "skills-bot/dev.tfstate"
+        state = json.load(s3.get_object(Bucket=bucket, Key=key)["Body"])
+        assert state["outputs"]["there"]["value"] is True
+        # The lock that a second one would meet.
+        s3.put_object(Bucket=bucket, Key=f"{key}.tflock", Body=b'{"ID": "somebody"}')
+        with pytest.raises(TerraformError, match="Error acquiring the state lock"):
+            remote.run("apply", "-auto-approve", "-lock-timeout=0s")
+    finally:
+        for found in s3.list_objects_v2(Bucket=bucket).get("Contents", []):
+            s3.delete_object(Bucket=bucket, Key=found["Key"])
+        s3.delete_bucket(Bucket=bucket)
 
 
 # --- applied
@@ -230,6 +256,7 @@ WITHOUT_RESOURCE = {
     "logs:ListLogDeliveries",
     "logs:PutResourcePolicy",
     "logs:UpdateLogDelivery",
+    "servicequotas:ListServiceQuotas",
 }
 
 
@@ -349,6 +376,23 @@ def test_a_key_of_ones_own_is_used_for_everything(
     for function in after["aws_lambda_function"]:
         assert function["tracing_config"] == [{"mode": "Active"}]
         assert function["reserved_concurrent_executions"] == 2
+
+
+def test_the_texts_of_runs_are_kept_for_a_time(
+    terraform: Terraform, applied: dict[str, Any]
+) -> None:
+    terraform.run("plan", "-refresh=false", "-out=texts", "-var=run_texts_days=30")
+    plan = json.loads(terraform.run("show", "-json", "texts"))
+    changed = [one for one in plan["resource_changes"] if one["change"]["actions"] == ["update"]]
+    assert sorted(one["address"].split(".")[1] for one in changed) == [
+        f"{solution}_pipeline[0]" for solution in SOLUTIONS
+    ]
+    for one in changed:
+        assert ".module.artifacts." in one["address"]
+        _, rule = one["change"]["after"]["rule"]
+        assert rule["expiration"][0]["days"] == 30
+        (filtered,) = rule["filter"][0]["and"]
+        assert (filtered["prefix"], filtered["tags"]) == ("runs/", {"content": "texts"})
 
 
 def test_an_update_of_the_endpoint_is_watched(aws: LocalAWS, applied: dict[str, Any]) -> None:

@@ -18,6 +18,13 @@ from localaws import LocalAWS
 
 REGION = "eu-west-1"
 TIME_SCALE = 0.00005
+# A new account, on a busy day: AWS refuses some requests for their rate, and there is one instance
+# to train on, and two to serve from, without which no endpoint could be updated.
+STRICT = {
+    "throttle_every": 200,
+    "sagemaker_training_instances": 1,
+    "sagemaker_endpoint_instances": 2,
+}
 # A state machine that goes on until somebody stops it; the tests play its part.
 WAITING = {
     "StartAt": "Wait",

@@ -21,6 +21,7 @@ _RUNS = {"s3:GetObject", "s3:PutObject", "s3:ListBucket"}
 _INTAKE = {
     *_RUNS,
     "s3:GetObjectVersion",
+    "s3:PutObjectTagging",
     "iam:PassRole",
     "sns:Publish",
     "states:StartExecution",
@@ -84,6 +85,8 @@ ALLOWED: dict[str, dict[str, set[str]]] = {
             "sagemaker:DescribeEndpoint",
             "sagemaker:CreateEndpoint",
             "cloudwatch:DescribeAlarms",
+            "servicequotas:ListServiceQuotas",
+            "sagemaker:DescribeEndpointConfig",
             "sagemaker:UpdateEndpoint",
             "sagemaker:DeleteEndpoint",
             "sagemaker:DeleteEndpointConfig",
@@ -98,7 +101,11 @@ OF_LAMBDA = {"logs:CreateLogStream", "logs:PutLogEvents"}
 OF_FAILED_EVENTS = {"sqs:SendMessage"}
 # Where the action is not called as the operation is: Service Authorization Reference.
 _ACTIONS = {"ListObjectsV2": "ListBucket"}
-_PREFIXES = {"stepfunctions": "states", "sagemaker-runtime": "sagemaker"}
+_PREFIXES = {
+    "stepfunctions": "states",
+    "sagemaker-runtime": "sagemaker",
+    "service-quotas": "servicequotas",
+}
 _ROLES = ("RoleArn", "ExecutionRoleArn", "DataAccessRoleArn", "DesiredDataAccessRoleArn")
 
 
@@ -114,6 +121,8 @@ def actions(service: str, operation: str, request: dict[str, Any]) -> set[str]:
     needed = {f"{prefix}:{_ACTIONS.get(operation, operation)}"}
     if "VersionId" in request:
         needed.add(f"{prefix}:GetObjectVersion")
+    if "Tagging" in request:
+        needed.add(f"{prefix}:PutObjectTagging")
     if request.get("Tags"):
         needed.add("comprehend:TagResource" if service == "comprehend" else f"{prefix}:AddTags")
     if "DeploymentConfig" in request:  # it names alarms

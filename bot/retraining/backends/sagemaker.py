@@ -53,6 +53,7 @@ class SageMakerBackend:
         self._registry = registry
         self._client = client("sagemaker")
         self._ecr = client("ecr")
+        self._quotas = client("service-quotas")
         self._runtime = client("sagemaker-runtime", read_timeout=60)
 
     def files(self, dataset: Source, heldout: Source) -> Mapping[str, bytes]:
@@ -140,6 +141,7 @@ class SageMakerBackend:
         if state is not State.FAILED and _desired(found) == config:
             return str(found["EndpointArn"])
         if state is State.READY:
+            self._check_room_for_update(found["EndpointConfigName"])
             with aws_errors(f"update the endpoint '{name}'"):
                 self._client.update_endpoint(
                     EndpointName=name, EndpointConfigName=config, **self._guarded()
@@ -226,6 +228,37 @@ class SageMakerBackend:
             raise UserError(
                 f"SageMaker does not take the image '{image}': its manifest is of the type {kind}. "
                 "Build and push it with infra/sagemaker/push.sh under a new tag (image_tag)."
+            )
+
+    def _check_room_for_update(self, old_config: str) -> None:
+        """Refuse an update whose new instances have no room beside the old ones.
+
+        Who may not look at the quotas, or is limited in the rate, learns of it from SageMaker.
+
+        Raises:
+            AwsError: ``ResourceLimitExceeded``, as SageMaker would say in the middle of it.
+        """
+        settings, quota = self._settings, None
+        if settings.serverless_memory_mb:
+            return
+        name = f"{settings.endpoint_instance_type} for endpoint usage"
+        with contextlib.suppress(AwsError), aws_errors("look at the quotas"):
+            (old,) = self._client.describe_endpoint_config(EndpointConfigName=old_config)[
+                "ProductionVariants"
+            ]
+            needed = settings.endpoint_instance_count
+            if old.get("InstanceType") == settings.endpoint_instance_type:
+                needed += old["InitialInstanceCount"]
+            pages = self._quotas.get_paginator("list_service_quotas").paginate(
+                ServiceCode="sagemaker"
+            )
+            all_quotas = (one for page in pages for one in page["Quotas"])
+            quota = next((one for one in all_quotas if one["QuotaName"] == name), None)
+        if quota and quota["Value"] < needed:
+            raise AwsError(
+                f"The quota '{name}' ({quota['QuotaCode']}) is {quota['Value']:.0f}, and this "
+                f"update needs {needed}: the new instances start beside the old ones.",
+                "ResourceLimitExceeded",
             )
 
     def _guarded(self) -> dict[str, Any]:

@@ -15,7 +15,14 @@ from common.aws import AwsError
 from common.errors import UserError
 from localaws import LocalAWS
 from tests.support import retraining_permissions as permissions
-from tests.support.retraining_harness import TIME_SCALE, Pipeline, confused, dataset, examples
+from tests.support.retraining_harness import (
+    STRICT,
+    TIME_SCALE,
+    Pipeline,
+    confused,
+    dataset,
+    examples,
+)
 
 # AWS would not be asked again after this error, unlike after throttling.
 DENIED = {"code": "AccessDeniedException", "times": 1}
@@ -23,7 +30,7 @@ DENIED = {"code": "AccessDeniedException", "times": 1}
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[LocalAWS]:
-    with LocalAWS(time_scale=TIME_SCALE, comprehend_throughput=0) as aws:
+    with LocalAWS(time_scale=TIME_SCALE, comprehend_throughput=0, **STRICT) as aws:
         yield aws
 
 
@@ -88,6 +95,18 @@ def test_the_log_says_what_was_trained_on_which_data(pipeline: Pipeline) -> None
     matrix = json.loads(pipeline.registry.get(run.run_id, "confusion_matrix.json"))
     assert matrix["type"] == "multi_class"
     assert json.loads(pipeline.registry.get(run.run_id, "metrics.json")) == run.metrics
+
+
+def test_what_people_wrote_is_tagged_and_nothing_else(pipeline: Pipeline) -> None:
+    run_id = pipeline.retrain()
+    s3, bucket = pipeline.aws.client("s3"), pipeline.artifacts
+    tagged = {
+        found["Key"].removeprefix(f"runs/{run_id}/")
+        for found in s3.list_objects_v2(Bucket=bucket, Prefix=f"runs/{run_id}/")["Contents"]
+        if s3.get_object_tagging(Bucket=bucket, Key=found["Key"])["TagSet"]
+        == [{"Key": "content", "Value": "texts"}]
+    }
+    assert tagged == {"train/dataset.json", "test/dataset.json", "train.csv", "test.csv"}
 
 
 def test_the_next_dataset_updates_the_endpoint_in_place(pipeline: Pipeline) -> None:

@@ -12,10 +12,12 @@ from typing import Any, TypeVar
 
 import pytest
 
+from bot.retraining import executions
 from bot.retraining.registry import Registry, Run, Status, run_id
+from bot.retraining.settings import Settings
 from localaws import LocalAWS
 from tests.support import ROOT
-from tests.support.retraining_harness import TIME_SCALE, Pipeline, dataset, examples
+from tests.support.retraining_harness import STRICT, TIME_SCALE, Pipeline, dataset, examples
 
 DEFINITIONS = ROOT / "infra/terraform/modules/retraining"
 FUNCTIONS = ("start_training", "check_model_status", "create_endpoint")
@@ -33,7 +35,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[LocalAWS]:
-    with LocalAWS(time_scale=TIME_SCALE) as aws:
+    with LocalAWS(time_scale=TIME_SCALE, **STRICT) as aws:
         yield aws
 
 
@@ -200,6 +202,17 @@ def test_what_keeps_failing_ends_in_a_notice(pipeline: Pipeline) -> None:
     ((subject, message),) = wait(pipeline.notices)
     assert "retraining failed" in subject
     assert "create the endpoint 'skills-bot-test'" in message
+
+    # Step Functions' redrive goes on with the state that failed, which is the last one here.
+    pipeline.aws.clear_faults()
+    states = pipeline.aws.client("stepfunctions")
+    states.redrive_execution(executionArn=run.execution_arn)
+    assert execution(pipeline, identity) == "FAILED"
+    assert pipeline.run(identity).status is Status.FAILED
+    # `bot pipeline retry` goes on with what is left to do.
+    executions.resume(pipeline.registry, Settings.from_environment(), identity)
+    assert execution(pipeline, identity) == "SUCCEEDED"
+    assert pipeline.run(identity).status is Status.DEPLOYED
 
 
 def test_a_training_that_waits_for_a_quota_is_started_when_there_is_room(

@@ -16,7 +16,14 @@ from common.aws import AwsError
 from localaws import LocalAWS
 from tests.support import ROOT
 from tests.support import retraining_permissions as permissions
-from tests.support.retraining_harness import TIME_SCALE, Pipeline, confused, dataset, examples
+from tests.support.retraining_harness import (
+    STRICT,
+    TIME_SCALE,
+    Pipeline,
+    confused,
+    dataset,
+    examples,
+)
 
 CONTAINER = f"{sys.executable} {ROOT / 'tests/support/retraining_container.py'}"
 REGISTRY = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
@@ -26,7 +33,7 @@ NAME = "skills-bot-test"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[LocalAWS]:
-    with LocalAWS(time_scale=TIME_SCALE, images={"*camembert*": CONTAINER}) as aws:
+    with LocalAWS(time_scale=TIME_SCALE, images={"*camembert*": CONTAINER}, **STRICT) as aws:
         yield aws
 
 
@@ -281,7 +288,7 @@ def test_the_second_of_two_trainings_waits_for_the_quota(pipeline: Pipeline) -> 
     pipeline.aws.set(time_scale=TIME_SCALE)
     pipeline.check(first, "training")
     handlers.start_training({"run_id": second})
-    pipeline.aws.set(sagemaker_training_instances=0)
+    pipeline.aws.set(**STRICT)
     assert pipeline.run(second).status is Status.TRAINING
     pipeline.check(second, "training")
 
@@ -294,10 +301,26 @@ def test_an_update_of_the_endpoint_needs_twice_the_instances(pipeline: Pipeline)
     assert handlers.create_endpoint({"run_id": second})["status"] == "WAITING"
     ((_, message),) = pipeline.notices()
     assert "needs twice as many while it is updated" in message
+    # Found out by the quotas, before the update is asked for.
+    assert "The quota 'ml.m5.large for endpoint usage' (L-" in message
+    assert pipeline.aws.calls(operation="UpdateEndpoint") == []
     assert served(pipeline) == first
     pipeline.aws.set(sagemaker_endpoint_instances=2)
     assert pipeline.finish(second)["status"] == "IN_SERVICE"
-    pipeline.aws.set(sagemaker_endpoint_instances=0)
+    pipeline.aws.set(**STRICT)
+
+
+def test_who_may_not_look_at_the_quotas_learns_of_them_from_sagemaker(pipeline: Pipeline) -> None:
+    pipeline.aws.set(sagemaker_endpoint_instances=1)
+    pipeline.retrain()
+    second = pipeline.start(pipeline.put(dataset(examples(13))))
+    pipeline.check(second, "training")
+    pipeline.aws.inject("service-quotas", "ListServiceQuotas", code="AccessDeniedException")
+    assert handlers.create_endpoint({"run_id": second})["status"] == "WAITING"
+    ((_, message),) = pipeline.notices()
+    assert "with current utilization of 1 Instances" in message
+    assert pipeline.aws.calls(operation="UpdateEndpoint")
+    pipeline.aws.set(**STRICT)
 
 
 def test_each_permission_is_needed(

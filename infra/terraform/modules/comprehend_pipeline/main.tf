@@ -28,6 +28,7 @@ module "artifacts" {
   bucket        = "${var.name}-comprehend-artifacts-${data.aws_caller_identity.current.account_id}"
   force_destroy = var.force_destroy
   kms_key_arn   = var.settings.kms_key_arn
+  texts_days    = var.settings.run_texts_days
 }
 
 module "retraining" {

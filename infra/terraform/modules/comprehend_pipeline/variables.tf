@@ -41,6 +41,7 @@ variable "settings" {
     execution_timeout_seconds = number
     notification_emails       = set(string)
     log_retention_days        = number
+    run_texts_days            = number
     monthly_budget_usd        = number
     kms_key_arn               = string
     key_policy                = string

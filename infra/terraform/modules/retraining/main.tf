@@ -230,6 +230,13 @@ data "aws_iam_policy_document" "start_training" {
   }
 
   statement {
+    # By which texts are found that are kept for a time alone.
+    sid       = "TagTheTexts"
+    actions   = ["s3:PutObjectTagging"]
+    resources = ["${var.artifact_bucket.arn}/runs/*"]
+  }
+
+  statement {
     sid       = "StartTheStateMachine"
     actions   = ["states:StartExecution"]
     resources = [local.state_machine_arn]

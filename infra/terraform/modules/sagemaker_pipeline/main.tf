@@ -31,6 +31,7 @@ module "artifacts" {
   bucket        = "${var.name}-sagemaker-artifacts-${data.aws_caller_identity.current.account_id}"
   force_destroy = var.force_destroy
   kms_key_arn   = var.settings.kms_key_arn
+  texts_days    = var.settings.run_texts_days
 }
 
 module "retraining" {
@@ -241,7 +242,7 @@ locals {
     create_endpoint = {
       (local.model) = ["CreateModel", "DeleteModel", "AddTags"]
       (local.config) = [
-        "CreateEndpointConfig", "DeleteEndpointConfig", "CreateEndpoint", "UpdateEndpoint", "AddTags",
+        "CreateEndpointConfig", "DescribeEndpointConfig", "DeleteEndpointConfig", "CreateEndpoint", "UpdateEndpoint", "AddTags",
       ]
       (local.endpoint) = [
         "CreateEndpoint", "UpdateEndpoint", "DeleteEndpoint", "DescribeEndpoint", "InvokeEndpoint", "AddTags",
@@ -273,6 +274,17 @@ data "aws_iam_policy_document" "lambda" {
       sid       = "LookAtTheAlarms"
       actions   = ["cloudwatch:DescribeAlarms"]
       resources = statement.value
+    }
+  }
+
+  # An update needs twice the instances. The list knows no resource.
+  dynamic "statement" {
+    for_each = each.key == "create_endpoint" ? ["*"] : []
+
+    content {
+      sid       = "LookAtTheQuotas"
+      actions   = ["servicequotas:ListServiceQuotas"]
+      resources = [statement.value]
     }
   }
 

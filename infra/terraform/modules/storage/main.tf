@@ -89,6 +89,27 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
     }
   }
 
+  # Copies of datasets: the record of a run says where the original is, and its digest.
+  dynamic "rule" {
+    for_each = var.texts_days > 0 ? [var.texts_days] : []
+
+    content {
+      id     = "texts"
+      status = "Enabled"
+
+      filter {
+        and {
+          prefix = "runs/"
+          tags   = { content = "texts" }
+        }
+      }
+
+      expiration {
+        days = rule.value
+      }
+    }
+  }
+
   # Rules about old versions need versioning to be on.
   depends_on = [aws_s3_bucket_versioning.this]
 }

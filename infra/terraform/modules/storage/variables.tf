@@ -19,6 +19,12 @@ variable "noncurrent_version_days" {
   }
 }
 
+variable "texts_days" {
+  description = "Days after which what people wrote (objects tagged content=texts) is deleted; 0: never."
+  type        = number
+  default     = 0
+}
+
 variable "kms_key_arn" {
   description = "Key that encrypts what is in the bucket; empty: S3's own."
   type        = string
