@@ -40,6 +40,9 @@ logger = logging.getLogger(__name__)
 TERMINAL = "cmdline"
 CARDS_VARIABLE = "SHELL_CARDS"
 
+# Kinds of demands that are named in words of their own.
+_NAMED = ("unsupported", "context")
+
 _TIMEOUT_VARIABLE = "DIRECTORY_TIMEOUT"
 _DEFAULT_TIMEOUT = 5.0
 
@@ -292,13 +295,17 @@ def _name_the_rest(context: Context) -> None:
     reply = context.reply
     rest = [constraint for constraint in context.turn.demands if constraint not in context.applied]
 
-    responses = {"unsupported": "utter_not_in_directory", "context": "utter_taken_as_context"}
-    named: dict[str, list[str]] = {}
-    for constraint in rest:
-        quoted = reply.phrase("utter_label_quoted", what=label(reply, constraint))
-        named.setdefault(responses.get(constraint.kind, "utter_not_considered"), []).append(quoted)
-    for response, what in sorted(named.items(), reverse=True):
-        reply(response, what=", ".join(dict.fromkeys(what)))
+    def quoted(kind: str) -> str:
+        said = [c for c in rest if kind == (c.kind if c.kind in _NAMED else "other")]
+        labels = dict.fromkeys(label(reply, constraint) for constraint in said)
+        return ", ".join(reply.phrase("utter_label_quoted", what=what) for what in labels)
+
+    if what := quoted("unsupported"):
+        reply("utter_not_in_directory", what=what)
+    if what := quoted("context"):
+        reply("utter_taken_as_context", what=what)
+    if what := quoted("other"):
+        reply("utter_not_considered", what=what)
 
 
 def _changes(before: Memory, after: Memory) -> list[EventType]:

@@ -110,7 +110,9 @@ def _settled(
     if not (guessed or entity["entity"] == "unknown") or entity.get("group"):
         return [entity]
     word, role = fold(span), entity.get("role")
-    if any(
+    # « un site marchand en PHP » is about no Mr Marchand.
+    skills = any(e["entity"] in _OF_SKILLS for e in entities if e is not entity)
+    if (guessed or not skills) and any(
         word in (fold(person.last_name), fold(person.first_name))
         for person in directory.find_people(span).matches
     ):

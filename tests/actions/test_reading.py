@@ -99,6 +99,9 @@ def test_what_is_in_no_list_is_looked_up(directory: Directory) -> None:
     assert read(directory, text, guess(text, "guivarc'h", "unknown")) == [
         ("person", "guivarc'h", None)
     ]
+    text = "un site blanc en Java"
+    blank, java = guess(text, "blanc", "unknown"), guess(text, "Java")
+    assert read(directory, text, blank, java)[0] == ("unknown", "blanc", None)
     text = "stack Zorgol, du Java"
     java = guess(text, "Java")
     assert read(directory, text, guess(text, "Zorgol"), java)[0] == ("unsupported", "Zorgol", None)
