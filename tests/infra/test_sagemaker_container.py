@@ -259,7 +259,7 @@ def test_hyperparameters_are_read_by_their_rules(name: str, text: str, value: An
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"epochs": "many"}, "'epochs' is 'many'; it must be a whole number"),
+        ({"epochs": "many"}, "'epochs' is 'many'; it must be null or a whole number"),
         ({"epochs": "2.5"}, "'epochs' is 2.5"),
         ({"learning-rate": "1"}, "Did you mean 'learning_rate'"),
         ({"validation_share": "0"}, "Set 'validation_share' above 0"),
