@@ -410,6 +410,9 @@ def _merged(known: Sequence[Found], found: _Matches) -> list[Found]:
             case "unknown", _:
                 # « sauf s'il est à Paris » says the same as « sauf à Paris ».
                 return not _is_exception(entity, [*known, *found.sure])
+            case "change", "restore":
+                # « comment ça va ? » brings nothing back.
+                return any(other.kind in EXCLUDABLE for other in known)
             case (("choice" | "more"), _):
                 # « hormis ceux de Lyon », « qui d'autre que Paul »
                 return not any(
