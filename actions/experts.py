@@ -46,7 +46,7 @@ def about_people(context: Context) -> Memory:
     if turn.more and not turn.sought:
         return _go_on(context)
     query = wanted(context)
-    if not query and "number" in turn.asks and not turn.sought:
+    if not query and not turn.sought and ("number" in turn.asks or (memory.query and turn.drops)):
         return _tell_total(context)
     if "agencies" in turn.asks or (turn.order == "agency" and "number" in turn.asks):
         return _tell_agencies(context, query)

@@ -81,6 +81,10 @@ def _is_of_the_directory(context: Context) -> bool:
         return False
     if turn.details and memory.candidates and (turn.rank is not None or turn.reference):
         return True  # « la première est libre quand ? »
+    if memory.collaborator_id and turn.reference and "substitute" in turn.asks:
+        return True  # « si elle tombe malade, qui prend sa place ? »
+    if memory.candidates and turn.choice and (turn.sought or turn.order != "level"):
+        return True  # « lequel peut démarrer en mars ? »
     if memory.query and (turn.drops or (turn.sought and turn.change)):
         return True  # « le Docker n'est plus exigé »
     if memory.query and any(c.excluded and c.kind in SEARCHED_KINDS for c in turn.constraints):

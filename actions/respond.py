@@ -26,7 +26,13 @@ def respond(context: Context) -> Memory:
     if _only_mentions(context):
         # Not applied, so it is said that the name was not looked for.
         return about_people(dataclasses.replace(context, turn=turn.without_persons()))
-    compares = "comparison" in turn.asks or (turn.choice == "one" and len(turn.persons) > 1)
+    if turn.choice == "one" and turn.order != "level" and memory.candidates and not turn.persons:
+        # « lequel des deux est libre le plus tôt ? »
+        first = dataclasses.replace(turn, reference=False, choice="several", limit=1)
+        return about_people(dataclasses.replace(context, turn=first))
+    compares = "comparison" in turn.asks or (
+        turn.choice == "one" and (len(turn.persons) > 1 or turn.limit == 1)
+    )
     if compares and (len(turn.persons) > 1 or _means_people(context)):
         return compare(context)
     compared = memory.query.of_kind({"person"})

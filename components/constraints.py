@@ -38,6 +38,8 @@ _NAME = regex.compile(r"(?P<entity>\w+)(?:=(?P<value>[\w+-]+))?(?:/(?P<role>\w+)
 _PART = regex.compile(r"<([A-Z]+)>")
 _CUE = "cue"
 
+# « Envoyez-moi » asks, whatever the verb.
+_IMPERATIVE = regex.compile("(?i)-(?:moi|nous)$")
 # Between several people that were taken for one.
 _BETWEEN = regex.compile(r"\s+(?:ni|et|ou)\s+|\s*[:;«»>\n]+\s*")
 
@@ -64,6 +66,7 @@ _FUNCTION_WORDS = word_set(
     "te tel telle tes toi ton toujours tout toute toutes tous tres trop tu un une uns va vais vas "
     "finalement pendant conges idealement obligatoire obligatoirement souhaite souhaitee "
     "souhaitable imperatif imperativement preference possible exige requis apprecie "
+    "fournir fournit procurer concretement exactement precisement "
     "vers veux veut via voici voila voir vont vos votre vous vrai y etc ok euh hein ah oh"
 )
 
@@ -243,6 +246,7 @@ class ConstraintExtractor(TrainableComponent, EntityExtractorMixin):
         for index, (start, end, key) in enumerate(words):
             if (
                 not key.isalpha()
+                or _IMPERATIVE.search(text[start:end])
                 or any(begin < end and start < stop for begin, stop in covered)
                 or self._is_ordinary(key)
             ):
@@ -404,7 +408,7 @@ def _merged(known: Sequence[Found], found: _Matches) -> list[Found]:
                 return not about_person
             case "ask", "substitute":
                 # « on cherche un remplaçant qui connaît Java » compares with nobody.
-                return about_person or not any(other.kind == "technology" for other in known)
+                return about_person or not any(o.kind in ("technology", "job_title") for o in known)
             case "reference", "reference" if people > 1 or (skills > 1 and not about_person):
                 return False  # « … Oracle et PostgreSQL, quelqu'un qui connaît les deux »
             case "unknown", _:
@@ -422,7 +426,7 @@ def _merged(known: Sequence[Found], found: _Matches) -> list[Found]:
         return True
 
     # « people » says what kind of turn it is, whatever else its words stand for.
-    opening = [entity for entity in found.sure if entity.value == "people"][:1]
+    opening = [entity for entity in found.sure if entity.value == "people"]
     # « combien de consultants »: everybody, whatever their title
     known = [e for e in known if not any((o.start, o.end) == (e.start, e.end) for o in opening)]
     sure = [entity for entity in found.sure if entity.value != "people"]
@@ -434,4 +438,4 @@ def _merged(known: Sequence[Found], found: _Matches) -> list[Found]:
     for entity in sorted(candidates, key=lambda entity: entity.start - entity.end):
         if not any(entity.touches(other.start, other.end) for other in kept):
             kept.append(entity)
-    return sorted(kept + opening, key=lambda entity: entity.start)
+    return sorted(kept + opening[:1], key=lambda entity: entity.start)

@@ -117,6 +117,10 @@ _QUESTION = regex.compile(
     r"(?:savez|sais|peux)[ -](?:vous|tu))\b"
 )
 _PRONOUN = regex.compile(r"-(?:le|la|les)\b|\s+(?:elle|lui)\b(?!-)")
+_REASON = regex.compile(
+    r"\s*,?\s*\(?(?:(?:car|puisqu'|parce qu'|vu qu')\s?)?(?:il|elle|ils|elles)\s"
+    r"(?!(?:me|nous|faut|faudrait|y|doit|doivent)\b)[^,.;?!)\n]*"
+)
 _SENTENCE_END = regex.compile(r"[.;?!\n]")
 _CLAUSE_END = regex.compile(r"[,.;?!\n]")
 
@@ -211,6 +215,11 @@ class Scope:
         self._set_people()
         self._set_askers()
         self._set_context()
+        for cue in self._cues("product"):
+            # « du PHP pour un site e-commerce »
+            topics = [e for e in self._inside(cue.end, cue.end + 8) if e.kind == "topic"]
+            if topics and any(e.kind in (*_QUALIFIED, "job_title") for e in self.entities):
+                topics[0].role = "context"
         for cue in self._cues("client"):
             self._add_client(cue, is_ordinary)
         for cue in self._cues("for"):
@@ -390,6 +399,8 @@ class Scope:
             e.kind in _QUALIFIED or e.kind == "job_title" for e in self._inside(*sentences[last])
         ):
             last -= 1
+            if not (asking[last] or _ASKS.search(folded[last])):
+                kinds = ("topic",)  # « - Java\n- Kafka\nQui convient ? » asks for what it lists
         for index, (start, end) in enumerate(sentences[:last]):
             if not (asking[index] or _ASKS.search(folded[index])):
                 self._take_as_context(start, end, kinds)
@@ -495,6 +506,7 @@ class Scope:
                     between = regex.split(r"[\s']+", fold(self.text[cue.end : date.start]))
                     if all(word in _BEFORE_DATE for word in between if word):
                         date.role = cue.kind
+                        break  # « d'ici au » is no « au »
 
     # --- what is excluded ---
 
@@ -581,6 +593,15 @@ class Scope:
                 value = self.text[start : pronoun.end()]
                 self.entities.append(Found("reference", start, pronoun.end(), value, "excluded"))
                 self.entities.sort(key=lambda entity: entity.start)
+        for person in [e for e in self.entities if (e.kind, e.role) == ("person", "excluded")]:
+            # « pas Paul, il est pris en mars »: why he is left out
+            reason = _REASON.match(fold(self.text), person.end)
+            if reason:
+                inner = self._inside(*reason.span())
+                self._leave_out(
+                    *(e for e in inner if e.kind == "date" or e.value == "availability")
+                )
+                self.covered.append(reason.span())
         for entity in self.entities:
             # « Docker oui, Kubernetes non »
             if entity.kind in _SLOTS and _NOT_THAT.match(fold(self.text[entity.end :][:12])):
