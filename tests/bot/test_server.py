@@ -369,7 +369,7 @@ def test_a_machine_that_only_serves_takes_the_model_that_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rasa_model, "MODELS", tmp_path)
-    monkeypatch.setattr(rasa_model, "can_train", lambda: False)
+    monkeypatch.setattr(server, "can_train", lambda: False)
     monkeypatch.setenv("DIRECTORY_URL", f"sqlite:///{tmp_path / 'people.db'}")
     model = rasa_model.model_path()
     model.write_bytes(b"trained elsewhere")

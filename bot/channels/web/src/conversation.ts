@@ -94,15 +94,19 @@ export class Conversation {
 
   /** Say what an answer was worth. */
   async judge(id: string, verdict: Verdict): Promise<void> {
-    const before = this.state.turns;
-    this.setTurns(before.map((turn) => (turn.id === id ? { ...turn, verdict } : turn)));
+    const former = this.state.turns.find((turn) => turn.id === id)?.verdict ?? null;
+    this.setVerdict(id, verdict);
     try {
       await authorized(this.session, (token) => api.judge(token, id, verdict));
       if (verdict === "bad") this.tell("Merci, la question sera revue.");
     } catch (error) {
-      this.setTurns(before);
+      this.setVerdict(id, former);
       this.report(error, "Votre avis n’a pas pu être noté.");
     }
+  }
+
+  private setVerdict(id: string, verdict: Verdict): void {
+    this.setTurns(this.state.turns.map((turn) => (turn.id === id ? { ...turn, verdict } : turn)));
   }
 
   async deleteAll(): Promise<void> {
