@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 from moto.awslambda.models import lambda_backends
 from moto.iam.access_control import PermissionResult
 from moto.s3 import notifications
-from moto.s3.models import FakeBucket
+from moto.s3.models import FakeBucket, FakeDeleteMarker
 
 from localaws.faults import Faults
 from localaws.protocol import ACCOUNT, TO_MOTO, AwsError, Call, operation
@@ -32,6 +32,8 @@ class S3:
         self._sequence = itertools.count(time.time_ns())
         notifications._get_s3_event = self._event
         notifications._invoke_awslambda = self._invoke
+        # moto asks it of every version that is deleted, and markers hold nothing.
+        FakeDeleteMarker.dispose = lambda _: None  # type: ignore[attr-defined]
         # No policy is enforced here. moto takes a Deny under a condition for a Deny.
         FakeBucket.get_permission = _no_opinion  # type: ignore[method-assign,assignment]
 

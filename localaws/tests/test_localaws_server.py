@@ -273,3 +273,20 @@ def test_service_quotas_lists_what_is_set(aws: LocalAWS) -> None:
     finally:
         aws.set(sagemaker_endpoint_instances=0)
     assert quotas["ml.m5.large for endpoint usage"] == 2
+
+
+def test_a_bucket_with_delete_markers_is_emptied(aws: LocalAWS) -> None:
+    s3 = aws.client("s3")
+    s3.create_bucket(Bucket="marked", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    s3.put_bucket_versioning(Bucket="marked", VersioningConfiguration={"Status": "Enabled"})
+    s3.put_object(Bucket="marked", Key="one", Body=b"1")
+    s3.delete_object(Bucket="marked", Key="one")
+    # As Terraform does before it empties a bucket.
+    s3.put_bucket_versioning(Bucket="marked", VersioningConfiguration={"Status": "Suspended"})
+    listed = s3.list_object_versions(Bucket="marked")
+    versions = [
+        {"Key": one["Key"], "VersionId": one["VersionId"]}
+        for one in (*listed["Versions"], *listed["DeleteMarkers"])
+    ]
+    assert "Errors" not in s3.delete_objects(Bucket="marked", Delete={"Objects": versions})
+    s3.delete_bucket(Bucket="marked")
