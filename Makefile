@@ -195,6 +195,6 @@ $(PEERS_LM): benchmarks/peers-lm.lock $(VENV)/.packages-stamp
 	$(call step,Installing the packages of a peer (benchmarks/peers-lm.lock),$(VENV)/bin/uv pip install --quiet --python $(PYTHON) --no-deps --require-hashes --target $@ -r $<)
 	@touch $@
 
-$(ENCODER): components/camembert/offline_encoder.py $(VENV)/.project-stamp
+$(ENCODER): components/offline_encoder.py $(VENV)/.project-stamp
 	$(call step,Building the offline encoder,$(BOT) encoder build)
 	@touch $@

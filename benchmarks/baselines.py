@@ -131,7 +131,7 @@ def build_camembert(folder: Path) -> None:
     )
 
     from bot import dataset
-    from components.camembert.offline_encoder import ENCODERS_FOLDER, OFFLINE_ENCODER
+    from components.offline_encoder import ENCODERS_FOLDER, OFFLINE_ENCODER
 
     folder.mkdir(parents=True)
     texts = [one.text for one in dataset.read(PROJECT_ROOT / "data" / "nlu.yml").examples]

@@ -178,7 +178,7 @@ def _prepare(steps: Steps, config: Path) -> Path:
 
 
 def _ensure_encoder() -> str:
-    from components.camembert import offline_encoder
+    from components import offline_encoder
 
     if not can_train():
         return "left out: nothing is trained on this machine"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from components.camembert.offline_encoder import Progress
+    from components.offline_encoder import Progress
 
 app = typer.Typer(
     help="Build, fetch and verify pretrained encoders. They are in $BOT_ENCODERS, else in "
@@ -41,7 +41,7 @@ def build(
 
     Always gives the same bytes. An intact one is left as it is; a damaged one is replaced.
     """
-    from components.camembert import offline_encoder
+    from components import offline_encoder
 
     folder = out or offline_encoder.ENCODERS_FOLDER / offline_encoder.OFFLINE_ENCODER
     start = time.monotonic()
@@ -62,7 +62,7 @@ def fetch(
     ] = None,
 ) -> None:
     """Bring an encoder from the model hub, for use without network later."""
-    from components.camembert import offline_encoder
+    from components import offline_encoder
 
     folder = out or offline_encoder.ENCODERS_FOLDER / name
     with _progress_bar() as progress:
@@ -81,7 +81,7 @@ def verify(
 ) -> None:
     """Check the files of encoders against the checksums in their manifests."""
     from common.errors import COMMAND, UserError
-    from components.camembert import offline_encoder
+    from components import offline_encoder
 
     manifests = offline_encoder.ENCODERS_FOLDER.rglob(offline_encoder.MANIFEST)
     found = folders or sorted(path.parent for path in manifests)

@@ -16,7 +16,7 @@ from typing import Any
 
 from common.config import ConfigError
 from common.errors import COMMAND, UserError
-from components.camembert import offline_encoder as encoders
+from components import offline_encoder as encoders
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ def _offline(offline_encoder: str) -> Path:
     """Return the folder of the offline encoder; the one of that name is built where it is missing.
 
     Raises:
-        UserError: See :func:`components.camembert.offline_encoder.build`.
+        UserError: See :func:`components.offline_encoder.build`.
     """
     if offline_encoder != encoders.OFFLINE_ENCODER:
         return Path(offline_encoder)

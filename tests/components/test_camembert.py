@@ -21,6 +21,7 @@ from rasa.shared.nlu.constants import INTENT
 from common.config import ConfigError
 from common.errors import UserError
 from common.text import fold
+from components import offline_encoder as encoder_files
 from components.camembert import (
     CamembertIntentClassifier,
     distillation,
@@ -30,7 +31,6 @@ from components.camembert import (
     training,
 )
 from components.camembert import encoder as encoders
-from components.camembert import offline_encoder as encoder_files
 from components.camembert.config import DEFAULTS, RULES, passes, refits
 from components.camembert.onnx_graph import (
     ATTENTION_MASK,

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 from typer.testing import CliRunner
 
 from common.errors import UserError
-from components.camembert import offline_encoder
+from components import offline_encoder
 from tests.support import ROOT
 
 UNKNOWN = 3  # id of <unk>

@@ -187,7 +187,7 @@ def encoders_folder(environ: Mapping[str, str], root: Path) -> Path:
     return Path(cache or Path.home() / ".cache") / "skills-bot" / "encoders"
 
 
-ENCODERS_FOLDER = encoders_folder(os.environ, Path(__file__).resolve().parents[2])
+ENCODERS_FOLDER = encoders_folder(os.environ, Path(__file__).resolve().parents[1])
 
 
 class _Reader:
@@ -624,7 +624,7 @@ def _check_expected(files: dict[str, Any]) -> None:
             f"was not kept. It is built with {versions} here; install the versions of "
             "requirements.lock (`make setup`) and build again. If you changed the converter on "
             "purpose, raise BUILDER_VERSION and update EXPECTED_SHA256 in "
-            "components/camembert/offline_encoder.py."
+            "components/offline_encoder.py."
         )
 
 
