@@ -13,6 +13,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -254,26 +255,23 @@ def french_words() -> dict[str, int]:
 
     Empty, with a warning, where pyspellchecker is not installed.
     """
-    counts = _counts()
+    counts = _by_frequency()
     least = min(counts.values(), default=0)
     familiar: dict[str, int] = {}
-    for rank, word in enumerate(_by_frequency(counts)):
-        level = 3 if rank < _EVERYDAY else 2 if counts[word] > least else 1
+    for rank, (word, count) in enumerate(counts.items()):
+        level = 3 if rank < _EVERYDAY else 2 if count > least else 1
         familiar.setdefault(word_key(word), level)
     return familiar
 
 
-@lru_cache(maxsize=1)
 def commonest_words(count: int) -> frozenset[str]:
     """Return the ``count`` most frequent French words, by ``word_key``; none without the list."""
-    return frozenset(word_key(word) for word in _by_frequency(_counts())[:count])
+    return frozenset(map(word_key, islice(_by_frequency(), count)))
 
 
-def _by_frequency(counts: Mapping[str, int]) -> list[str]:
-    return sorted(counts, key=lambda word: (-counts[word], word))
-
-
-def _counts() -> Mapping[str, int]:
+@lru_cache(maxsize=1)
+def _by_frequency() -> dict[str, int]:
+    """Return how often each form occurs, the most frequent first."""
     path = word_list_path()
     if path is None:
         logger.warning(
@@ -282,8 +280,8 @@ def _counts() -> Mapping[str, int]:
         )
         return {}
     with gzip.open(path, "rt", encoding="utf-8") as file:
-        counts: Mapping[str, int] = json.load(file)
-    return counts
+        counts: dict[str, int] = json.load(file)
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def pack(familiar: Mapping[str, int]) -> dict[str, str]:
