@@ -23,7 +23,7 @@ from rasa.shared.nlu.constants import (
     EXTRACTOR,
 )
 
-from common.text import fold
+from common.text import fold, fold_aligned
 from components.lexicon import word_key, word_set
 from components.tokenizer import token_spans
 
@@ -116,7 +116,7 @@ _QUESTION = regex.compile(
     r"tu (?:connais|as|vois)|on a qui|(?:avez|auriez|connaissez)[ -]vous|as[ -]tu|"
     r"(?:savez|sais|peux)[ -](?:vous|tu))\b"
 )
-_PRONOUN = regex.compile(r"-(?:le|la|les)\b|\s+(?:elle|lui)\b(?!-)")
+_PRONOUN = regex.compile(r"(?i)-(?:le|la|les)\b|\s+(?:elle|lui)\b(?!-)")
 _REASON = regex.compile(
     r"\s*,?\s*\(?(?:(?:car|puisqu'|parce qu'|vu qu')\s?)?(?:il|elle|ils|elles)\s"
     r"(?!(?:me|nous|faut|faudrait|y|doit|doivent)\b)[^,.;?!)\n]*"
@@ -579,29 +579,29 @@ class Scope:
                     before[-1].role = "excluded"
         for cue in self._cues("excluded"):
             # « Hormis elle », « enlevez-le »: whom or what was said before
-            pronoun = _PRONOUN.match(self.text.lower(), cue.end)
+            pronoun = _PRONOUN.match(self.text, cue.end)
             if pronoun is None:
                 continue
-            people = ("person",) if pronoun[0].strip() in ("elle", "lui") else tuple(EXCLUDABLE)
+            said = pronoun[0].strip()
+            people = ("person",) if said.lower() in ("elle", "lui") else tuple(EXCLUDABLE)
             before = [e for e in self.entities if e.end <= cue.start and e.kind in people]
             if before:
                 before[-1].role = "excluded"
-            elif not before and people == ("person",):
-                pronouns = self._inside(cue.end, pronoun.end())
-                self._leave_out(*pronouns)
-                start = pronoun.end() - len(pronoun[0].strip())
-                value = self.text[start : pronoun.end()]
-                self.entities.append(Found("reference", start, pronoun.end(), value, "excluded"))
+            elif people == ("person",):
+                self._leave_out(*self._inside(cue.end, pronoun.end()))
+                start = pronoun.end() - len(said)
+                self.entities.append(Found("reference", start, pronoun.end(), said, "excluded"))
                 self.entities.sort(key=lambda entity: entity.start)
         for person in [e for e in self.entities if (e.kind, e.role) == ("person", "excluded")]:
             # « pas Paul, il est pris en mars »: why he is left out
-            reason = _REASON.match(fold(self.text), person.end)
-            if reason:
-                inner = self._inside(*reason.span())
+            folded, offsets = fold_aligned(self.text[person.end :])
+            if reason := _REASON.match(folded):
+                span = person.end, person.end + offsets[reason.end() - 1] + 1
+                inner = self._inside(*span)
                 self._leave_out(
                     *(e for e in inner if e.kind == "date" or e.value == "availability")
                 )
-                self.covered.append(reason.span())
+                self.covered.append(span)
         for entity in self.entities:
             # « Docker oui, Kubernetes non »
             if entity.kind in _SLOTS and _NOT_THAT.match(fold(self.text[entity.end :][:12])):
